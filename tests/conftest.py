@@ -1,0 +1,57 @@
+"""What all tests share: a cache directory of their own, quiet training, fixed seeds."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+import torch
+
+import aigc_course
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def course_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give the session an empty cache, plus the files of ../shared/data where that folder exists (in our CI)."""
+    folder = tmp_path_factory.mktemp("cache")
+    for file in (ROOT.parent / "shared" / "data").glob("t10k-*.gz"):
+        shutil.copyfile(file, folder / file.name)
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIGC_COURSE_DATA", str(folder))
+        patch.setenv("AIGC_COURSE_QUIET", "1")
+        patch.delenv("AIGC_COURSE_RESULTS", raising=False)
+        patch.setenv("OMP_NUM_THREADS", "1")  # for child processes
+        torch.set_num_threads(1)  # sums depend on the number of threads in their last digits
+        mpl.use("Agg")
+        yield folder
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def python() -> Callable[..., subprocess.Popen[str]]:
+    """Start another Python, which finds the package wherever this one found it."""
+
+    def start(*arguments: str, **options: object) -> subprocess.Popen[str]:
+        paths = [str(Path(aigc_course.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,  # type: ignore[call-overload]
+        )
+
+    return start

@@ -1,0 +1,66 @@
+"""The built book: nothing it shows leaves the reader's machine, and every picture can be heard."""
+
+import os
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+HTML = Path(os.environ["BOOK_HTML"])
+PAGES = sorted(path for folder in ("book", "notebooks") for path in (HTML / folder).rglob("*.html"))
+
+
+class Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+@pytest.fixture(params=PAGES, ids=lambda page: page.stem)
+def tags(request):
+    parser = Tags()
+    parser.feed(request.param.read_text(encoding="utf-8"))
+    return parser.found
+
+
+def test_the_book_has_all_its_pages():
+    toc = (Path(__file__).resolve().parent.parent / "_toc.yml").read_text()
+    listed = set(re.findall(r"(?:file|root): (\S+)", toc))
+    assert {str(page.relative_to(HTML).with_suffix("")) for page in PAGES} == listed
+
+
+def test_no_request_leaves_the_machine(tags):
+    for tag, attributes in tags:
+        if tag in ("script", "img", "iframe", "source"):
+            assert "//" not in (attributes.get("src") or ""), attributes
+        if tag == "link" and attributes.get("rel") not in ("canonical", "alternate"):
+            assert "//" not in (attributes.get("href") or ""), attributes
+
+
+def test_every_picture_has_alt_text(tags):
+    for tag, attributes in tags:
+        if tag == "img":
+            alt = attributes.get("alt") or ""
+            assert alt.strip(), attributes
+            assert not re.match(r"(\.\./)*_images/", alt), attributes
+
+
+def test_pages_stay_small():
+    for page in PAGES:
+        pictures = set(re.findall(r'src="([^"]*_images/[^"]+)"', page.read_text(encoding="utf-8")))
+        size = page.stat().st_size + sum((page.parent / picture).stat().st_size for picture in pictures)
+        assert size < 2_000_000, f"{page.name} has {size:,} bytes"
+
+
+def test_the_colab_button_opens_the_published_notebook():
+    page = (HTML / "notebooks/vae/variational_autoencoder.html").read_text(encoding="utf-8")
+    assert re.search(r"colab\.research\.google\.com/github/[^\"]+/blob/notebooks/notebooks/vae/\w+\.ipynb", page)
+
+
+def test_the_injected_parameters_are_not_shown():
+    for page in PAGES:
+        assert "injected-parameters" not in page.read_text(encoding="utf-8")

@@ -1,0 +1,153 @@
+"""Prepare the pages that the book is built from, or the notebooks that Colab opens.
+
+python tools/book.py stage --profile cpu
+python tools/book.py publish --site https://example.org/course --out build/publish
+"""
+
+import argparse
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def chapters(root: Path = ROOT) -> list[str]:
+    """Return the chapters in the book's order, as `part/chapter`; assignments are not among them."""
+    toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    notebooks = [file.removeprefix("notebooks/") for file in files if file.startswith("notebooks/")]
+    return [name for name in notebooks if not name.startswith("exercises/")]
+
+
+def page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return an executed notebook as the book shows it and Colab opens it.
+
+    Without the cell that papermill injected, since a reader's own run chooses its profile itself; and with pictures
+    as wide as they were drawn, not as their doubled number of pixels would have it.
+    """
+    notebook.cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            width = output.get("metadata", {}).get("image/png", {}).get("width")
+            if width:
+                cell.metadata.setdefault("mystnb", {}).setdefault("image", {})["width"] = f"{width}px"
+    return notebook
+
+
+def stage(profile: str, root: Path = ROOT) -> None:
+    """Copy the profile's notebooks beside their sources, where the book finds them, and write the page of results.
+
+    A chapter that was not run in this profile appears with its code and without outputs.
+    """
+    for name in chapters(root):
+        built = root / "build" / profile / f"{name}.ipynb"
+        if built.exists():
+            notebook = page(nbformat.read(built, as_version=4))
+        else:
+            print(f"{name} was not run in the profile {profile}: its page has no outputs")
+            notebook = jupytext.read(root / "notebooks" / f"{name}.py")
+            for number, cell in enumerate(notebook.cells):
+                cell.id = f"cell-{number:03d}"
+        _write(root / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
+    _write(root / "book" / "results.md", results_page(profile, root))
+
+
+def results_page(profile: str, root: Path = ROOT) -> str:
+    """Return the generated page: every chapter's device, time and recorded figures."""
+    lines = [
+        "# Measured times and figures",
+        "",
+        f"This page is generated from what the chapters recorded when this copy of the book was made, in the profile "
+        f"`{profile}`. Times are for the whole notebook, from its first cell to its last.",
+    ]
+    if profile == "smoke":
+        lines += ["", "**The profile `smoke` only checks that every line runs: the figures below mean nothing.**"]
+    for name in chapters(root):
+        title = chapter_title(root / "notebooks" / f"{name}.py")
+        lines += ["", f"## [{title}](../notebooks/{name}.ipynb)", ""]
+        path = root / "build" / profile / "results" / f"{Path(name).name}.json"
+        if not path.exists():
+            lines.append("Not run in this copy of the book.")
+            continue
+        result = json.loads(path.read_text(encoding="utf-8"))
+        lines.append(f"{_duration(result['seconds'])} on {result['device']}.")
+        lines += ["", "| figure | value |", "| --- | --- |"]
+        figures = {k: v for k, v in result.items() if k not in ("chapter", "profile", "device", "seconds")}
+        lines += [f"| {key.replace('_', ' ')} | {_value(value)} |" for key, value in figures.items()]
+    return "\n".join(lines) + "\n"
+
+
+def chapter_title(source: Path) -> str:
+    """Return the text of the first heading of a chapter's source."""
+    match = re.search(r"^# # (.+)$", source.read_text(encoding="utf-8"), re.M)
+    if match is None:
+        raise ValueError(f"{source} has no title; its first Markdown cell begins with a line '# Title'.")
+    return match[1]
+
+
+def _duration(seconds: int) -> str:
+    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min {seconds % 60} s"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(_value(item) for item in value)
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {_value(item)}" for key, item in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def publish(site: str, out: Path, root: Path = ROOT) -> None:
+    """Write the staged notebooks to `out` as Colab opens them: links between pages lead to the site."""
+    for source in sorted((root / "notebooks").glob("*/*.ipynb")):
+        notebook = nbformat.read(source, as_version=4)
+        folder = source.parent.relative_to(root)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = _absolute(cell.source, site.rstrip("/"), folder)
+        _write(out / source.relative_to(root), nbformat.writes(notebook) + "\n")
+
+
+def _absolute(text: str, site: str, folder: Path) -> str:
+    def address(match: re.Match[str]) -> str:
+        target = os.path.normpath(folder / match[1]).replace(os.sep, "/")
+        return f"]({site}/{target}.html{match[3] or ''})"
+
+    return re.sub(r"\]\((?!\w+:)([\w./-]+)\.(ipynb|md)(#[\w-]+)?\)", address, text)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write whole or not at all, and only what changed: an unchanged page is not built again."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("stage")
+    one.add_argument("--profile", required=True)
+    two = commands.add_parser("publish")
+    two.add_argument("--site", required=True)
+    two.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    if arguments.command == "stage":
+        stage(arguments.profile)
+    else:
+        publish(arguments.site, arguments.out)
+
+
+if __name__ == "__main__":
+    main()
