@@ -31,7 +31,7 @@ def _seed() -> Iterator[None]:
 # --- General ---------------------------------------------------------------------------------------------------------
 
 
-def test_psnr_prefers_grey_to_another_real_picture() -> None:
+def test_psnr_prefers_grey() -> None:
     # PSNR compares with one given original. As a score for free samples it ranks plain grey above a perfect picture.
     original, another = (torch.rand(2, 1000) < 0.5).float()
     grey = torch.full_like(original, 0.5)
@@ -42,7 +42,7 @@ def test_psnr_prefers_grey_to_another_real_picture() -> None:
     assert psnr(another) < psnr(grey) - 2
 
 
-def test_flips_and_half_turns_change_digits() -> None:
+def test_flips_change_digits() -> None:
     segments = {
         2: ["###", "..#", "###", "#..", "###"],
         5: ["###", "#..", "###", "..#", "###"],
@@ -56,7 +56,7 @@ def test_flips_and_half_turns_change_digits() -> None:
     np.testing.assert_array_equal(np.rot90(digit[6], 2), digit[9])
 
 
-def test_version_with_an_x_is_no_requirement() -> None:
+def test_version_x_is_refused() -> None:
     for wrong in ("python==3.x", "tensorflow==2.x"):
         with pytest.raises(InvalidRequirement):
             Requirement(wrong)
@@ -73,7 +73,7 @@ def mixture_density(weights: list[float]) -> Tensor:
     return components.log_prob(GRID[:, None]).exp() @ torch.tensor(weights).double()
 
 
-def test_mixture_weights_must_be_a_distribution() -> None:
+def test_mixture_weights() -> None:
     area = torch.trapezoid(mixture_density([0.7, 0.7]), GRID).item()
     assert area == pytest.approx(1.4, abs=1e-6)  # not a density
     assert mixture_density([1.5, -0.5]).min() < 0  # they sum to 1, and still
@@ -82,7 +82,7 @@ def test_mixture_weights_must_be_a_distribution() -> None:
     assert torch.trapezoid(proper, GRID).item() == pytest.approx(1, abs=1e-6)
 
 
-def test_sampler_takes_standard_deviations_not_a_covariance() -> None:
+def test_covariance_as_deviation() -> None:
     generator = np.random.default_rng(0)
     mean, covariance = np.zeros(2), np.array([[4.0, 0.0], [0.0, 9.0]])
     drawn = np.stack([generator.normal(mean, covariance) for _ in range(4000)])
@@ -93,14 +93,14 @@ def test_sampler_takes_standard_deviations_not_a_covariance() -> None:
     np.testing.assert_allclose(right.std(0), [2, 3], rtol=0.1)
 
 
-def test_list_of_samples_cannot_be_indexed_like_an_array() -> None:
+def test_list_is_no_array() -> None:
     samples = [np.zeros(2) for _ in range(3)]
     with pytest.raises(TypeError):
         _ = samples[:, 0]  # type: ignore[call-overload]
     assert np.stack(samples)[:, 0].shape == (3,)
 
 
-def test_gaussian_shifted_by_a_gaussian_is_one_gaussian() -> None:
+def test_shifted_gaussian_is_one_bell() -> None:
     # z ~ N(0, 1), x | z ~ N(z, 1): integrate z out. The whole "generative model" is one bell of variance 2.
     def marginal(z: Tensor, weight: Tensor) -> Tensor:
         return Normal(z, 1.0).log_prob(GRID[:, None]).exp() @ weight
@@ -124,7 +124,7 @@ def test_caret_is_exclusive_or() -> None:
         _ = torch.tensor([0.5]) ^ 2
 
 
-def test_gradient_of_the_squared_error_has_a_two() -> None:
+def test_gradient_has_a_two() -> None:
     target, guess = torch.randn(2, 5)
     guess.requires_grad_()
     (gradient,) = torch.autograd.grad(((target - guess) ** 2).sum(), guess)
@@ -132,14 +132,14 @@ def test_gradient_of_the_squared_error_has_a_two() -> None:
     assert not torch.allclose(gradient, -(target - guess).detach())
 
 
-def test_sum_and_mean_differ_by_the_number_of_values() -> None:
+def test_sum_is_not_mean() -> None:
     target, guess = torch.randn(2, 50)
     total = ((target - guess) ** 2).sum()
     mean = F.mse_loss(guess, target)
     torch.testing.assert_close(total, 50 * mean)
 
 
-def test_loss_returned_with_its_gradient_is_no_number() -> None:
+def test_pair_is_no_number() -> None:
     def loss_and_gradient(target: float, guess: float) -> tuple[float, float]:
         return (target - guess) ** 2, -2 * (target - guess)
 
@@ -152,7 +152,7 @@ def test_loss_returned_with_its_gradient_is_no_number() -> None:
     assert (loss, gradient) == (4.0, -4.0)
 
 
-def test_noise_cannot_predict_the_data() -> None:
+def test_noise_predicts_nothing() -> None:
     # Inputs that are drawn anew and know nothing of the targets: the best prediction is the mean of the data.
     data = torch.randn(4000, 3) * torch.tensor([1.0, 2.0, 3.0]) + 5
     noise = torch.randn(4000, 4)
@@ -163,14 +163,14 @@ def test_noise_cannot_predict_the_data() -> None:
     torch.testing.assert_close(fitted, data.mean(0).expand_as(fitted), rtol=0, atol=0.8)
 
 
-def test_encoder_cannot_read_latent_noise() -> None:
+def test_encoder_refuses_noise() -> None:
     encoder = nn.Sequential(nn.Linear(784, 16), nn.ReLU(), nn.Linear(16, 32))
     assert encoder(torch.rand(2, 784)).shape == (2, 32)
     with pytest.raises(RuntimeError):
         encoder(torch.randn(2, 32))
 
 
-def test_cross_entropy_of_standardised_data_is_unbounded() -> None:
+def test_bce_of_standardised_data() -> None:
     pictures = (torch.rand(100, 784) < 0.2).float()
     standardised = (pictures - pictures.mean()) / pictures.std()
     assert standardised.min() < 0
@@ -187,14 +187,14 @@ def test_cross_entropy_of_standardised_data_is_unbounded() -> None:
     assert min(loss(pictures, scale * (2 * pictures - 1)) for scale in (1, 10, 100, 1000)) >= 0
 
 
-def test_each_set_with_its_own_statistics_moves_the_same_picture() -> None:
+def test_two_sets_two_rulers() -> None:
     train, test = torch.rand(1000, 4), torch.rand(1000, 4) ** 2
     picture = torch.full((4,), 0.5)
     own = [(picture - part.mean()) / part.std() for part in (train, test)]
     assert not torch.allclose(own[0], own[1], atol=0.3)
 
 
-def test_grid_of_hundred_has_no_place_for_the_101st() -> None:
+def test_grid_ends_at_100() -> None:
     figure = Figure()
     figure.add_subplot(10, 10, 100)
     with pytest.raises(ValueError, match="101"):
@@ -204,7 +204,7 @@ def test_grid_of_hundred_has_no_place_for_the_101st() -> None:
 # --- VAE -------------------------------------------------------------------------------------------------------------
 
 
-def test_plain_autoencoder_draws_nothing_and_ties_its_codes_to_nothing() -> None:
+def test_autoencoder_codes_are_free() -> None:
     x = torch.rand(200, 8)
     encoder, decoder = torch.randn(8, 3), torch.randn(3, 8)
 
@@ -226,7 +226,7 @@ def test_plain_autoencoder_draws_nothing_and_ties_its_codes_to_nothing() -> None
     assert kl(10 * encoder) > 50 * kl(encoder)
 
 
-def test_autoencoder_shapes_do_not_fit() -> None:
+def test_shapes_do_not_fit() -> None:
     def halve(channels_in: int, channels: int) -> nn.Module:
         return nn.Conv2d(channels_in, channels, 3, stride=2, padding=1)
 
@@ -244,7 +244,7 @@ def test_autoencoder_shapes_do_not_fit() -> None:
     assert decoder(torch.randn(2, 256)).shape == (2, 1, 56, 56)  # and would return 56x56, not 28x28
 
 
-def test_swapped_arguments_make_the_loss_linear() -> None:
+def test_swapped_bce_is_linear() -> None:
     picture = torch.tensor([0.0, 0.25, 0.5, 1.0])  # taken for the logits
     reconstruction = torch.rand(4, requires_grad=True)  # taken for the target
 
@@ -263,7 +263,7 @@ def test_swapped_arguments_make_the_loss_linear() -> None:
     torch.testing.assert_close(candidates[losses.argmin(0), 0], picture.clamp(0.001, 0.999))
 
 
-def test_from_logits_after_a_sigmoid_never_reaches_black() -> None:
+def test_sigmoid_twice_has_no_black() -> None:
     outputs = torch.linspace(0, 1, 101)  # all that a sigmoid can return, taken for logits
     probability = torch.sigmoid(outputs)
     assert probability.min() >= 0.5
@@ -276,7 +276,7 @@ def test_from_logits_after_a_sigmoid_never_reaches_black() -> None:
     assert F.binary_cross_entropy_with_logits(logits, torch.zeros(1)) < 1e-6
 
 
-def test_three_losses_update_the_encoder_twice_and_the_decoder_once() -> None:
+def test_three_losses_pull_apart() -> None:
     x = torch.rand(16, 6)
 
     def updates(weight: float) -> dict[str, list[Tensor]]:
@@ -298,7 +298,7 @@ def test_three_losses_update_the_encoder_twice_and_the_decoder_once() -> None:
     assert torch.equal(once["decoder"][0], strong["decoder"][0])  # the decoder never sees the cross-entropy
 
 
-def test_maximising_the_error_is_not_maximising_the_likelihood() -> None:
+def test_likelihood_wants_small_error() -> None:
     x, guesses = torch.tensor(0.3), torch.linspace(-5, 5, 1001)
     error = (x - guesses) ** 2
     log_likelihood = Normal(guesses, 1.0).log_prob(x)
@@ -328,7 +328,7 @@ def elbo(x: float, q: Normal) -> float:
     return (expected_log_likelihood(x, q) - kl_divergence(q, prior)).item()
 
 
-def test_true_elbo_touches_the_evidence_at_the_posterior() -> None:
+def test_elbo_touches_the_evidence() -> None:
     for x in (0.5, 100.0):
         _, posterior, evidence = linear_gaussian(x)
         assert elbo(x, posterior) == pytest.approx(evidence, rel=1e-5)
@@ -336,7 +336,7 @@ def test_true_elbo_touches_the_evidence_at_the_posterior() -> None:
             assert elbo(x, Normal(posterior.mean + shift, posterior.stddev * factor)) < evidence
 
 
-def test_printed_vae_objective_has_no_best_answer() -> None:
+def test_objective_has_no_optimum() -> None:
     # E[log p(x|z)] + E_p[log p(z)] + KL(p || q): the middle term is a constant, the last has the wrong sign and order.
     x = 0.5
     prior, posterior, evidence = linear_gaussian(x)
@@ -350,7 +350,7 @@ def test_printed_vae_objective_has_no_best_answer() -> None:
     assert printed(Normal(posterior.mean, 1e3)) < -1e4  # minimised, it makes q as wide as can be
 
 
-def test_reversed_kl_is_no_lower_bound() -> None:
+def test_reversed_kl_is_no_bound() -> None:
     x = 100.0
     prior, posterior, evidence = linear_gaussian(x)
 
@@ -363,7 +363,7 @@ def test_reversed_kl_is_no_lower_bound() -> None:
     assert reversed_kl(wide) > reversed_kl(posterior)  # and the true posterior is not its best q
 
 
-def test_split_losses_leave_the_decoder_untrained_and_the_encoder_without_noise() -> None:
+def test_split_losses_train_badly() -> None:
     # "Decoder loss": E_p[log p(z)] + KL(p || q). No decoder parameter is in it.
     mean = torch.tensor(0.3, requires_grad=True)
     log_variance = torch.tensor(0.0, requires_grad=True)
@@ -387,14 +387,14 @@ def test_split_losses_leave_the_decoder_untrained_and_the_encoder_without_noise(
     assert torch.autograd.grad(bound, log_variance)[0].abs() < 1e-6
 
 
-def test_kl_between_data_and_latents_does_not_exist() -> None:
+def test_kl_needs_one_space() -> None:
     pictures = MultivariateNormal(torch.zeros(3), torch.eye(3))
     latents = MultivariateNormal(torch.zeros(2), torch.eye(2))
     with pytest.raises(ValueError, match="different event shapes"):
         kl_divergence(pictures, latents)
 
 
-def test_minimising_the_log_density_of_samples_drives_them_away() -> None:
+def test_wrong_sign_drives_away() -> None:
     # min over G of E[log p(G(z))], here with G(z) = shift + z and data N(0, 1).
     shift = torch.tensor(0.1, requires_grad=True)
     noise = torch.randn(500)
@@ -407,7 +407,7 @@ def test_minimising_the_log_density_of_samples_drives_them_away() -> None:
     assert objective.item() < start - 10
 
 
-def test_names_that_were_never_defined() -> None:
+def test_undefined_names() -> None:
     encoder, decoder = nn.Linear(784, 32), nn.Linear(32, 784)
     names = {"encoder": encoder, "decoder": decoder}
     with pytest.raises(NameError, match="inputs"):

@@ -58,7 +58,14 @@ def run(source: Path, target: Path, profile: str) -> None:
         os.environ |= {"AIGC_COURSE_QUIET": "1", "AIGC_COURSE_RESULTS": str(recorded.resolve())}
         try:
             papermill.execute_notebook(
-                plain, done, {"profile": profile}, kernel_name="python3", cwd=empty, progress_bar=sys.stderr.isatty()
+                plain,
+                done,
+                {"profile": profile},
+                kernel_name="python3",
+                cwd=empty,
+                progress_bar=sys.stderr.isatty(),
+                # The kernel listens on this machine only; its warning that it does so unencrypted would hide ours.
+                extra_arguments=["--log-level=ERROR"],
             )
         except PapermillExecutionError as error:
             sys.exit(f"FAILED   {name}: cell {error.cell_index}\n{_indent(error.source)}\n{_plain(error)}")

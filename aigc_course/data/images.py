@@ -145,7 +145,8 @@ def _read_digits() -> tuple[Tensor, Tensor]:
             finally:
                 part.unlink(missing_ok=True)
         try:
-            with np.load(path) as stored:
+            # Opened here, since np.load leaves a broken archive open.
+            with path.open("rb") as stream, np.load(stream) as stored:
                 images, labels = stored["images"], stored["labels"]
             found = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
         except Exception as error:
