@@ -106,7 +106,8 @@ def fit(
         "num_sanity_val_steps": 0,
         **trainer_options,
     }
-    options["callbacks"] = [*(options.get("callbacks") or []), curve]
+    callbacks = options.get("callbacks") or []  # Lightning takes one or several
+    options["callbacks"] = [*([callbacks] if isinstance(callbacks, pl.Callback) else callbacks), curve]
     with _quiet_lightning():
         pl.seed_everything(seed, workers=True, verbose=False)
         pl.Trainer(max_epochs=max_epochs, **options).fit(model, data)

@@ -40,18 +40,21 @@ def _seed() -> None:
 
 
 @pytest.fixture
-def python() -> Callable[..., subprocess.Popen[str]]:
-    """Start another Python, which finds the package wherever this one found it."""
+def python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start another Python, which finds the package where this one found it; it ends with the test at the latest."""
+    children = []
 
-    def start(*arguments: str, **options: object) -> subprocess.Popen[str]:
+    def start(*arguments: str) -> subprocess.Popen[str]:
         paths = [str(Path(aigc_course.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-        return subprocess.Popen(
-            [sys.executable, *arguments],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,  # type: ignore[call-overload]
+        pipe = subprocess.PIPE
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+        child = subprocess.Popen(
+            [sys.executable, *arguments], env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True
         )
+        children.append(child)
+        return child
 
-    return start
+    yield start
+    for child in children:
+        with child:  # closes the pipes and waits
+            child.kill()

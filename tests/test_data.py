@@ -292,7 +292,7 @@ def test_two_processes_download_once(
         f"path = fetch(RemoteFile({file.name!r}, {file.sha256!r}, {file.urls!r}))\n"
         "print(hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest())\n"
     )
-    child = python("-c", code, stdin=subprocess.PIPE)
+    child = python("-c", code)
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     server.pause.clear()  # the first to ask is kept waiting, so that the second surely comes while it downloads

@@ -83,7 +83,7 @@ def touch(path):
 def test_only_what_changed_runs_again(repository):
     first = make(repository)
     assert first.returncode == 0, first.stdout
-    assert ran(first) == ["foundations/one", "foundations/two", "vae/three"]
+    assert ran(first) == ["foundations/one", "foundations/two", "vae/three"], first.stdout
     assert ran(make(repository)) == []
     (repository / "notebooks/foundations/one.py").write_text(chapter("one", "print(43)"))
     assert ran(make(repository)) == ["foundations/one"]

@@ -1,5 +1,6 @@
 """What every chapter's source has in common, so that it reads well in the book, on Colab and in an editor."""
 
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_headings_step_down_by_one(chapter):
     prose = "\n".join(cell.source for cell in chapter.cells if cell.cell_type == "markdown")
     levels = [len(mark) for mark in re.findall(r"^(#+) ", re.sub(r"^```.*?^```", "", prose, flags=re.M | re.S), re.M)]
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
 
 
 def test_solutions_are_folded(chapter):

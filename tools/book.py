@@ -80,7 +80,7 @@ def results_page(profile: str, root: Path = ROOT) -> str:
         lines.append(f"{_duration(result['seconds'])} on {result['device']}.")
         lines += ["", "| figure | value |", "| --- | --- |"]
         figures = {k: v for k, v in result.items() if k not in ("chapter", "profile", "device", "seconds")}
-        lines += [f"| {key.replace('_', ' ')} | {_value(value)} |" for key, value in figures.items()]
+        lines += [f"| {_words(key)} | {_value(value)} |" for key, value in figures.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -94,6 +94,10 @@ def chapter_title(source: Path) -> str:
 
 def _duration(seconds: int) -> str:
     return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min {seconds % 60} s"
+
+
+def _words(key: str) -> str:
+    return " ".join(word.upper() if word in ("elbo", "iwae", "kl", "em") else word for word in key.split("_"))
 
 
 def _value(value: Any) -> str:

@@ -50,7 +50,7 @@ def run(source: Path, target: Path, profile: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # A person may stop Make at any time; leave nothing of the attempt behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"{name}: stopped"))
-    print(f"running  {name} ({profile})", flush=True)
+    _say(f"running  {name} ({profile})")
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as folder:
         plain, done, recorded = Path(folder) / "source.ipynb", Path(folder) / "done.ipynb", Path(folder) / "results"
         (empty := Path(folder) / "empty").mkdir()
@@ -83,7 +83,13 @@ def run(source: Path, target: Path, profile: str) -> None:
         (results := target.parents[1] / "results").mkdir(exist_ok=True)
         figures.replace(results / figures.name)
         done.replace(target)
-    print(f"done     {name} ({profile}) in {seconds:.0f} s", flush=True)
+    _say(f"done     {name} ({profile}) in {seconds:.0f} s")
+
+
+def _say(text: str) -> None:
+    # One write a line, so that two jobs never share one.
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def _indent(source: str) -> str:
@@ -138,7 +144,7 @@ def make_colab(environment: Path) -> None:
 def check(notebook: Path, environment: Path) -> None:
     """Run an executed notebook again, alone, in the student's environment; every output must be the same."""
     name = f"{notebook.parent.name}/{notebook.stem}"
-    print(f"checking {name}", flush=True)
+    _say(f"checking {name}")
     with tempfile.TemporaryDirectory() as folder:
         alone, cache = Path(folder) / "alone", Path(folder) / "cache"
         alone.mkdir()

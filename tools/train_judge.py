@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from aigc_course import metrics
 from aigc_course.data import load_images, random_affine
 
-EPOCHS, BATCH = 60, 64
+EPOCHS, BATCH = 40, 64
 LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-2
 LABEL_SMOOTHING = 0.05

@@ -20,3 +20,4 @@ def _drop_thebe(app: Sphinx, config: Any) -> None:
         for listener in list(listeners):
             if listener.handler.__module__.startswith("sphinx_thebe"):
                 app.disconnect(listener.id)
+    app.registry.css_files = [file for file in app.registry.css_files if file[0] != "sphinx-thebe.css"]

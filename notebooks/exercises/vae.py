@@ -36,8 +36,8 @@
 # what the docstring promises. Every check has its own points, and every question is graded on its own: a mistake in
 # one question costs nothing in the next. Question 6 is read by a person.
 #
-# **How to hand in.** Restart the kernel and run all cells once more. Download the notebook (on Colab: *File → Download
-# → Download .ipynb*), name it `vae.ipynb` (without "Copy of"), and send it the way your teacher asks.
+# **How to hand in.** Restart the kernel and run all cells once more. Download the notebook (on Colab:
+# *File → Download → Download .ipynb*), name it `vae.ipynb` (without "Copy of"), and send it the way your teacher asks.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 # All that this assignment needs. Colab has it, so nothing is to be installed, and no GPU is needed.
@@ -82,6 +82,7 @@ if "NBGRADER_EXECUTION" in os.environ:  # a warning is no mistake, but the gradi
 # Whoever calls your function may give the noise `eps`. Otherwise draw it yourself: `torch.randn` takes a shape and a
 # `generator` (which may be `None`), and a generator with the same seed must give the same `z` again.
 
+
 # %% nbgrader={"grade": false, "grade_id": "reparameterise", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def reparameterise(mu, log_var, eps=None, generator=None):
     """Return z = mu + sigma * eps, a draw from N(mu, diag(sigma^2)) through which gradients flow.
@@ -104,6 +105,8 @@ z = reparameterise(mu, log_var, eps=eps)
 assert type(z) is Tensor, f"z must be a tensor, not {type(z)}"
 assert z.shape == (1, 2), f"z must have the shape of mu, (1, 2), not {tuple(z.shape)}"
 torch.testing.assert_close(z, torch.tensor([[1.5, 1.0]]))  # log_var = 0 means sigma = 1
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     mu, log_var, eps = torch.randn(3, 7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -114,6 +117,7 @@ def _check():
     q = torch.distributions.Normal(mu, log_var.exp().sqrt())
     torch.testing.assert_close(q.cdf(z), torch.distributions.Normal(0.0, 1.0).cdf(eps))
     torch.testing.assert_close(reparameterise(mu, log_var, eps=torch.zeros_like(mu)), mu)
+
 
 _check()
 ### END HIDDEN TESTS
@@ -126,6 +130,8 @@ assert z.shape == (1000, 2), f"z must have the shape of mu, (1000, 2), not {tupl
 assert abs(z.mean().item()) < 0.1, f"the mean of 2,000 draws from N(0, 1) should be near 0, not {z.mean():.3f}"
 assert abs(z.std().item() - 1) < 0.1, f"their standard deviation should be near 1, not {z.std():.3f}"
 assert z.requires_grad, "z must depend on mu in a way that gradients can follow"
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     # sigma = 1 throughout: how sigma comes from log_var was the other check's business.
@@ -153,6 +159,7 @@ def _check():
     assert log_var.grad is not None, "no gradient reaches log_var"
     assert (log_var.grad != 0).double().mean() > 0.99, "the gradient of log_var is zero"
 
+
 _check()
 ### END HIDDEN TESTS
 
@@ -173,6 +180,7 @@ _check()
 # and use $\mathbb{E}_q[(z-\mu)^2] = \sigma^2$ and $\mathbb{E}_q[z^2] = \mu^2 + \sigma^2$. The latent dimensions are
 # independent, so their divergences add up.
 
+
 # %% nbgrader={"grade": false, "grade_id": "kl", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def kl_to_standard_normal(mu, log_var):
     """Return KL(N(mu, diag(sigma^2)) || N(0, I)) of every example, in nats, in closed form.
@@ -192,6 +200,8 @@ assert type(kl) is Tensor, f"the divergence must be a tensor, not {type(kl)}"
 assert kl.shape == (3,), f"three examples have three divergences: shape (3,), not {tuple(kl.shape)}"
 one_dimension = kl_to_standard_normal(torch.ones(3, 1), torch.zeros(3, 1))
 torch.testing.assert_close(kl, 2 * one_dimension)  # two equal dimensions cost twice as much as one
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     # Only reductions are checked, against the function itself, so a wrong formula loses nothing here.
@@ -204,6 +214,7 @@ def _check():
     by_example = torch.cat([kl_to_standard_normal(mu[i : i + 1], log_var[i : i + 1]) for i in range(6)])
     torch.testing.assert_close(together, by_example)
 
+
 _check()
 ### END HIDDEN TESTS
 
@@ -212,6 +223,8 @@ _check()
 zero, three = torch.zeros(1, 1), torch.full((1, 1), 3.0)
 assert abs(float(kl_to_standard_normal(zero, zero))) < 1e-6, "the prior itself costs nothing"
 assert abs(float(kl_to_standard_normal(three, zero)) - 4.5) < 1e-5, "a mean of 3 with sigma = 1 costs 4.5 nats"
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     from torch.distributions import Normal, kl_divergence
@@ -223,10 +236,11 @@ def _check():
         kl = kl_to_standard_normal(mu, log_var)
         q = Normal(mu.detach(), log_var.detach().exp().sqrt())
         expected = kl_divergence(q, Normal(torch.zeros_like(q.loc), torch.ones_like(q.loc)))
-        assert abs(float(kl) - float(expected)) < 1e-6 * (1 + float(expected))
+        assert abs(kl.item() - expected.item()) < 1e-6 * (1 + expected.item())
         kl.sum().backward()
-        assert abs(float(mu.grad) - mu_value) < 1e-6
-        assert abs(float(log_var.grad) - 0.5 * (math.exp(log_var_value) - 1)) < 1e-5
+        assert abs(mu.grad.item() - mu_value) < 1e-6
+        assert abs(log_var.grad.item() - 0.5 * (math.exp(log_var_value) - 1)) < 1e-5
+
 
 _check()
 ### END HIDDEN TESTS
@@ -250,6 +264,7 @@ _check()
 #
 # For the batch, return the **mean of the examples' ELBOs**. It is to be maximised; the training loss is its negative.
 
+
 # %% nbgrader={"grade": false, "grade_id": "elbo", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def elbo(x, logits, kl):
     """Return the ELBO in nats, averaged over the batch; larger is better.
@@ -269,6 +284,8 @@ def elbo(x, logits, kl):
 bound = elbo(x=torch.ones(1, 1), logits=torch.zeros(1, 1), kl=torch.zeros(1))
 assert type(bound) is Tensor, f"the bound must be a tensor, not {type(bound)}"
 assert abs(float(bound) + math.log(2)) < 1e-6, "a decoder that does not know (logit 0) scores minus log 2 a pixel"
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     # One pixel of one picture: how pixels and pictures are summed is the other check's business.
@@ -279,9 +296,10 @@ def _check():
             bound = elbo(x, logits, torch.zeros(1, dtype=torch.float64))
             bernoulli = torch.distributions.Bernoulli(logits=logits.detach(), validate_args=False)  # grey is allowed
             expected = float(bernoulli.log_prob(x))
-            assert abs(float(bound) - expected) < 1e-6 * (1 + abs(expected))
+            assert abs(bound.item() - expected) < 1e-6 * (1 + abs(expected))
             bound.sum().backward()
-            assert abs(float(logits.grad) - (pixel - float(torch.sigmoid(logits)))) < 1e-6
+            assert abs(logits.grad.item() - (pixel - torch.sigmoid(logits).item())) < 1e-6
+
 
 _check()
 ### END HIDDEN TESTS
@@ -293,6 +311,8 @@ bound = elbo(x, logits, kl=torch.zeros(2))
 assert bound.shape == (), f"the bound must be a single number: shape (), not {tuple(bound.shape)}"
 one_pixel = elbo(x[:1, 0, 0, :1], logits[:1, 0, 0, :1], kl=torch.zeros(1))
 torch.testing.assert_close(bound, 16 * one_pixel.reshape(()))  # 16 equal pixels, two equal pictures
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     # Built from the function's own answers for single pixels, so a wrong log-likelihood loses nothing here.
@@ -313,15 +333,16 @@ def _check():
     # The same in one long row: pictures need not be square.
     assert abs(float(elbo(x.flatten(1), logits.flatten(1), kl)) - float(bound)) < 1e-6
 
+
 _check()
 ### END HIDDEN TESTS
 
 # %% [markdown]
 # ## 4. The importance-weighted bound (6 points)
 #
-# The ELBO lies below $\log p(x)$; how far below, it does not say. [Burda et al.
-# (2016)](https://arxiv.org/abs/1509.00519) draw $k$ codes $z_1, \dots, z_k$ from $q(z \mid x)$ and average
-# *probabilities* instead of their logarithms:
+# The ELBO lies below $\log p(x)$; how far below, it does not say.
+# [Burda et al. (2016)](https://arxiv.org/abs/1509.00519) draw $k$ codes $z_1, \dots, z_k$ from $q(z \mid x)$ and
+# average *probabilities* instead of their logarithms:
 #
 # $$\mathcal{L}_k(x) = \log \frac1k \sum_{j=1}^{k} w_j, \qquad
 # w_j = \frac{p(x \mid z_j)\, p(z_j)}{q(z_j \mid x)}.$$
@@ -332,6 +353,7 @@ _check()
 # with $\log w_j$ throughout, and find the function of PyTorch that computes the logarithm of a sum of exponentials
 # without leaving the logarithmic scale. You need the densities $\log p(z)$ and $\log q(z \mid x)$ as well: question 2
 # shows both for one latent dimension, and independent dimensions add up.
+
 
 # %% nbgrader={"grade": false, "grade_id": "bound", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def importance_weighted_bound(log_px, z, mu, log_var):
@@ -355,6 +377,8 @@ z, zero = torch.tensor([[[0.7]]]), torch.zeros(1, 1)
 bound = importance_weighted_bound(torch.tensor([[-5.0]]), z, mu=zero, log_var=zero)
 assert type(bound) is Tensor, f"the bound must be a tensor, not {type(bound)}"
 assert abs(float(bound) + 5.0) < 1e-5, "where q(z|x) is the prior, w is p(x|z) alone"
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     from torch.distributions import Independent, Normal
@@ -370,6 +394,7 @@ def _check():
         expected = float(log_px + prior.log_prob(z) - q.log_prob(z))
         assert abs(float(importance_weighted_bound(log_px, z, mu, log_var)) - expected) < 1e-6
 
+
 _check()
 ### END HIDDEN TESTS
 
@@ -379,6 +404,8 @@ z, zero = torch.zeros(2, 3, 1), torch.zeros(3, 1)
 bound = importance_weighted_bound(torch.tensor([0.2, 0.4]).log()[:, None].expand(2, 3), z, mu=zero, log_var=zero)
 assert bound.shape == (3,), f"three examples have three bounds: shape (3,), not {tuple(bound.shape)}"
 torch.testing.assert_close(bound, torch.full((3,), math.log(0.3)))  # the mean of 0.2 and 0.4 is 0.3
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     # Where q is the prior, any mistake in the two densities that treats them alike cancels.
@@ -394,16 +421,18 @@ def _check():
     bound.sum().backward()
     torch.testing.assert_close(log_px.grad, log_px.detach().softmax(dim=0), rtol=1e-3, atol=1e-4)
 
+
 _check()
 ### END HIDDEN TESTS
 
 # %% [markdown]
 # ## 5. Find the bug (6 points)
 #
-# Below are a very small VAE and a training step. The step runs, its loss falls, and it has **five mistakes**; each of
-# them can be found in tutorials. First run the next two cells. They train on pictures of 4×4 pixels whose left, right,
-# upper or lower half is lit, and then ask for reconstructions. Which probability should a good model give to the lit
-# pixels, and which to the dark ones? Decide before you look.
+# Below are a very small VAE and a training step. The step runs, its loss falls, and it has **five mistakes** of a kind
+# that people really make. The model is trained on pictures of 4×4 pixels whose left, right, upper or lower half is lit,
+# and is then asked to reconstruct them. Which probability should a good model give to the lit pixels, and which to the
+# dark ones? Decide before you run the cells.
+
 
 # %% nbgrader={"grade": false, "grade_id": "bug-model", "locked": true, "schema_version": 3, "solution": false, "task": false}
 class TinyVAE(nn.Module):
@@ -422,6 +451,24 @@ class TinyVAE(nn.Module):
         return self.decoder(z)
 
 
+# %% nbgrader={"grade": false, "grade_id": "bug-optimiser", "locked": true, "schema_version": 3, "solution": false, "task": false}
+class GradientDescent:
+    """What torch.optim.SGD does; written out because it is short, and because torch.optim takes seconds to load."""
+
+    def __init__(self, parameters, learning_rate):
+        self.parameters, self.learning_rate = list(parameters), learning_rate
+
+    def zero_grad(self):
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def step(self):
+        with torch.no_grad():
+            for parameter in self.parameters:
+                if parameter.grad is not None:
+                    parameter -= self.learning_rate * parameter.grad
+
+
 # %% nbgrader={"grade": false, "grade_id": "bug-faulty", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def faulty_step(model, optimiser, x, eps):
     """Make one training step with five mistakes; return the loss."""
@@ -435,35 +482,36 @@ def faulty_step(model, optimiser, x, eps):
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug-demonstration", "locked": true, "schema_version": 3, "solution": false, "task": false}
-def demonstrate(step):
-    """Train a TinyVAE with `step` and print its loss and its reconstructions."""
+def demonstrate(step, learning_rate):
+    """Train a TinyVAE with `step`; print its loss and how it reconstructs lit and dark pixels."""
     left = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(4, 4)
     x = torch.stack([left, 1 - left, left.T, 1 - left.T]).flatten(1).repeat(16, 1)
     torch.manual_seed(0)
     model = TinyVAE()
-    optimiser = torch.optim.Adam(model.parameters(), lr=0.05)
-    losses = [step(model, optimiser, x, eps=torch.randn(64, 2)) for _ in range(500)]
+    optimiser = GradientDescent(model.parameters(), learning_rate)
+    losses = [step(model, optimiser, x, eps=torch.randn(64, 2)) for _ in range(300)]
     pixels = torch.sigmoid(model.decode(model.encode(x)[0]))
-    print(f"loss: {losses[0]:.2f} at first, {losses[-1]:.2f} after 500 steps")
+    print(f"loss: {losses[0]:.2f} at first, {losses[-1]:.2f} after 300 steps")
     print(f"mean probability of lit pixels {pixels[x == 1].mean():.2f}, of dark pixels {pixels[x == 0].mean():.2f}")
 
 
-demonstrate(faulty_step)
+demonstrate(faulty_step, learning_rate=0.5)
 
 # %% [markdown]
-# The loss fell as far as it could, and the model has learnt to light every pixel.
+# The loss has fallen, and the model has learnt to light every pixel.
 #
 # Write a step without the five mistakes. Its loss is the negative ELBO of question 3: in nats, summed over the pixels,
 # averaged over the batch, with the KL term of question 2, and with codes drawn as in question 1 from the noise `eps`
 # that the caller gives. You may call your functions from those questions. While your work is graded, correct versions
 # stand in for them, so that no mistake costs you points twice.
 
+
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def training_step(model, optimiser, x, eps):
     """Make one training step on the negative ELBO; return the loss before the step.
 
     x: (batch, 16), pixels in [0, 1]. eps: (batch, 2), the noise with which the codes are drawn.
-    Returns the loss in nats, a scalar without gradient: the mean over the batch of -ELBO(x).
+    Returns the loss in nats, a scalar detached from its graph: the mean over the batch of -ELBO(x).
     """
     ### BEGIN SOLUTION
     mu, log_var = model.encode(x)
@@ -480,6 +528,7 @@ def training_step(model, optimiser, x, eps):
 # For the checks we build models by hand. `fixed_model` makes a `TinyVAE` whose encoder gives every picture the same
 # `mu` and `log_var`, and whose decoder ignores `z` unless told otherwise.
 
+
 # %% nbgrader={"grade": false, "grade_id": "bug-fixed-model", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def fixed_model(mu=0.0, log_var=0.0, decoder_weight=0.0, decoder_bias=0.0):
     """Return a TinyVAE with these constants, and the optimiser that goes with it."""
@@ -489,7 +538,7 @@ def fixed_model(mu=0.0, log_var=0.0, decoder_weight=0.0, decoder_bias=0.0):
         model.encoder.bias[:2], model.encoder.bias[2:] = torch.as_tensor(mu), torch.as_tensor(log_var)
         model.decoder.weight.copy_(torch.as_tensor(decoder_weight))
         model.decoder.bias.copy_(torch.as_tensor(decoder_bias))
-    return model, torch.optim.SGD(model.parameters(), lr=0.1)
+    return model, GradientDescent(model.parameters(), learning_rate=0.1)
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-reconstruction", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
@@ -500,16 +549,23 @@ def reparameterise(mu, log_var, eps=None, generator=None):
     noise = torch.randn(mu.shape, generator=generator) if eps is None else eps
     return mu + (0.5 * log_var).exp() * noise
 
+
 def kl_to_standard_normal(mu, log_var):
     return 0.5 * (mu**2 + log_var.exp() - log_var - 1).sum(dim=1)
+
 
 def elbo(x, logits, kl):
     log_likelihood = x * logits - F.softplus(logits)
     return (log_likelihood.flatten(1).sum(1) - kl).mean()
+
+
 ### END HIDDEN TESTS
 x = torch.ones(3, 16)
 loss = training_step(*fixed_model(), x, eps=torch.zeros(3, 2))
+assert not getattr(loss, "requires_grad", False), "return the loss without its graph: loss.detach()"
 assert abs(float(loss) - 16 * math.log(2)) < 1e-4, f"a model that knows nothing loses 16 log 2 nats, not {loss:.3f}"
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     generator = torch.Generator().manual_seed(6)
@@ -526,7 +582,6 @@ def _check():
         before = x.clone()
         loss = training_step(model, optimiser, x, eps=noise)
         torch.testing.assert_close(x, before)
-        assert not isinstance(loss, Tensor) or not loss.requires_grad
         return float(loss), model.decoder.bias.detach()
 
     # A difference, so that a constant in the KL term cancels; the decoder ignores z, so the sampling has no say.
@@ -534,6 +589,7 @@ def _check():
         difference = step(other)[0] - step(torch.zeros(16))[0]
         assert abs(difference - (expected(other) - expected(torch.zeros(16)))) < 1e-3
     torch.testing.assert_close(step(bias)[1], bias - 0.1 * (bias.sigmoid() - x.mean(dim=0)), rtol=1e-4, atol=1e-4)
+
 
 _check()
 ### END HIDDEN TESTS
@@ -543,6 +599,8 @@ _check()
 x, eps = torch.ones(3, 16), torch.zeros(3, 2)
 difference = training_step(*fixed_model(mu=1.0), x, eps) - training_step(*fixed_model(mu=0.0), x, eps)
 assert abs(float(difference) - 1) < 1e-4, f"two dimensions with mean 1 cost 1 nat together, not {difference:.3f}"
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     generator = torch.Generator().manual_seed(7)
@@ -560,6 +618,7 @@ def _check():
         gradient = torch.cat([mus.mean(dim=0), 0.5 * (log_vars.exp() - 1).mean(dim=0)])
         torch.testing.assert_close(model.encoder.bias.detach(), bias - 0.1 * gradient, rtol=1e-4, atol=1e-4)
 
+
 _check()
 ### END HIDDEN TESTS
 
@@ -568,6 +627,8 @@ _check()
 x, weight = torch.ones(3, 16), torch.ones(16, 2)
 losses = [training_step(*fixed_model(decoder_weight=weight), x, eps=torch.full((3, 2), e)) for e in (0.0, 1.0)]
 assert abs(float(losses[0]) - float(losses[1])) > 0.01, "the loss does not depend on eps"
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     generator = torch.Generator().manual_seed(8)
@@ -588,6 +649,7 @@ def _check():
     # Through the draw, the reconstruction has a say in log_var's gradient; the KL term's part knows no noise.
     assert not torch.allclose(step(mu, noise)[1], step(mu, -noise)[1], atol=1e-5)
 
+
 _check()
 ### END HIDDEN TESTS
 
@@ -596,7 +658,7 @@ _check()
 # telling which one it is takes $\log 4 \approx 1.39$ nats.
 
 # %%
-demonstrate(training_step)
+demonstrate(training_step, learning_rate=0.1)
 
 # %% [markdown]
 # ## 6. In your own words (6 points)
@@ -606,8 +668,8 @@ demonstrate(training_step)
 # 1. A plain autoencoder (no noise, no KL term) is trained until its reconstructions are excellent. Codes drawn from
 #    $N(0, I)$ are then put into its decoder. Why are the resulting pictures bad? (2 points)
 # 2. Which term of the ELBO cures this, and how? (1 point)
-# 3. Let $\beta$ multiply the KL term. Describe the codes, the reconstructions and the samples from the prior as $\beta
-#    \to 0$, and as $\beta$ becomes very large. (3 points)
+# 3. Let $\beta$ multiply the KL term. Describe the codes, the reconstructions and the samples from the prior as
+#    $\beta \to 0$, and as $\beta$ becomes very large. (3 points)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 6, "schema_version": 3, "solution": true, "task": false}
 # **Model answer.**

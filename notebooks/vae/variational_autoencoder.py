@@ -81,23 +81,26 @@ plt.show()
 # Sixteen numbers are enough to redraw a digit. So one could hope for a generator for free: throw the encoder away,
 # invent sixteen numbers, and let the decoder draw.
 #
-# > **Predict, then run.** We draw the sixteen numbers from a normal distribution with the very mean and spread that the
-# > codes of real digits have. What will the decoder draw? (a) New digits. (b) Copies of training digits. (c) Mostly
-# > scribbles that are no digit at all.
+# > **Predict, then run.** We draw the sixteen numbers from the standard normal distribution, as one of the source
+# > articles does. What will the decoder draw? (a) New digits. (b) Copies of training digits. (c) Smudges.
 
-# %% mystnb={"image": {"alt": "Sixteen pictures decoded from random codes: most are tangled strokes that are no digit."}}
+# %% mystnb={"image": {"alt": "Upper row, standard normal codes: dark smudges. Lower row, matched codes: a few digits among tangled strokes."}}
 with torch.no_grad():
     codes = autoencoder.encode(data.split("train")[0])
-    torch.manual_seed(1)
-    invented = codes.mean(0) + codes.std(0) * torch.randn(16, 16)
-    dreams = autoencoder.decode(invented).sigmoid()
-plots.image_grid(dreams)
+    torch.manual_seed(2)
+    invented = torch.randn(8, 16)
+    matched = codes.mean(dim=0) + codes.std(dim=0) * invented  # the mean and the spread of the real codes
+    dreams = autoencoder.decode(torch.cat([invented, matched])).sigmoid()
+print(f"codes of real digits have a spread of about {codes.std(dim=0).mean():.1f}")
+plots.image_grid(dreams, row_labels=["N(0, I)", "matched"])
 plt.show()
 
 # %% [markdown]
-# It is (c). A few codes land near a digit's own and decode to something legible; most give tangled strokes. Nothing in
-# the training asked the decoder to make sense of a code that no picture has. The codes of real digits lie like islands
-# in a sea of sixteen dimensions, and a random code falls into the water.
+# It is (c). The codes of real digits lie somewhere else, far more widely spread than the standard normal distribution,
+# and the decoder was never asked about the place where our codes landed. In the lower row the invented codes have the
+# very mean and spread of the real ones. That helps, but only by halves: some pictures can be read, others are tangled
+# strokes that are no digit at all. The codes of real digits lie like islands in a sea of sixteen dimensions, and even
+# with the right centre and the right spread many a code falls into the water.
 #
 # A **variational autoencoder** (Kingma and Welling, 2013) makes two changes:
 #
@@ -305,8 +308,8 @@ for epoch in range(3):
 # %% [markdown]
 # ## With the package
 #
-# `aigc_course.vae.VAE` is the same model with one more layer and checked arguments. Its methods have the names of this
-# chapter: `encode` gives `mu` and `log_var`, `decode` gives `logits`, `elbo` gives the two terms for each picture. With
+# `aigc_course.vae.VAE` is the same model with small convolutional networks for encoder and decoder, and with arguments
+# that are checked. Its methods have the names of this chapter: `encode` gives `mu` and `log_var`, `decode` gives `logits`, `elbo` gives the two terms for each picture. With
 # the same random numbers, our formulas above and the package must agree:
 
 # %%
@@ -550,8 +553,8 @@ plt.show()
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# Three of the five articles print a "VAE" with no mean, no variance, no sampling and no divergence: a plain autoencoder,
-# whose samples are the scribbles above. One also swaps the arguments of the cross-entropy, says that the
+# Two of the five articles print a "VAE" with no mean, no variance, no sampling and no divergence: a plain autoencoder,
+# whose samples are the smudges above. One also swaps the arguments of the cross-entropy, says that the
 # reconstruction error is to be *maximised*, and turns the divergence round; the [errata](../../book/errata.md) take
 # each of these apart and show the fault by running it.
 
