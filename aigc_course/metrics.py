@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load
 from torch import Tensor, nn
 
-JUDGE_SHA256 = "cb3820cabfe9fd5fd4f6af2a60fffaf0bcbd35a9a23afcfe36514338aa394ad9"
+JUDGE_SHA256 = "cfd81e949cde5076b8d5c5c0279c357fa1ff02f4ceda77e13eb6a6c8249f9d74"
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -96,8 +96,8 @@ def judge_accuracy(images: Float[Tensor, "n 1 28 28"], labels: Int[Tensor, " n"]
     $$\frac1n \sum_{i=1}^n \mathbb 1\!\left[\arg\max_k p(k \mid x_i) = y_i\right]$$
 
     with the pictures $x_i$, values in [0, 1], the classes asked for $y_i \in \{0, \dots, 9\}$, and the judge's
-    probabilities $p$. On real digits it is about 0.99, the judge's own accuracy: more cannot be reached honestly. It says
-    nothing about variety: one good picture a class, repeated, reaches 1.
+    probabilities $p$. On real digits it is about 0.99, the judge's own accuracy. It says nothing about variety: one
+    good picture a class, repeated, reaches 1.
 
     Raises `ValueError` as `judge_probabilities` does, and for labels that are not n whole numbers from 0 to 9.
     """

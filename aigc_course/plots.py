@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-# Okabe and Ito's palette, told apart with every common form of colour blindness, plus grey and a dark purple for the
-# eighth to tenth class.
+# Okabe and Ito's palette without its yellow, which vanishes on white; instead a dark brown, a dark grey and a dark purple
+# for the seventh, ninth and tenth class. A test simulates the three common forms of colour blindness.
 COLOURS = (
-    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#B8A800", "#000000", "#999999", "#5E2B97",
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#682800", "#000000", "#606060", "#5E2B97",
 )  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def image_grid(
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images has the shape {tuple(images.shape)}; it takes (n, c, h, w) with n of at least 1.")
     images = images.detach().cpu()
-    if images.min() < 0 or images.max() > 1:
+    if not (images.min() >= 0 and images.max() <= 1):  # so written that NaN is refused too
         raise ValueError(f"images has values from {images.min():.3g} to {images.max():.3g}; it takes values in [0, 1].")
     height, width = images.shape[2:]
     rows = -(-len(images) // columns)
@@ -73,7 +73,7 @@ def image_grid(
     figure, ax = plt.subplots(
         figsize=(across, across * sheet.shape[0] / sheet.shape[1] + (0.3 if column_labels else 0))
     )
-    ax.imshow(sheet.squeeze(), vmin=0, vmax=1, interpolation="nearest")
+    ax.imshow(sheet.numpy(), vmin=0, vmax=1, interpolation="nearest")
     ax.grid(False)
     ax.spines[:].set_visible(False)
     ax.set_yticks([(height + 1) * (row + 0.5) for row in range(rows)] if row_labels else [], row_labels)

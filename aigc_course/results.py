@@ -34,8 +34,11 @@ def record(chapter: str, profile: str, **figures: Any) -> dict[str, Any]:
         path = Path(folder) / f"{chapter}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        part.write_text(text + "\n", encoding="utf-8")
-        part.replace(path)
+        try:
+            part.write_text(text + "\n", encoding="utf-8")
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     return result
 
 

@@ -1,4 +1,4 @@
-"""Make the judge's weights, aigc_course/judge.safetensors, by the one fixed recipe; about two minutes on two cores.
+"""Make the judge's weights, aigc_course/judge.safetensors, by the one fixed recipe; about two minutes on one core.
 
 Run from the repository's root: python -m tools.train_judge. Only the training split of the digits is used (4,000
 pictures). The recipe was chosen on the validation split. The test split is measured once, at the end, and MNIST's own

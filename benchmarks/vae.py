@@ -1,0 +1,162 @@
+"""Measure the VAE: `training.fit` against a bare PyTorch loop, and time and memory against the batch size.
+
+Run from the repository's root: python benchmarks/vae.py. The results go to the terminal and to benchmarks/vae.json.
+"""
+
+import datetime
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from aigc_course import training, vae
+from aigc_course.data import ImageData, random_affine
+
+PAIRS, EPOCHS = 7, 4
+BATCH_SIZES = (10, 30, 100, 300, 1000, 3000)
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def clock() -> tuple[float, float]:
+    """Return wall time and this process's CPU time, once the device has done what it was given."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter(), time.process_time()
+
+
+class Stopwatch(pl.Callback):
+    """Takes the time at every epoch's start and end, so that setting up is not part of the throughput."""
+
+    def __init__(self) -> None:
+        self.starts: list[tuple[float, float]] = []
+        self.ends: list[tuple[float, float]] = []
+
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self.starts.append(clock())
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        self.ends.append(clock())
+
+
+def seconds(start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
+    return end[0] - start[0], end[1] - start[1]
+
+
+def with_fit(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:
+    """Return wall and CPU seconds of all epochs but the first, in which the machine warms up."""
+    watch = Stopwatch()
+    training.fit(
+        vae.VAE(**settings["model"]), data, max_epochs=1 + EPOCHS, callbacks=[watch], limit_val_batches=0,
+        enable_progress_bar=False,
+    )  # fmt: skip
+    return seconds(watch.starts[1], watch.ends[-1])
+
+
+def with_bare_loop(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:
+    """Do the same with nothing but PyTorch."""
+    model = vae.VAE(**settings["model"]).to(DEVICE)
+    images, _ = data.split("train")
+    size = data.batch_size
+    optimizer = torch.optim.Adam(model.parameters(), lr=model.learning_rate)
+    steps = (1 + EPOCHS) * -(-len(images) // size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.learning_rate, steps, pct_start=0.1)
+    start = clock()
+    for epoch in range(1 + EPOCHS):
+        if epoch == 1:
+            start = clock()
+        for batch in torch.randperm(len(images)).split(size):
+            x = random_affine(images[batch].to(DEVICE), **data.augmentation).clamp(0, 1)
+            log_likelihood, kl = model(x)
+            loss = (model.beta * kl - log_likelihood).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    return seconds(start, clock())
+
+
+def throughput() -> dict[str, Any]:
+    """Run both alternately and return their images a second, pair by pair."""
+    settings = vae.recipe("auto")
+    data = ImageData(**settings["data"])
+    seen = EPOCHS * len(data.split("train")[0])
+    pairs = []
+    for number in range(PAIRS):
+        fit, bare = with_fit(data, settings), with_bare_loop(data, settings)
+        pairs.append({
+            "fit_images_per_s": round(seen / fit[0]), "bare_images_per_s": round(seen / bare[0]),
+            "ratio": round(bare[0] / fit[0], 3), "ratio_of_cpu_time": round(bare[1] / fit[1], 3),
+        })  # fmt: skip
+        print(f"pair {number + 1}: " + "  ".join(f"{name} {value}" for name, value in pairs[-1].items()), flush=True)
+    medians = {name: statistics.median(pair[name] for pair in pairs) for name in pairs[0]}
+    print("median: " + "  ".join(f"{name} {value}" for name, value in medians.items()), flush=True)
+    return {"median": medians, "pairs": pairs}
+
+
+def peak_mib() -> float:
+    if DEVICE == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def one_batch_size(size: int) -> dict[str, float]:
+    """Train on batches of this size; return milliseconds an image, and memory above what was there before."""
+    images = ImageData("digits").split("train")[0]
+    model = vae.VAE(**vae.recipe("auto")["model"]).to(DEVICE)
+    optimizer = torch.optim.Adam(model.parameters())
+    steps = max(6, 3000 // size)
+    before, times = peak_mib(), []
+    for _ in range(1 + steps):
+        start = clock()
+        log_likelihood, kl = model(images[torch.randint(len(images), (size,))].to(DEVICE))
+        optimizer.zero_grad()
+        (kl - log_likelihood).mean().backward()
+        optimizer.step()
+        times.append(seconds(start, clock())[0])
+    milliseconds = 1000 * statistics.median(times[1:]) / size  # the first step allocates
+    return {"batch_size": size, "ms_per_image": round(milliseconds, 4), "peak_mib": round(peak_mib() - before)}
+
+
+def batch_sizes() -> list[dict[str, float]]:
+    """Measure every batch size in a process of its own: a peak, once reached, never sinks."""
+    rows = []
+    for size in BATCH_SIZES:
+        output = subprocess.run([sys.executable, __file__, str(size)], check=True, capture_output=True, text=True)
+        rows.append(json.loads(output.stdout))
+        print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+    return rows
+
+
+def main() -> None:
+    device = torch.cuda.get_device_name() if DEVICE == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
+    result = {
+        "command": "python benchmarks/vae.py",
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": device,
+        "versions": {"python": sys.version.split()[0], "torch": torch.__version__, "pytorch_lightning": pl.__version__},
+        "throughput": throughput(),
+        "batch_sizes": batch_sizes(),
+    }
+    target = Path(__file__).with_suffix(".json")
+    part = target.with_suffix(f".{os.getpid()}.part")
+    try:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 2:
+        print(json.dumps(one_batch_size(int(sys.argv[1]))))
+    else:
+        main()

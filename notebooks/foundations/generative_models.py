@@ -1,0 +1,700 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # What generating means
+#
+# **After this chapter you can**
+#
+# - say what a generative model is: a distribution that one can draw from, and often ask how likely something is;
+# - tell a density from a probability, and measure a model in nats on data it has never seen;
+# - fit a histogram, a Gaussian and a mixture to the same data, draw from each, and say which is best and why;
+# - explain what the Kullback–Leibler divergence measures, in both directions, and what it has to do with likelihood;
+# - say why all of this is easy for one number and hard for a picture, and what the rest of the course does about it.
+#
+# **You need**: Python, PyTorch's tensors, and what a mean and a normal distribution are. No neural network appears here.
+# · [How long this chapter takes to run](../../book/results.md)
+
+# %% tags=["parameters"]
+profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+
+# %% tags=["hide-input"]
+import sys
+
+if "google.colab" in sys.modules:
+    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+
+# %%
+import math
+
+import matplotlib.pyplot as plt
+import torch
+from torch.distributions import Normal
+
+from aigc_course import mixture, plots, results, training
+from aigc_course.data import load_images
+
+plots.use_style()
+profile = training.resolve_profile(profile)
+steps = {"smoke": 200, "cpu": 1000, "gpu": 1000}[profile]
+print(f"Profile {profile}: one search below takes {steps} steps; the rest is the same everywhere.")
+
+# %% [markdown]
+# ## Three rows of dice
+#
+# A picture of a handwritten digit has 28 × 28 = 784 pixels. Below are three rows of pictures. In the upper row every
+# pixel was lit or left dark by the toss of a fair coin. In the middle row each pixel got a coin of its own, which shows
+# "lit" as often as that pixel is lit in real digits. The lower row was drawn from real digits.
+
+# %% mystnb={"image": {"alt": "Upper row: even black and white noise. Middle row: noise gathered in a round cloud. Lower row: handwritten digits."}}
+x_train, y_train = load_images("digits", "train")
+x_test, y_test = load_images("digits", "test")
+torch.manual_seed(0)
+fair = torch.full((8, 1, 28, 28), 0.5).bernoulli()
+cloud = x_train.mean(dim=0).expand(8, -1, -1, -1).bernoulli()
+plots.image_grid(torch.cat([fair, cloud, x_test[:8]]), row_labels=["fair coins", "own coins", "digits"])
+plt.show()
+
+# %% [markdown]
+# All three rows came about in the same way: somebody drew from a **distribution** over pictures, a rule that says how
+# probable each picture is. What differs is the distribution. The first gives all pictures the same chance, so one sees
+# noise. The second knows where ink tends to be, and nothing else. In the third almost all the probability sits on the
+# tiny share of pictures that a human hand would make.
+#
+# That is the whole subject of this course. **To generate is to draw from a distribution. To learn to generate is to find,
+# from examples, a distribution whose draws look like them.** Everything else, networks included, is a means to this end.
+#
+# Distributions over 784 numbers cannot be drawn on paper. So we start with a single number, where every idea can be
+# seen, and return to pictures at the end.
+
+# %% [markdown]
+# ## One number a picture
+#
+# How much ink does a digit take? Let $x$ be the share of the page that is covered, in per cent: the mean of the 784 grey
+# values, times 100. We take only zeros and ones for now, two digits that differ in this.
+
+
+# %%
+def ink(images, labels):  # (n, 1, 28, 28) -> (n,): per cent of the page
+    return 100 * images[labels < 2].mean(dim=(1, 2, 3)).double()
+
+
+x_valid, y_valid = load_images("digits", "validation")
+train, valid, test = ink(x_train, y_train), ink(x_valid, y_valid), ink(x_test, y_test)
+print(f"{len(train)} numbers to learn from, {len(valid)} to make choices with, {len(test)} for the final measurement")
+print(f"from {train.min():.1f} to {train.max():.1f} per cent")
+
+# %% [markdown]
+# The three splits have three purposes. A model is fitted to the *training* split, choices such as "how many bars?" are
+# made on the *validation* split, and the *test* split is touched once, for the number we report. You will see below what
+# goes wrong without this discipline.
+
+# %% mystnb={"image": {"alt": "A histogram with two hills: a narrow tall one at little ink, a broad lower one at more ink."}}
+plt.hist(train.numpy(), bins=40, range=(0, 40), color=plots.COLOURS[0])
+plt.xlabel("ink (per cent of the page)")
+plt.ylabel("pictures")
+plt.show()
+
+# %% [markdown]
+# There are two hills. The narrow one on the left is made of ones, which are all short strokes; the broad one of zeros,
+# which are small or large, thin or fat. The data do not say so: a model will only see the numbers.
+
+# %% [markdown]
+# ## A histogram is a generative model
+#
+# Cut the range from 0 to 40 into $B$ cells of width $w$. Of the $N$ numbers $c_b$ fall into cell $b$. The **density** there
+# is
+#
+# $$p(x) = \frac{c_b}{N \, w} \qquad \text{for } x \text{ in cell } b.$$
+#
+# A density is not a probability. It is a probability *per unit*, here per percentage point of ink. A probability is an
+# area: the density times the width. The areas of all cells add up to 1.
+
+# %%
+low, high = 0.0, 40.0
+
+
+def cell_of(x, bins):
+    return ((x - low) / (high - low) * bins).long().clamp(0, bins - 1)
+
+
+def histogram(x, bins, extra=0):  # -> (bins,): the density in each cell
+    counts = torch.bincount(cell_of(x, bins), minlength=bins).double() + extra
+    return counts / counts.sum() * bins / (high - low)
+
+
+p = histogram(train, 40)
+assert torch.allclose(p, torch.histc(train, 40, low, high) / len(train))
+print(f"highest density: {p.max():.3f} per percentage point; area under the bars: {p.sum() * (high - low) / 40:.3f}")
+
+# %% [markdown]
+# With ink measured as a share of 1 instead of in per cent the same histogram would be a hundred times narrower, and so a
+# hundred times higher: densities above 1 are nothing unusual. **Densities depend on the unit; probabilities do not.**
+#
+# **Drawing from it.** Let $F(x)$ be the probability of getting at most $x$: the area of all bars up to $x$. It climbs from 0
+# to 1. Draw a number $u$ evenly between 0 and 1 and look up at which $x$ the curve has that height, $x = F^{-1}(u)$. Where
+# the curve is steep, that is where the density is high, many $u$ lead to nearly the same $x$. So draws come from
+# dense places as often as they should. This is *inverse-CDF sampling* ($F$ is the cumulative distribution function).
+
+
+# %%
+def sample_histogram(p, n, generator):
+    width = (high - low) / len(p)
+    edges = torch.cat([torch.zeros(1), (p * width).cumsum(dim=0)])  # F at the edges of the cells
+    u = torch.rand(n, generator=generator, dtype=torch.float64) * edges[-1]
+    cell = torch.searchsorted(edges, u, right=True).clamp(max=len(p)) - 1
+    return low + cell * width + (u - edges[cell]) / p[cell], u
+
+
+drawn, u = sample_histogram(p, 1000, torch.Generator().manual_seed(0))
+print(f"mean ink: {train.mean():.2f} per cent in the data, {drawn.mean():.2f} in 1,000 draws")
+
+# %% mystnb={"image": {"alt": "A curve climbs from zero to one in two steps; dotted lines run from even heights to the curve and down to the axis, where they crowd under the steep parts."}}
+axis = torch.linspace(low, high, 41)
+plt.plot(axis, torch.cat([torch.zeros(1), p.cumsum(dim=0)]), label="F(x)")
+for height, x in zip(u[:24], drawn[:24], strict=True):
+    plt.plot([low, x, x], [height, height, 0], ":", color=plots.COLOURS[3], linewidth=1)
+plt.plot(drawn[:24], torch.zeros(24), "|", color=plots.COLOURS[3], markersize=14, label="draws")
+plt.xlabel("ink (per cent of the page)")
+plt.ylabel("u")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# Each dotted line enters at a random height, meets the curve, and falls down to a draw. The draws crowd under the two
+# steep parts of the curve, the two hills of the histogram. We have built a generator: of numbers, not of pictures yet,
+# but nothing is missing.
+
+# %% [markdown]
+# ## How good is it? Likelihood
+#
+# The histogram had 40 cells because we liked the look. Are 10 better, or 1,000? We need a number that says how well a
+# model fits. The natural one asks: how probable did the model think the data were, before it saw them? For independent
+# examples densities multiply, and the logarithm turns the product into a sum:
+#
+# $$\log p(x_1, \dots, x_N) = \sum_{n=1}^N \log p(x_n).$$
+#
+# As a function of the model this is the **log-likelihood**. We divide by $N$ and turn the sign, so that less is better:
+#
+# $$\text{cost} = -\frac1N \sum_{n=1}^N \log p(x_n) \quad \text{nats a point}$$
+#
+# (a *nat* is the unit of natural logarithms, a bit that of base 2). One nat less means that the model found each point
+# $e \approx 2.7$ times as likely.
+#
+# > **Predict, then run.** We raise the number of cells from 5 to 1,280. On the training data, and on the validation data,
+# > which number of cells will be best? (a) The finest for both. (b) The finest for the training data, a medium one for the
+# > validation data. (c) A medium one for both.
+
+# %%
+choices = [5, 10, 20, 40, 80, 160, 320, 640, 1280]
+
+
+def cost(x, bins, extra):
+    p = histogram(train, bins, extra)  # always fitted to the training data
+    return -p[cell_of(x, bins)].log().mean().item()
+
+
+for bins in choices:
+    print(f"{bins:5d} cells: {cost(train, bins, 0):.2f} nats on training, {cost(valid, bins, 0):.2f} on validation")
+
+# %% [markdown]
+# It is (b), and brutally so. On the training data the cost falls and falls, since each narrow bar stands exactly where
+# a training point is. On the validation data it is soon infinite: a point fell into a cell where no training point had
+# been, the model had called it impossible, and $-\log 0 = \infty$.
+#
+# The usual cure for the infinity is modesty. We pretend to have seen one more point in every cell (`extra=1`), so that
+# nothing is impossible:
+
+# %% mystnb={"image": {"alt": "Cost against number of cells. Training: falls, then stays low. Validation: falls to a minimum at a medium number, then climbs steeply."}}
+costs = {name: [cost(x, bins, 1) for bins in choices] for name, x in [("training", train), ("validation", valid)]}
+for (name, values), marker in zip(costs.items(), "os", strict=True):
+    plt.plot(choices, values, marker=marker, label=name)
+plt.xscale("log")
+plt.xticks(choices, [str(bins) for bins in choices])
+plt.minorticks_off()
+plt.xlabel("cells")
+plt.ylabel("cost (nats a point)")
+plt.legend()
+plt.show()
+best_bins = choices[costs["validation"].index(min(costs["validation"]))]
+print(f"best on the validation split: {best_bins} cells")
+
+# %% [markdown]
+# The validation curve is a U, the most important shape in machine learning. On its left the model is too coarse to show
+# two hills: it **underfits**. On its right it has learnt the accidents of the training data: it **overfits**. (The training
+# cost no longer falls for ever, since the added points cost a little.) The training curve alone would never have told us.
+# This is why every result in this course is measured on data held out.
+
+# %% [markdown]
+# ## One bell: the Gaussian
+#
+# A histogram of 20 cells has 19 free numbers. The **Gaussian** has two, its mean $\mu$ and its standard deviation $\sigma$:
+#
+# $$\mathcal N(x; \mu, \sigma^2) = \frac{1}{\sqrt{2\pi}\,\sigma} \exp\left(-\frac{(x - \mu)^2}{2\sigma^2}\right).$$
+#
+# Fitting it by **maximum likelihood** means choosing the two for which the data are most likely. The cost is
+#
+# $$\frac12 \log(2\pi\sigma^2) + \frac{1}{2\sigma^2} \cdot \frac1N \sum_n (x_n - \mu)^2 .$$
+#
+# Its derivative by $\mu$ is zero where $\mu$ is the mean of the data; then its derivative by $\sigma^2$ is zero where
+# $\sigma^2$ is the mean squared distance from it. No search is needed:
+
+# %%
+mu, sigma = train.mean(), train.std(correction=0)  # correction=0: divide by N, not by N - 1
+print(f"mean {mu:.2f} per cent, standard deviation {sigma:.2f}")
+
+
+def gaussian_log_prob(x, mu, sigma):
+    return -0.5 * ((x - mu) / sigma) ** 2 - torch.log(sigma) - 0.5 * math.log(2 * math.pi)
+
+
+for shift in [-0.5, 0.0, 0.5]:
+    print(f"mean moved by {shift:+.1f}: {-gaussian_log_prob(train, mu + shift, sigma).mean():.4f} nats on training")
+
+# %% [markdown]
+# Moved to either side, the bell fits worse. It is the best bell there is; the next picture shows how good that is.
+
+# %% [markdown]
+# ## Two bells: the mixture
+#
+# Two hills want two bells. A **mixture** adds densities, each with a weight:
+#
+# $$p(x) = \sum_{k=1}^K \pi_k \, \mathcal N(x; \mu_k, \sigma_k^2), \qquad \pi_k \ge 0, \quad \sum_k \pi_k = 1.$$
+#
+# The conditions on the weights $\pi_k$ matter: without them the areas would not add up to 1, and $p$ would be no density.
+# Drawing is a story in two steps: throw a die with probabilities $\pi_k$, then draw from the bell that came up.
+#
+# There is no formula for the best parameters. A method called EM finds good ones step by step, and the
+# [next chapter](gaussian_mixture.ipynb) is about it; here the package does the work.
+
+# %%
+two, _ = mixture.fit_em(train[:, None], 2, seed=0, tol=1e-7, max_steps=500)  # points are rows: (n, 1)
+weights, mus, sigmas = two.weights, two.means[:, 0], two.covariances[:, 0, 0].sqrt()
+for k in range(2):
+    print(f"component {k + 1}: weight {weights[k]:.2f}, mean {mus[k]:5.2f}, standard deviation {sigmas[k]:.2f}")
+
+# %% [markdown]
+# EM has found the ones and the zeros without having been told that there are two kinds. Its density, **from scratch**,
+# is the formula above with a logarithm on the left. `logsumexp` computes $\log \sum_k e^{a_k}$ without letting tiny
+# numbers vanish on the way. The **package** gives the same, and one component alone gives the Gaussian's closed form:
+
+
+# %%
+def mixture_log_prob(x, weights, mus, sigmas):
+    return (weights.log() + gaussian_log_prob(x[:, None], mus, sigmas)).logsumexp(dim=1)
+
+
+assert torch.allclose(mixture_log_prob(test, weights, mus, sigmas), two.log_prob(test[:, None]))
+one, _ = mixture.fit_em(train[:, None], 1, reg_covar=0.0)
+assert torch.allclose(gaussian_log_prob(test, mu, sigma), one.log_prob(test[:, None]))
+print("from scratch and package agree")
+
+# %% mystnb={"image": {"alt": "Grey bars of held-out data with three densities over them: one broad bell that fills the valley, and a step curve and a smooth curve that both follow the two hills."}}
+axis = torch.linspace(low, high, 801, dtype=torch.float64)[:-1]
+plt.hist(test.numpy(), bins=20, range=(low, high), density=True, color="lightgrey", label="test data")
+plt.plot(axis, histogram(train, best_bins, 1)[cell_of(axis, best_bins)], color=plots.COLOURS[2], label="histogram")
+plt.plot(axis, gaussian_log_prob(axis, mu, sigma).exp(), "--", color=plots.COLOURS[3], label="Gaussian")
+plt.plot(axis, two.log_prob(axis[:, None]).exp(), color=plots.COLOURS[0], label="mixture")
+plt.xlabel("ink (per cent of the page)")
+plt.ylabel("density")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# The Gaussian puts its peak near the valley between the hills, where few digits are, and it keeps some probability for
+# digits with less ink than none. The histogram is right about the hills, but every bar has its own accident. The mixture
+# is smooth and has two hills, with five free numbers. Now the measurement, on the test split and only once:
+
+# %%
+log_p = {
+    "histogram": histogram(train, best_bins, 1)[cell_of(test, best_bins)].log(),
+    "Gaussian": gaussian_log_prob(test, mu, sigma),
+    "mixture": two.log_prob(test[:, None]),
+}
+for name, values in log_p.items():
+    print(f"{name:9s} {-values.mean():.3f} nats a point")
+for other in ["Gaussian", "histogram"]:
+    gain = log_p["mixture"] - log_p[other]
+    print(f"mixture better than {other} by {gain.mean():.3f} ± {gain.std() / len(test) ** 0.5:.3f}")
+
+# %% [markdown]
+# The mixture costs least, far less than the Gaussian and a little less than the histogram. (After ± stands the standard
+# error of the gain, for a test split is a sample too. A gain of less than twice that could be luck.) Behind the order
+# there is a lesson that will come back with every network: what wins is neither the most flexible model nor the simplest
+# one, but the one whose assumptions fit the data.
+
+# %% [markdown]
+# ## What the nats mean: the KL divergence
+#
+# Let $p$ be the distribution that the data come from, and $q$ a model. The average cost of the model on fresh data, the
+# **cross-entropy**, splits into two parts:
+#
+# $$
+# \underbrace{\mathbb E_p[-\log q(x)]}_{\text{cross-entropy}}
+# = \underbrace{\mathbb E_p[-\log p(x)]}_{\text{entropy of } p}
+# + \underbrace{\mathbb E_p\big[\log p(x) - \log q(x)\big]}_{D_{\mathrm{KL}}(p \,\|\, q)} ,
+# $$
+#
+# where $\mathbb E_p$ is the average over $x \sim p$. The first part is what even the perfect model pays: the data are
+# random. The second is the **Kullback–Leibler divergence**, what $q$ pays on top for being wrong. It is never negative,
+# and zero only for $q = p$. So to lower the cost by choosing $q$ *is* to lower the divergence: **maximum likelihood
+# looks for the model closest to the data in this sense.** We know only samples of $p$, not $p$ itself, so the split stays
+# hidden, and only differences of costs tell anything.
+#
+# Where both are known we can check it. Let $p$ be our mixture and $q$ our Gaussian, on a fine grid:
+
+# %%
+grid = torch.linspace(-30, 60, 9001, dtype=torch.float64)
+dx = grid[1] - grid[0]
+log_q = gaussian_log_prob(grid, mu, sigma)
+log_mix = two.log_prob(grid[:, None])
+cross_entropy = -(log_mix.exp() * log_q).sum() * dx
+entropy = -(log_mix.exp() * log_mix).sum() * dx
+forward = (log_mix.exp() * (log_mix - log_q)).sum() * dx
+backward = (log_q.exp() * (log_q - log_mix)).sum() * dx
+print(f"cross-entropy {cross_entropy:.3f} = entropy {entropy:.3f} + divergence {forward:.3f}; other way {backward:.3f}")
+assert torch.allclose(cross_entropy, entropy + forward)
+
+# %% [markdown]
+# The other way round, $D_{\mathrm{KL}}(q \,\|\, p)$, is another number: the divergence is no distance. The two directions
+# also *want* different things.
+#
+# > **Predict, then run.** Take a $p$ with two narrow hills, and look for the one bell $q$ with the least
+# > $D_{\mathrm{KL}}(q \,\|\, p)$, where the average is over $q$'s own draws. Where will it settle? (a) Across both hills.
+# > (b) In the valley between them. (c) On one hill, ignoring the other.
+
+# %%
+narrow = mixture.GaussianMixture(two.weights, two.means, two.covariances / 9)  # a third of the width, to see it better
+log_narrow = narrow.log_prob(grid[:, None])
+
+
+def least_reverse_kl(start):
+    parameters = torch.tensor([start, 0.0], dtype=torch.float64, requires_grad=True)  # mean and log of the deviation
+    optimizer = torch.optim.Adam([parameters], lr=0.05)
+    for _ in range(steps):
+        log_q = gaussian_log_prob(grid, parameters[0], parameters[1].exp())
+        loss = (log_q.exp() * (log_q - log_narrow)).sum() * dx  # D(q || p), summed over the grid
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return parameters[0].item(), parameters[1].exp().item(), loss.item()
+
+
+# %%
+mean = (log_narrow.exp() * grid).sum() * dx  # D(p || q) is least for p's own mean and deviation
+deviation = ((log_narrow.exp() * (grid - mean) ** 2).sum() * dx).sqrt()
+left, right = least_reverse_kl(5.0), least_reverse_kl(20.0)
+print(f"least D(p || q): mean {mean:5.2f}, deviation {deviation:.2f}")
+print(f"least D(q || p), from the left:  mean {left[0]:5.2f}, deviation {left[1]:.2f}, {left[2]:.2f} nats")
+print(f"least D(q || p), from the right: mean {right[0]:5.2f}, deviation {right[1]:.2f}, {right[2]:.2f} nats")
+
+# %% mystnb={"image": {"alt": "A shaded density with two narrow hills. A broad bell covers both and the valley; two narrow bells each sit on one hill."}}
+view = (grid > -5) & (grid < 35)
+plt.fill_between(grid[view], log_narrow[view].exp(), color="lightgrey", label="p")
+fits = [(mean, deviation, "-", "least D(p ∥ q)"), (*left[:2], "--", "least D(q ∥ p), from the left")]
+for m, s, style, name in [*fits, (*right[:2], ":", "least D(q ∥ p), from the right")]:
+    plt.plot(grid[view], Normal(m, s).log_prob(grid[view]).exp(), style, label=name)
+plt.ylim(0, 0.8)
+plt.xlabel("ink (per cent of the page)")
+plt.ylabel("density")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# It is (c). $D_{\mathrm{KL}}(p \,\|\, q)$ averages over $p$: wherever data may turn up, $q$ must not be near zero, or the
+# logarithm explodes. So its best bell **covers** both hills, and spends much probability on the valley. In
+# $D_{\mathrm{KL}}(q \,\|\, p)$ the average is over $q$: it must never go where $p$ is near zero, but nobody asks what it
+# leaves out. So it **seeks one mode**, a different one for each start.
+#
+# Keep this picture. A model trained by likelihood would rather blur than leave something out, which is how samples of a
+# [variational autoencoder](../vae/variational_autoencoder.ipynb) look; its encoder, trained the other way round, tends to
+# be too narrow; and a network that only has to make *good* pictures may happily make always the same one.
+
+# %% [markdown]
+# ## Generative and discriminative
+#
+# A **discriminative** model learns $p(y \mid x)$, the label given the picture: is it a zero or a one? It can ignore all
+# that does not help to decide. A **generative** model learns $p(x)$, or $p(x \mid y)$ for each label, and has to account
+# for everything in $x$. In return it can do more. With $p(x \mid y)$ one can draw; and Bayes' rule turns it into a
+# classifier:
+#
+# $$p(y \mid x) = \frac{p(x \mid y)\, p(y)}{\sum_{y'} p(x \mid y')\, p(y')} .$$
+
+# %%
+kind_train, kind_test = y_train[y_train < 2], y_test[y_test < 2]  # now with labels: 0 or 1
+log_joint = []
+for y in range(2):
+    own = train[kind_train == y]
+    share = torch.tensor(len(own) / len(train))
+    log_joint.append(share.log() + gaussian_log_prob(test, own.mean(), own.std(correction=0)))
+p_one = torch.stack(log_joint, dim=1).softmax(dim=1)[:, 1]  # Bayes' rule
+accuracy = ((p_one > 0.5) == (kind_test == 1)).double().mean().item()
+print(f"zero or one, told from the ink alone: {accuracy:.0%} of the test digits right")
+
+# %% [markdown]
+# One number a picture, two bells, and most digits are told apart. The reverse does not work: from the knowledge that
+# little ink means "one", nobody can draw a one.
+
+# %% [markdown]
+# ## Why pictures are hard
+#
+# Why not make a histogram of pictures, then? Count cells. With only two values a pixel there are
+# $2^{784} \approx 10^{236}$ possible pictures, and 4,000 examples to fill the cells with. But perhaps real pictures use few
+# of them? Let us look at only some of the pixels, round them to black or white, and ask how often the pattern of a test
+# digit occurs among the 4,000 training digits.
+#
+# > **Predict, then run.** How many of the 784 pixels can we look at before most test digits show a pattern never seen
+# > in training? (a) About 400. (b) About 100. (c) About 20.
+
+# %%
+undecided = (x_train > 0.5).flatten(1).double().mean(dim=0).sub(0.5).abs().argsort()  # most often half lit, first
+sizes, known = [1, 2, 4, 6, 8, 10, 12, 16, 20, 30, 50, 100], []
+for k in sizes:
+    patterns = [(x > 0.5).flatten(1)[:, undecided[:k]].numpy() for x in (x_train, x_test)]
+    seen = {row.tobytes() for row in patterns[0]}
+    known.append(sum(row.tobytes() in seen for row in patterns[1]) / len(x_test))
+half = next(k for k, share in zip(sizes, known, strict=True) if share < 0.5)
+print(f"with {half} pixels, {known[sizes.index(half)]:.0%} of the test digits show a pattern that training had")
+
+# %% mystnb={"image": {"alt": "A curve that stays at one for a few pixels, then falls to zero well before one hundred pixels."}}
+plt.plot(sizes, known, marker="o")
+plt.xscale("log")
+plt.xticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
+plt.minorticks_off()
+plt.xlabel("pixels looked at")
+plt.ylabel("share of patterns known")
+plt.show()
+
+# %% [markdown]
+# It is (c). By a hundred pixels practically every picture is new. This is the **curse of dimension**: cells multiply with
+# every number we add, data do not, and a model that only counts has nothing to say about what it has not seen. A useful
+# model has to *generalise*, and it can do so only by assuming something.
+#
+# **The boldest assumption** is that pixels have nothing to do with each other. Then
+#
+# $$p(x) = \prod_{i=1}^{784} p_i^{x_i} (1 - p_i)^{1 - x_i},$$
+#
+# with one number $p_i$ for each pixel: the chance that it is lit. That was the middle row at the beginning. Maximum
+# likelihood sets $p_i$ to the pixel's mean over the training pictures.
+#
+# **A bit less bold**: independent pixels *for each digit* $y$. That is a mixture again, this time of pictures:
+# $p(x) = \sum_y p(y) \prod_i p_{yi}^{x_i} (1 - p_{yi})^{1 - x_i}$. To draw, choose a digit, then toss its 784 coins.
+
+
+# %%
+def pixel_log_prob(x, p):  # x: (n, 784), p: (k, 784) -> (n, k), summed over the pixels
+    return x @ p.log().T + (1 - x) @ (1 - p).log().T
+
+
+pixels, pixels_test = x_train.flatten(1).double(), x_test.flatten(1).double()
+p_all = (pixels.sum(dim=0) + 0.5)[None] / (len(pixels) + 1)  # one more picture, grey all over: nothing is impossible
+sums = torch.stack([pixels[y_train == y].sum(dim=0) for y in range(10)])
+counts = torch.bincount(y_train, minlength=10)[:, None]
+p_digit = (sums + 0.5) / (counts + 1)
+share = counts[:, 0] / counts.sum()
+independent = -pixel_log_prob(pixels_test, p_all).mean().item()
+by_digit = -(pixel_log_prob(pixels_test, p_digit) + share.log()).logsumexp(dim=1).mean().item()
+for name, nats in [("fair coins", 784 * math.log(2)), ("own coins", independent), ("by digit", by_digit)]:
+    print(f"{name:10s} {nats:6.1f} nats a test picture")
+
+# %% mystnb={"image": {"alt": "Upper row: round clouds of noise, all alike. Lower row: clouds in the shape of the digits zero to seven."}}
+torch.manual_seed(1)
+fog = p_all.expand(8, -1).bernoulli()
+shaped_fog = p_digit[:8].bernoulli()
+rows = torch.cat([fog, shaped_fog]).float().view(-1, 1, 28, 28)
+plots.image_grid(rows, row_labels=["own coins", "by digit"])
+plt.show()
+
+# %% [markdown]
+# Our first generator of pictures makes fog. Told the digit, it makes fog in the shape of a digit, and the nats fall by
+# a good piece. What is missing is plain to see: in a real 3 the stroke at the top and the stroke at the bottom *belong
+# together*, and neighbouring pixels agree. Models that capture such ties are what the rest of the course is about. The
+# [variational autoencoder](../vae/variational_autoencoder.ipynb) will need far fewer nats for the same test pictures.
+#
+# > **About these nats.** Grey values between 0 and 1 stand here for "lit to that degree", as in the whole course. They
+# > compare with each other, not with figures in the literature, which are for pixels rounded to 0 or 1.
+
+# %% [markdown]
+# ## When it fails: good nats, bad pictures
+#
+# Can one trust the likelihood? Let us cheat. Our model draws from "by digit" only once in a hundred times; in the other
+# 99 cases it tosses fair coins, pure noise.
+#
+# > **Predict, then run.** By how much will this ruin the cost, of some 170 nats? (a) It becomes a hundred times as large.
+# > (b) It moves most of the way to the 543 nats of noise. (c) It changes by less than five nats.
+
+# %%
+log_good = (pixel_log_prob(pixels_test, p_digit) + share.log()).logsumexp(dim=1)
+log_noise = torch.full_like(log_good, -784 * math.log(2))
+log_cheat = torch.logaddexp(math.log(0.01) + log_good, math.log(0.99) + log_noise)
+print(f"by digit: {-log_good.mean():.1f} nats, with 99 per cent noise: {-log_cheat.mean():.1f} nats")
+assert (log_good - log_cheat).max() <= math.log(100) + 1e-9
+
+# %% mystnb={"image": {"alt": "Sixteen pictures, all of them even black and white noise without any shape."}}
+torch.manual_seed(2)
+real = torch.rand(16) < 0.01
+digits = p_digit[torch.multinomial(share, 16, replacement=True)].bernoulli()
+noise = torch.full((16, 784), 0.5, dtype=torch.float64).bernoulli()
+plots.image_grid(torch.where(real[:, None], digits, noise).float().view(-1, 1, 28, 28))
+plt.show()
+
+# %% [markdown]
+# It is (c). Where the good part gives a picture the density $p$, the cheat gives at least $p / 100$, and $\log 100 \approx
+# 4.6$. In hundreds of dimensions that is next to nothing, though 99 of 100 samples are useless. The opposite failure
+# exists as well: a model that hands out copies of its training pictures has perfect samples, and finds a test picture
+# impossible. Likelihood and looks are two different things (Theis, van den Oord and Bethge, 2016), so this course always
+# measures both: nats on held-out data, and what a judge says about samples.
+
+# %% [markdown]
+# ## What the source articles got wrong here
+#
+# One article states a mixture's density and forgets the conditions on its weights, without which it is no density; another
+# hands a covariance where the sampler wants a standard deviation, so that its draws are spread too widely. The
+# [errata](../../book/errata.md) show both by running them; exercise 3 below lets you find the second yourself.
+
+# %% [markdown]
+# ## The whole way, and the map
+#
+# Every generative model, from this chapter's histogram to a system that writes or paints, goes the same way from data to
+# use. You have just gone it once.
+#
+# | Step | The question | In this chapter | Where the course says more |
+# | --- | --- | --- | --- |
+# | Collect | Which data, how many, may I use them? | 5,000 digits | [Data and licences](../../book/data_and_licences.md) |
+# | Prepare | Which form, which splits, what must be changed? | ink; training, validation, test | augmentation in the [VAE chapter](../vae/variational_autoencoder.ipynb) |
+# | Train | Which model, which loss, found how? | closed form, EM | [EM and gradients](gaussian_mixture.ipynb), then every part |
+# | Evaluate | How good, on data never seen? | nats on the test split | nats *and* samples, in every chapter |
+# | Post-process | What happens to samples before they are used? | none was needed | choosing and conditioning in [Asking for a digit](../vae/conditional_vae.ipynb) |
+#
+# And these are the families of models. They differ in what they assume, in whether they can say how likely something is,
+# and in how one draws.
+#
+# | Family | Its idea | Can it tell $p(x)$? | How it draws | Part |
+# | --- | --- | --- | --- | --- |
+# | Histogram, Gaussian | count, or fit one bell | exactly | inverse CDF, or one normal draw | this chapter |
+# | Mixture | several bells, one hidden choice | exactly | choose a bell, then draw | [next chapter](gaussian_mixture.ipynb) |
+# | Variational autoencoder | a hidden code, unfolded by a network | a lower bound | draw a code, unfold it | [VAE](../vae/variational_autoencoder.ipynb) |
+# | Adversarial network (GAN) | a forger and a detective | no | one pass through the forger | GANs |
+# | Autoregressive model (GPT) | the next symbol, given all before | exactly | one symbol after the other | language |
+# | Diffusion model | undo noise, step by step | a lower bound | many small steps from noise | diffusion |
+#
+# Reinforcement learning stands beside the list: it learns how to *act* for a reward, and is used to steer such models.
+# The parts without a link are still being written.
+
+# %% [markdown]
+# ## The promise
+#
+# This chapter promises that on held-out data the mixture costs at least 0.1 nats a point less than the Gaussian and no
+# more than the histogram, and that pictures cost at least 20 nats less when the model may know that there are ten digits.
+
+# %%
+figures = results.record(
+    "generative_models",
+    profile,
+    heldout_nats_histogram=round(-log_p["histogram"].mean().item(), 3),
+    heldout_nats_gaussian=round(-log_p["Gaussian"].mean().item(), 3),
+    heldout_nats_mixture=round(-log_p["mixture"].mean().item(), 3),
+    picture_nats_independent_pixels=round(independent, 1),
+    picture_nats_by_digit=round(by_digit, 1),
+)
+print({name: value for name, value in figures.items() if "nats" in name})
+if profile != "smoke":
+    assert figures["heldout_nats_mixture"] <= figures["heldout_nats_gaussian"] - 0.1, "two bells beat one"
+    assert figures["heldout_nats_mixture"] <= figures["heldout_nats_histogram"], "and the bars"
+    assert figures["picture_nats_by_digit"] <= figures["picture_nats_independent_pixels"] - 20, "digits help"
+
+# %% [markdown]
+# ## Summary
+#
+# - To generate is to draw from a distribution; to learn it is to find one from examples.
+# - A density is probability per unit; it may exceed 1, and depends on the unit.
+# - Likelihood says how probable the model found the data. It counts only on data held out.
+# - Cross-entropy = entropy + KL divergence: maximum likelihood minimises the divergence from the data to the model.
+# - $D_{\mathrm{KL}}(p \,\|\, q)$ makes $q$ cover, $D_{\mathrm{KL}}(q \,\|\, p)$ makes it seek one mode.
+# - In many dimensions counting is hopeless: models must assume, and differ in what they assume.
+# - Likelihood and the quality of samples are two measurements; take both.
+#
+# ## Check yourself
+#
+# **1.** Measure ink as a share of 1 instead of in per cent. By how many nats does the Gaussian's cost on the test data change?
+# Work it out before you open the solution.
+
+# %% tags=["hide-cell"]
+# @title Solution
+in_share = -gaussian_log_prob(test / 100, mu / 100, sigma / 100).mean()
+in_percent = -gaussian_log_prob(test, mu, sigma).mean()
+print(f"{in_percent:.3f} nats in per cent, {in_share:.3f} as a share: a difference of {in_percent - in_share:.3f}")
+assert torch.allclose(in_percent - in_share, torch.tensor(math.log(100), dtype=torch.float64))
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Every density becomes 100 times as large, so every logarithm grows by $\log 100 \approx 4.6$, and the cost falls by as much;
+# it even becomes negative. Nothing about the model has changed. Costs of densities compare only in the same unit.
+#
+# </details>
+#
+# **2.** Which number of cells would you have chosen, had you looked at the test split instead of the validation split?
+# Why is that number, however it comes out, not the one to report?
+
+# %% tags=["hide-cell"]
+# @title Solution
+on_test = [cost(test, bins, 1) for bins in choices]
+print(f"best on the test split: {choices[on_test.index(min(on_test))]} cells, {min(on_test):.3f} nats")
+print(f"chosen on the validation split: {best_bins} cells, {cost(test, best_bins, 1):.3f} nats on the test split")
+assert min(on_test) <= cost(test, best_bins, 1)
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The minimum over nine choices is at most as large as any one of them, so a figure chosen on the test split flatters. The
+# validation split is there to be used up by choices; the test split has to stay fresh.
+#
+# </details>
+#
+# **3.** Find the bug: this sampler of the mixture hands `torch.normal` the wrong number.
+#
+# ```python
+# k = torch.multinomial(two.weights, 100_000, replacement=True)
+# x = torch.normal(two.means[k, 0], two.covariances[k, 0, 0])
+# ```
+
+# %% tags=["hide-cell"]
+# @title Solution
+torch.manual_seed(0)
+k = torch.multinomial(two.weights, 100_000, replacement=True)
+wrong = torch.normal(two.means[k, 0], two.covariances[k, 0, 0])
+right = torch.normal(two.means[k, 0], two.covariances[k, 0, 0].sqrt())
+for name, x in [("data", train), ("variance for deviation", wrong), ("deviation", right)]:
+    print(f"{name:22s}: mean {x.mean():5.2f}, standard deviation {x.std():5.2f}")
+assert abs(right.std() - train.std()) < 0.1 < wrong.std() - train.std()
+
+# %% [markdown]
+# **4.** The class-conditional model knows ten digits. Would it be better with 4,000 "classes", one for each training picture?
+#
+# <details><summary>Answer</summary>
+#
+# On the training pictures, yes: each class would have learnt its picture by heart. On test pictures it would do badly, like the
+# histogram with 1,280 cells. It is the U again, with the number of classes in place of the number of cells.
+#
+# </details>
+#
+# ## Further reading
+#
+# - S. Kullback and R. A. Leibler, [On Information and Sufficiency](https://doi.org/10.1214/aoms/1177729694) (1951): where the
+#   divergence comes from.
+# - L. Theis, A. van den Oord and M. Bethge,
+#   [A note on the evaluation of generative models](https://arxiv.org/abs/1511.01844) (2016): why nats and looks disagree.
+# - C. M. Bishop, *Pattern Recognition and Machine Learning* (2006), chapters 1 and 2: densities, information, and the
+#   Gaussian at leisure.
+#
+# Next: [Gaussian mixtures](gaussian_mixture.ipynb), where EM is taken apart, and a mixture learns to draw digits.
