@@ -102,15 +102,35 @@ class _Encoder(nn.Module):
         return self.head(torch.cat([self.features(x), one_hot], dim=1))
 
 
+class _ByLabel(nn.Module):
+    r"""Features turned up, turned down and shifted by amounts that each class learns.
+
+    $h \leftarrow (1 + \gamma_y) h + \delta_y$ for every channel. Perez et al. (2018), https://arxiv.org/abs/1709.07871.
+    """
+
+    def __init__(self, num_classes: int, channels: int) -> None:
+        super().__init__()
+        self.amounts = nn.Linear(num_classes, 2 * channels)
+        nn.init.normal_(self.amounts.weight, std=0.3)  # so that classes differ from the first step on
+
+    def forward(self, h: Float[Tensor, "batch channels ..."], one_hot: Float[Tensor, "batch classes"]) -> Tensor:
+        gain, shift = self.amounts(one_hot).view(*h.shape[:2], *[1] * (h.ndim - 2), 2).unbind(-1)
+        return (1 + gain) * h + shift
+
+
 class _Decoder(nn.Module):
-    """From a code, and a label as a one-hot vector, to one logit a pixel: the encoder's steps in reverse."""
+    """From a code to one logit a pixel, the encoder's steps in reverse; a label turns what two layers give."""
 
     def __init__(self, channels: int, width: int, latent_dim: int, num_classes: int = 0) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            _active(nn.Linear(latent_dim + num_classes, width)),
-            _active(nn.Linear(width, channels * 49)),
-            nn.Unflatten(1, (channels, 7, 7)),
+        self.stages = nn.ModuleList(
+            [
+                _active(nn.Linear(latent_dim, width)),
+                nn.Sequential(_active(nn.Linear(width, channels * 49)), nn.Unflatten(1, (channels, 7, 7))),
+            ]
+        )
+        self.by_label = nn.ModuleList([_ByLabel(num_classes, size) for size in (width, channels) if num_classes])
+        self.output = nn.Sequential(
             _active(nn.Conv2d(channels, channels, 3, padding=1)),
             nn.Conv2d(channels, PATCH**2, 3, padding=1),
             nn.PixelShuffle(PATCH),  # (batch, 1, 28, 28)
@@ -119,7 +139,12 @@ class _Decoder(nn.Module):
     def forward(
         self, z: Float[Tensor, "batch latent"], one_hot: Float[Tensor, "batch classes"]
     ) -> Float[Tensor, "batch 1 28 28"]:
-        return self.layers(torch.cat([z, one_hot], dim=1))
+        h = z
+        for index, stage in enumerate(self.stages):
+            h = stage(h)
+            if self.by_label:
+                h = self.by_label[index](h, one_hot)
+        return self.output(h)
 
 
 def _one_hot(labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
@@ -250,8 +275,7 @@ class VAE(_PictureModel):
     $$-\mathbb E_{q(z \mid x)}[\log p(x \mid z)] + \beta \, D_{\mathrm{KL}}\big(q(z \mid x) \,\|\, p(z)\big),$$
 
     estimated with one sample of $z$ a picture, in nats a picture, averaged over the batch. With classes, encoder and
-    decoder get the label as a one-hot vector: $q(z \mid x, y)$ and $p(x \mid z, y)$; the prior of $z$ does not depend
-    on it.
+    decoder get the label too: $q(z \mid x, y)$ and $p(x \mid z, y)$; the prior of $z$ does not depend on it.
 
     Logged once an epoch: `train_loss` (β-weighted), `train_kl`, and, held out and without β, `val_loss` (the negative
     ELBO), `val_log_likelihood`, `val_kl`.

@@ -193,11 +193,14 @@ def test_the_second_run_compares_every_output(tmp_path, colab, code, same):
     source.parent.mkdir()
     source.write_text(chapter("three", code))
     target = tmp_path / "build" / "part" / "three.ipynb"
-    tool = [sys.executable, ROOT / "tools/chapter.py"]
-    subprocess.run([*tool, "run", source, target, "--profile", "smoke"], check=True)
+    tool = [sys.executable, str(ROOT / "tools/chapter.py")]
+    subprocess.run([*tool, "run", str(source), str(target), "--profile", "smoke"], check=True)
     assert "papermill" not in nbformat.read(target, as_version=4).metadata
     done = subprocess.run(
-        [*tool, "check", target, "--environment", colab], text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*tool, "check", str(target), "--environment", str(colab)],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     assert (done.returncode == 0) == same, done.stdout
     if not same:
