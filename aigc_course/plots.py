@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
-# Okabe and Ito's palette without its yellow, which vanishes on white; instead a dark brown, a dark grey and a dark purple
-# for the seventh, ninth and tenth class. A test simulates the three common forms of colour blindness.
+# Okabe and Ito's palette without its yellow, which vanishes on white; instead a dark brown, and for the ninth and tenth
+# class a dark grey and a dark purple. A test simulates the three common forms of colour blindness.
 COLOURS = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#682800", "#000000", "#606060", "#5E2B97",
 )  # fmt: skip

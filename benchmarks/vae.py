@@ -16,6 +16,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import LambdaCallback
 
 from aigc_course import training, vae
 from aigc_course.data import ImageData, random_affine
@@ -32,36 +33,24 @@ def clock() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-class Stopwatch(pl.Callback):
-    """Takes the time at every epoch's start and end, so that setting up is not part of the throughput."""
-
-    def __init__(self) -> None:
-        self.starts: list[tuple[float, float]] = []
-        self.ends: list[tuple[float, float]] = []
-
-    def on_train_epoch_start(self, *_: Any) -> None:
-        self.starts.append(clock())
-
-    def on_train_epoch_end(self, *_: Any) -> None:
-        self.ends.append(clock())
-
-
 def seconds(start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
     return end[0] - start[0], end[1] - start[1]
 
 
 def with_fit(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:
     """Return wall and CPU seconds of all epochs but the first, in which the machine warms up."""
-    watch = Stopwatch()
-    training.fit(
-        vae.VAE(**settings["model"]), data, max_epochs=1 + EPOCHS, callbacks=[watch], limit_val_batches=0,
-        enable_progress_bar=False,
-    )  # fmt: skip
-    return seconds(watch.starts[1], watch.ends[-1])
+    times: list[tuple[float, float]] = []  # at every epoch's start and at the end, so that setting up is left out
+    watch = LambdaCallback(
+        on_train_epoch_start=lambda *_: times.append(clock()), on_train_end=lambda *_: times.append(clock())
+    )
+    quiet: dict[str, Any] = {"limit_val_batches": 0, "enable_progress_bar": False}
+    training.fit(vae.VAE(**settings["model"]), data, max_epochs=1 + EPOCHS, callbacks=[watch], **quiet)
+    return seconds(times[1], times[-1])
 
 
 def with_bare_loop(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:
     """Do the same with nothing but PyTorch."""
+    torch.use_deterministic_algorithms(False)  # as it is where no fit came before
     model = vae.VAE(**settings["model"]).to(DEVICE)
     images, _ = data.split("train")
     size = data.batch_size
@@ -91,10 +80,8 @@ def throughput() -> dict[str, Any]:
     pairs = []
     for number in range(PAIRS):
         fit, bare = with_fit(data, settings), with_bare_loop(data, settings)
-        pairs.append({
-            "fit_images_per_s": round(seen / fit[0]), "bare_images_per_s": round(seen / bare[0]),
-            "ratio": round(bare[0] / fit[0], 3), "ratio_of_cpu_time": round(bare[1] / fit[1], 3),
-        })  # fmt: skip
+        speeds = {"fit_images_per_s": round(seen / fit[0]), "bare_images_per_s": round(seen / bare[0])}
+        pairs.append({**speeds, "ratio": round(bare[0] / fit[0], 3), "ratio_of_cpu_time": round(bare[1] / fit[1], 3)})
         print(f"pair {number + 1}: " + "  ".join(f"{name} {value}" for name, value in pairs[-1].items()), flush=True)
     medians = {name: statistics.median(pair[name] for pair in pairs) for name in pairs[0]}
     print("median: " + "  ".join(f"{name} {value}" for name, value in medians.items()), flush=True)
@@ -104,20 +91,21 @@ def throughput() -> dict[str, Any]:
 def peak_mib() -> float:
     if DEVICE == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB elsewhere
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, whose getrusage counts the parent's peak for the child's
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # macOS
 
 
 def one_batch_size(size: int) -> dict[str, float]:
     """Train on batches of this size; return milliseconds an image, and memory above what was there before."""
-    images = ImageData("digits").split("train")[0]
     model = vae.VAE(**vae.recipe("auto")["model"]).to(DEVICE)
     optimizer = torch.optim.Adam(model.parameters())
     steps = max(6, 3000 // size)
     before, times = peak_mib(), []
     for _ in range(1 + steps):
         start = clock()
-        log_likelihood, kl = model(images[torch.randint(len(images), (size,))].to(DEVICE))
+        log_likelihood, kl = model(torch.rand(size, 1, 28, 28, device=DEVICE))
         optimizer.zero_grad()
         (kl - log_likelihood).mean().backward()
         optimizer.step()
@@ -130,14 +118,14 @@ def batch_sizes() -> list[dict[str, float]]:
     """Measure every batch size in a process of its own: a peak, once reached, never sinks."""
     rows = []
     for size in BATCH_SIZES:
-        output = subprocess.run([sys.executable, __file__, str(size)], check=True, capture_output=True, text=True)
-        rows.append(json.loads(output.stdout))
-        print("  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+        child = subprocess.run([sys.executable, __file__, str(size)], check=True, stdout=subprocess.PIPE, text=True)
+        rows.append(json.loads(child.stdout))
+        print(child.stdout, end="", flush=True)
     return rows
 
 
 def main() -> None:
-    device = torch.cuda.get_device_name() if DEVICE == "cuda" else f"CPU, {torch.get_num_threads()} thread(s)"
+    device = torch.cuda.get_device_name() if DEVICE == "cuda" else f"CPU, threads: {torch.get_num_threads()}"
     result = {
         "command": "python benchmarks/vae.py",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -148,15 +136,9 @@ def main() -> None:
     }
     target = Path(__file__).with_suffix(".json")
     part = target.with_suffix(f".{os.getpid()}.part")
-    try:
-        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
+    part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    part.replace(target)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        print(json.dumps(one_batch_size(int(sys.argv[1]))))
-    else:
-        main()
+    main() if len(sys.argv) == 1 else print(json.dumps(one_batch_size(int(sys.argv[1]))))
