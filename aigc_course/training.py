@@ -43,11 +43,20 @@ class _Curve(pl.Callback):
 
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
+        self._epoch_done = False
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Lightning runs the validation loop inside the training epoch, so both sets of figures are there by now.
-        for name, value in trainer.callback_metrics.items():
-            self.history.setdefault(name, []).append(float(value))
+        # Too early to look: the model's own hook of this name comes after the callbacks', and may log more.
+        self._epoch_done = True
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.on_train_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._epoch_done:
+            for name, value in trainer.callback_metrics.items():
+                self.history.setdefault(name, []).append(float(value))
+        self._epoch_done = False
 
 
 @contextlib.contextmanager
@@ -109,9 +118,13 @@ def fit(
     }
     callbacks = options.get("callbacks") or []  # Lightning takes one or several
     options["callbacks"] = [*([callbacks] if isinstance(callbacks, pl.Callback) else callbacks), curve]
-    with _quiet_lightning():
-        pl.seed_everything(seed, workers=True, verbose=False)
-        pl.Trainer(max_epochs=max_epochs, **options).fit(model, data)
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    try:
+        with _quiet_lightning():
+            pl.seed_everything(seed, workers=True, verbose=False)
+            pl.Trainer(max_epochs=max_epochs, **options).fit(model, data)
+    finally:
+        torch.use_deterministic_algorithms(was_deterministic)  # the trainer leaves it switched on
     model.eval()
     broken = [name for name, values in curve.history.items() if values and not math.isfinite(values[-1])]
     if broken:

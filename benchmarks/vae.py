@@ -50,19 +50,17 @@ def with_fit(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:
 
 def with_bare_loop(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:
     """Do the same with nothing but PyTorch."""
-    torch.use_deterministic_algorithms(False)  # as it is where no fit came before
     model = vae.VAE(**settings["model"]).to(DEVICE)
-    images, _ = data.split("train")
-    size = data.batch_size
+    loader = data.train_dataloader()
     optimizer = torch.optim.Adam(model.parameters(), lr=model.learning_rate)
-    steps = (1 + EPOCHS) * -(-len(images) // size)
+    steps = (1 + EPOCHS) * len(loader)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, model.learning_rate, steps, pct_start=0.1)
     start = clock()
     for epoch in range(1 + EPOCHS):
         if epoch == 1:
             start = clock()
-        for batch in torch.randperm(len(images)).split(size):
-            x = random_affine(images[batch].to(DEVICE), **data.augmentation).clamp(0, 1)
+        for images, _ in loader:
+            x = random_affine(images.to(DEVICE), **data.augmentation).clamp(0, 1)
             log_likelihood, kl = model(x)
             loss = (model.beta * kl - log_likelihood).mean()
             optimizer.zero_grad()
