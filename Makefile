@@ -25,6 +25,8 @@ HTML := $(BUILD)/_build/html
 COLAB := build/colab
 # The number of threads changes a loss in its seventh digit: it is fixed, per profile, for both runs of a notebook.
 export OMP_NUM_THREADS := $(if $(filter smoke,$(PROFILE)),1,2)
+# Threads that wait must sleep, not spin: on a busy machine spinning made the same training many times slower.
+export OMP_WAIT_POLICY := passive
 
 # A broken notebook does not stop the others.
 MAKEFLAGS += --keep-going --no-print-directory --jobs=$(JOBS)
@@ -122,7 +124,7 @@ check-book: html
 	BOOK_HTML=$(HTML) $(PYTHON) -m pytest tests/test_book.py
 
 bench: $(READY)
-	for script in benchmarks/*.py; do $(PYTHON) $$script; done
+	set -e; for script in benchmarks/*.py; do $(PYTHON) $$script; done
 
 clean:
 	rm -rf build $(ALL:%=notebooks/%.ipynb) $(RELEASES) book/results.md
