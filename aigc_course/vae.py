@@ -193,8 +193,10 @@ class _PictureModel(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Adam; the learning rate climbs for a tenth of the steps and then falls to nothing along a cosine."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps, pct_start=0.1)
+        # The schedule divides by the length of its two parts, which must not be 0 however short a trial run is.
+        steps = max(2, int(self.trainer.estimated_stepping_batches))
+        climb = max(0.1, 1.5 / steps)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps, pct_start=climb)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _collect(self, **figures: Tensor) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from pytorch_lightning import Callback, Trainer
 from torch import Tensor
 from torch.distributions import Bernoulli, Normal, kl_divergence
 from torch.nn import functional as F
@@ -145,14 +146,14 @@ def test_elbo_and_gap_make_up_the_evidence(mu: float, log_var: float) -> None:
     x = torch.zeros(1, 1, 28, 28)
     x[0, 0, 0, :6] = torch.tensor([1.0, 0, 1, 1, 0, 0])
     evidence, gap = model.exact(x)
-    log_likelihood, kl = model.elbo(x.expand(100_000, -1, -1, -1))
+    log_likelihood, kl = model.elbo(x.expand(30_000, -1, -1, -1))
     bound = float((log_likelihood - kl).mean())
     assert gap > 0.01
     # log p(x) = ELBO + KL(q || posterior): an identity, whatever q is.
-    assert bound + gap == pytest.approx(evidence, abs=0.03)
+    assert bound + gap == pytest.approx(evidence, abs=0.05)
     # The importance-weighted bound closes the gap.
-    tight = float(vae.iwae_bound(model, x.expand(50, -1, -1, -1), 2_000, chunk=200).mean())
-    assert tight == pytest.approx(evidence, abs=0.02)
+    tight = float(vae.iwae_bound(model, x.expand(20, -1, -1, -1), 2_000, chunk=200).mean())
+    assert tight == pytest.approx(evidence, abs=0.03)
 
 
 def test_elbo_is_the_evidence_where_q_is_the_posterior() -> None:
@@ -302,21 +303,40 @@ def test_reconstruct_decodes_the_posterior_mean(digits: tuple[Tensor, Tensor]) -
 
 
 @pytest.mark.parametrize("num_classes", [0, 10])
-def test_training_learns_and_repeats_itself(num_classes: int, digits: tuple[Tensor, Tensor]) -> None:
+def test_training_learns(num_classes: int, digits: tuple[Tensor, Tensor]) -> None:
     labels = digits[1] if num_classes else None
-    results = []
-    for _ in range(2):
-        torch.manual_seed(0)
-        model = vae.VAE(latent_dim=8, channels=16, width=128, num_classes=num_classes)
-        history = training.fit(model, ImageData("digits", batch_size=50), max_epochs=2)
-        torch.manual_seed(0)
-        results.append((history, vae.negative_elbo(model, digits[0], labels, samples=2)))
-    assert results[0] == results[1]
+    model = vae.VAE(latent_dim=8, channels=16, width=128, num_classes=num_classes)
+    history = training.fit(model, ImageData("digits", batch_size=50), max_epochs=2)
+    assert set(history) == {"train_loss", "train_kl", "val_loss", "val_log_likelihood", "val_kl"}
     # Every pixel at its mean over the training pictures, the best without a code, costs more than this.
     mean = load_images("digits")[0].mean(0, keepdim=True).expand_as(digits[0])
     without_code = -vae.bernoulli_log_likelihood(mean.logit(eps=1e-4), digits[0]).mean()
-    assert results[0][1] < 0.9 * float(without_code)
-    assert set(results[0][0]) == {"train_loss", "train_kl", "val_loss", "val_log_likelihood", "val_kl"}
+    assert vae.negative_elbo(model, digits[0], labels, samples=2) < 0.9 * float(without_code)
+
+
+def test_the_same_seed_gives_the_same_result() -> None:
+    results = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = vae.VAE(**SMALL, num_classes=10)
+        data = ImageData("digits", batch_size=50, rotate=10.0, shift=1.0)
+        results.append(training.fit(model, data, max_epochs=2, limit_train_batches=5))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 9, 10, 11])
+def test_runs_of_any_length_follow_the_schedule(steps: int) -> None:
+    model = vae.VAE(**SMALL)
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_train_batch_start(self, trainer: Trainer, *_: object) -> None:
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    training.fit(model, ImageData("digits"), max_epochs=1, limit_train_batches=steps, callbacks=[Rates()])
+    assert len(rates) == steps
+    assert 0 < max(rates) <= model.learning_rate
+    assert steps < 9 or rates[-1] < 0.01 * model.learning_rate
 
 
 def test_another_seed_gives_another_result() -> None:

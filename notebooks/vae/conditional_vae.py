@@ -45,7 +45,7 @@ from aigc_course.data import ImageData
 
 plots.use_style()
 profile = training.resolve_profile(profile)
-epochs = {"smoke": 1, "cpu": 60, "gpu": 60}[profile]  # for the model whose result is promised
+epochs = {"smoke": 1, "cpu": 80, "gpu": 80}[profile]  # for the model whose result is promised
 short = {"smoke": 1, "cpu": 15, "gpu": 15}[profile]  # for each model of a comparison
 size = {"channels": 8, "width": 64} if profile == "smoke" else {}  # otherwise the package's defaults
 print(f"Profile {profile}: {epochs} epochs for the main model, {short} for each model of a comparison.")
