@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load
 from torch import Tensor, nn
 
-JUDGE_SHA256 = "cfd81e949cde5076b8d5c5c0279c357fa1ff02f4ceda77e13eb6a6c8249f9d74"
+JUDGE_SHA256 = "4042a4c6a0cbd635aecb04d83a3aa2acf127cf2e8ad7961a3a8f8564461be4d3"
 
 
 def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:

@@ -469,10 +469,10 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
     """
     profile = training.resolve_profile(profile)
     return {
-        "data": {"name": "digits", "batch_size": 100, "rotate": 10.0, "shift": 1.0, "scale": 0.05},
+        "data": {"name": "digits", "batch_size": 200, "rotate": 10.0, "shift": 1.0, "scale": 0.05},
         "model": {
             "latent_dim": 16,
-            "learning_rate": {"smoke": 5e-3, "cpu": 5e-3, "gpu": 3e-3}[profile],
+            "learning_rate": {"smoke": 8e-3, "cpu": 8e-3, "gpu": 3e-3}[profile],
             "channels": {"smoke": 16, "cpu": 32, "gpu": 64}[profile],
             "width": {"smoke": 128, "cpu": 256, "gpu": 512}[profile],
         },

@@ -21,7 +21,7 @@ from pytorch_lightning.callbacks import LambdaCallback
 from aigc_course import training, vae
 from aigc_course.data import ImageData, random_affine
 
-PAIRS, EPOCHS = 7, 4
+PAIRS, EPOCHS = 9, 8
 BATCH_SIZES = (10, 30, 100, 300, 1000, 3000)
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

@@ -63,9 +63,28 @@ def train() -> metrics.Judge:
     return judge.eval()
 
 
+def calibrate(judge: metrics.Judge) -> None:
+    """Scale the last layer so that the judge is as sure as it is right, measured on the validation split.
+
+    Label smoothing and averaging leave it too modest. One factor on all logits changes no decision; the best one has
+    the lowest cross-entropy (Guo et al., 2017, "On Calibration of Modern Neural Networks",
+    https://arxiv.org/abs/1706.04599).
+    """
+    images, labels = load_images("digits", "validation")
+    with torch.no_grad():
+        logits = judge(images)
+        factors = torch.linspace(0.5, 4.0, 351)
+        costs = torch.stack([F.cross_entropy(factor * logits, labels) for factor in factors])
+        factor = factors[costs.argmin()]
+        judge.head.weight.mul_(factor)
+        judge.head.bias.mul_(factor)
+    print(f"logits times {factor:.2f}: validation cross-entropy {costs.min():.4f} nats")
+
+
 def main() -> None:
     """Train, measure, and put the file into place whole."""
     judge = train()
+    calibrate(judge)
     # The file holds the weights as they come; sorted by name, so that equal weights give equal bytes.
     content = save({name: weight.contiguous() for name, weight in sorted(judge.state_dict().items())})
     target = Path(metrics.__file__).with_name("judge.safetensors")

@@ -175,7 +175,7 @@ print("The package computes what we wrote by hand.")
 history = training.fit(model, data, max_epochs=epochs)
 print(f"validation: {history['val_loss'][0]:.0f} nats after the first epoch, {history['val_loss'][-1]:.0f} at the end")
 
-# %% mystnb={"image": {"alt": "Training and validation loss fall steeply, then flatten; the training line stays a little above the other."}}
+# %% mystnb={"image": {"alt": "Training and validation loss fall steeply, then flatten; the training line starts above the other and meets it late."}}
 ax = plots.curves(history, ["train_loss", "val_loss"], ylabel="negative ELBO (nats a picture)")
 if profile != "smoke":
     ax.set_ylim(min(history["train_loss"]) - 5, min(history["val_loss"]) + 50)
