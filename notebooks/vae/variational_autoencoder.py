@@ -85,7 +85,7 @@ plt.show()
 # > **Predict, then run.** We draw the sixteen numbers from the standard normal distribution, as one of the source
 # > articles does. What will the decoder draw? (a) New digits. (b) Copies of training digits. (c) Tangles.
 
-# %% mystnb={"image": {"alt": "Two rows of pictures from invented codes: tangled strokes, of which hardly any is a digit, in the upper row blurred as well."}}
+# %% mystnb={"image": {"alt": "Two rows of pictures from invented codes: tangled strokes, few of which are digits, in the upper row blurred as well."}}
 with torch.no_grad():
     codes = autoencoder.encode(data.split("train")[0])
     torch.manual_seed(2)
@@ -98,10 +98,10 @@ plt.show()
 
 # %% [markdown]
 # It is (c). Perhaps the standard normal distribution was only the wrong guess? In the lower row the invented codes have
-# the very mean and spread of the real ones. The strokes are clearer, yet hardly one of them is a digit. The decoder has
+# the very mean and spread of the real ones. The strokes are clearer, yet few of the pictures are digits. The decoder has
 # learnt what to do with the codes of real pictures, and nothing asked it to make sense of any other. The codes of real
-# digits lie like islands in a sea of sixteen dimensions, and even with the right centre and the right spread an
-# invented code falls into the water.
+# digits lie like islands in a sea of sixteen dimensions, and even with the right centre and the right spread most
+# invented codes fall into the water.
 #
 # A **variational autoencoder** (Kingma and Welling, 2013) makes two changes:
 #
@@ -512,9 +512,11 @@ for name, share in sure.items():
     print(f"{name}: {100 * share:.0f} %")
 
 # %% [markdown]
-# The VAE's samples lie between the autoencoder's and the real digits. A good bound does not make every sample a good
-# one: codes are drawn from the whole prior, and the encoder's clouds do not fill it evenly. The
-# [next chapter](conditional_vae.ipynb) comes back to this.
+# The VAE's samples lie between the autoencoder's and the real digits. (The autoencoder's share flatters it. The judge
+# knows nothing but digits, so it has to call every tangle *some* digit, and is often sure. A classifier's confidence is
+# a measure of samples, but a lenient one.) A good bound does not make every sample a good one: codes are drawn from the
+# whole prior, and the encoder's clouds do not fill it evenly. The [next chapter](conditional_vae.ipynb) comes back to
+# this.
 
 # %% [markdown]
 # ## When it fails: posterior collapse
