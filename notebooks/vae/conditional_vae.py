@@ -207,7 +207,7 @@ plt.show()
 
 
 # %%
-def obedience(model, n=2000):
+def obedience(model, n=200 if profile == "smoke" else 2000):
     torch.manual_seed(0)
     asked = torch.arange(n) % 10
     return metrics.judge_accuracy(model.sample(n, asked), asked)
