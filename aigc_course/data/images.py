@@ -254,7 +254,7 @@ class ImageData(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Download what is missing. Lightning calls this in one process only."""
         for split in SPLITS:
-            load_images(self.name, split)
+            self._pictures(split)  # kept, so that this process need not read it again
 
     def split(self, name: str) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
         """Return the pictures and labels of `"train"`, `"validation"` or `"test"`, unaugmented."""
