@@ -6,10 +6,12 @@ one machine says so there: `fit(model, data, devices=4, strategy="ddp", precisio
 
 import contextlib
 import hashlib
+import inspect
 import json
 import logging
 import math
 import os
+import sys
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ import pytorch_lightning as pl
 import torch
 from filelock import FileLock
 from pytorch_lightning.utilities.seed import isolate_rng
+from torch import Tensor
 
 from aigc_course.data.files import cache_dir
 
@@ -38,12 +41,59 @@ def resolve_profile(profile: str = "auto") -> str:
     return profile
 
 
+class EpochLogger(pl.LightningModule):
+    """A LightningModule that gathers figures at every training step and logs their means once an epoch.
+
+    Lightning's own `log`, called at every step, would take a twentieth of the time on a CPU.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._collected: dict[str, list[Tensor]] = {}
+
+    def collect(self, **figures: Tensor) -> None:
+        """Keep a step's figures, numbers without shape, for the epoch's means."""
+        for name, value in figures.items():
+            self._collected.setdefault(name, []).append(value.detach())
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean of every collected figure.
+
+        Raises `FloatingPointError` if one is not finite: before Lightning's checkpoint callbacks have their turn, so
+        that the last checkpoint on the disk is one from before.
+        """
+        # Averaged over the processes first: all must raise, or those that do not would wait for the others for ever.
+        average = self.trainer.strategy.reduce
+        means = {
+            name: average(torch.stack(values).mean(), reduce_op="mean") for name, values in self._collected.items()
+        }
+        self._collected.clear()
+        _refuse_broken({name: float(value) for name, value in means.items()}, self.current_epoch)
+        self.log_dict(means, sync_dist=True)
+
+
+def _refuse_broken(figures: dict[str, float], epoch: int) -> None:
+    broken = [f"{name} is {value}" for name, value in figures.items() if not math.isfinite(value)]
+    if broken:
+        raise FloatingPointError(
+            f"training diverged in epoch {epoch + 1}: {', '.join(broken)}. "
+            "Lower the learning rate, or clip gradients with gradient_clip_val."
+        )
+
+
 class _Curve(pl.Callback):
-    """Collects, once an epoch, the mean of every quantity that the model logs."""
+    """Collects, once an epoch, the mean of every quantity that the model logs, and the last good epoch's weights."""
 
     def __init__(self) -> None:
         self.history: dict[str, list[float]] = {}
+        self.good_weights: dict[str, Any] = {}
         self._epoch_done = False
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._keep(pl_module)
+
+    def _keep(self, pl_module: pl.LightningModule) -> None:
+        self.good_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Too early to look: the model's own hook of this name comes after the callbacks', and may log more.
@@ -54,9 +104,12 @@ class _Curve(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._epoch_done:
-            for name, value in trainer.callback_metrics.items():
-                self.history.setdefault(name, []).append(float(value))
-        self._epoch_done = False
+            self._epoch_done = False
+            figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+            _refuse_broken(figures, len(next(iter(self.history.values()), [])))
+            for name, value in figures.items():
+                self.history.setdefault(name, []).append(value)
+            self._keep(pl_module)
 
 
 @contextlib.contextmanager
@@ -99,7 +152,8 @@ def fit(
 
     **Returns:** for example `{"train_loss": [180.2, 140.9], "val_loss": [150.1, 133.3]}`.
 
-    Raises `ValueError` if `max_epochs` is below 1, and `FloatingPointError` if the last epoch's figures are not finite.
+    Raises `ValueError` if `max_epochs` is below 1, and `FloatingPointError` after the first epoch with a figure that is
+    not finite; the model then has the weights of the epoch before.
     """
     if max_epochs < 1:
         raise ValueError(f"max_epochs is {max_epochs}; it takes a whole number of at least 1.")
@@ -123,15 +177,12 @@ def fit(
         with _quiet_lightning():
             pl.seed_everything(seed, workers=True, verbose=False)
             pl.Trainer(max_epochs=max_epochs, **options).fit(model, data)
+    except FloatingPointError:
+        model.load_state_dict(curve.good_weights)
+        raise
     finally:
         torch.use_deterministic_algorithms(was_deterministic)  # the trainer leaves it switched on
-    model.eval()
-    broken = [name for name, values in curve.history.items() if values and not math.isfinite(values[-1])]
-    if broken:
-        raise FloatingPointError(
-            f"training diverged: {', '.join(broken)} is not finite after {max_epochs} epochs. "
-            "Lower the learning rate, or clip gradients with gradient_clip_val."
-        )
+        model.eval()
     return curve.history
 
 
@@ -176,6 +227,32 @@ def cached(
         finally:
             part.unlink(missing_ok=True)
     return model, history
+
+
+def trained_by(
+    recipe: dict[str, Any],
+    name: str,
+    model: Callable[..., pl.LightningModule],
+    data: Callable[..., pl.LightningDataModule],
+    *,
+    retrain: bool = False,
+) -> tuple[pl.LightningModule, dict[str, list[float]]]:
+    """Return the course's model of this name and its curve: from the cache, else trained by its recipe first.
+
+    The recipe holds the arguments of `model` under `"model"`, those of `data` under `"data"`, those of `fit` under
+    `"fit"`, the seed among them. The source of the module that defines `model` counts as part of it.
+    """
+
+    def build() -> pl.LightningModule:
+        torch.manual_seed(recipe["fit"]["seed"])
+        return model(**recipe["model"])
+
+    def make() -> tuple[pl.LightningModule, dict[str, list[float]]]:
+        built = build()
+        return built, fit(built, data(**recipe["data"]), **recipe["fit"])
+
+    source = hashlib.sha256(inspect.getsource(sys.modules[model.__module__]).encode()).hexdigest()
+    return cached(name, {**recipe, "source": source}, make, build, retrain=retrain)
 
 
 def _read(path: Path) -> dict[str, Any]:

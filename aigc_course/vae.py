@@ -6,19 +6,16 @@ https://arxiv.org/abs/1312.6114; β: Higgins et al. (2017), https://openreview.n
 and Yan (2015), "Learning Structured Output Representation using Deep Conditional Generative Models".
 """
 
-import hashlib
-import inspect
 import math
-import sys
 from typing import Any, NamedTuple, cast
 
-import pytorch_lightning as pl
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc_course import training
+from aigc_course.checks import check_count, check_not_negative, check_positive
 from aigc_course.data import ImageData
 
 # --- the three formulas -----------------------------------------------------------------------------------------------
@@ -167,28 +164,16 @@ def _check_codes(z: Tensor, latent_dim: int) -> None:
         raise ValueError(f"z has the shape {tuple(z.shape)}; it takes (batch, {latent_dim}).")
 
 
-def _check_count(name: str, value: int, least: int = 1) -> None:
-    if value < least:
-        raise ValueError(f"{name} is {value}; it takes a whole number ≥ {least}.")
-
-
-def _check_not_negative(name: str, value: float) -> None:
-    if not value >= 0:  # so written that NaN is refused too
-        raise ValueError(f"{name} is {value}; it takes a number ≥ 0.")
-
-
-class _PictureModel(pl.LightningModule):
-    """What the two models below share: the optimiser, and how figures are logged."""
+class _PictureModel(training.EpochLogger):
+    """What the two models below share: the optimiser."""
 
     def __init__(self, latent_dim: int, learning_rate: float, channels: int, width: int) -> None:
         super().__init__()
-        _check_count("latent_dim", latent_dim)
-        _check_count("channels", channels)
-        _check_count("width", width)
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate is {learning_rate}; it takes a number above 0.")
+        check_count("latent_dim", latent_dim)
+        check_count("channels", channels)
+        check_count("width", width)
+        check_positive("learning_rate", learning_rate)
         self.latent_dim, self.learning_rate = latent_dim, learning_rate
-        self._collected: dict[str, list[Tensor]] = {}
 
     def configure_optimizers(self) -> Any:
         """Adam; the learning rate climbs for a tenth of the steps and then falls to nothing along a cosine."""
@@ -198,17 +183,6 @@ class _PictureModel(pl.LightningModule):
         climb = max(0.1, 1.5 / steps)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps, pct_start=climb)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _collect(self, **figures: Tensor) -> None:
-        # Lightning's log, called at every training step, would take a twentieth of the time on a CPU.
-        for name, value in figures.items():
-            self._collected.setdefault(name, []).append(value.detach())
-
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch's mean of every figure that the training steps collected."""
-        means = {name: torch.stack(values).mean() for name, values in self._collected.items()}
-        self._collected.clear()
-        self.log_dict(means, sync_dist=True)
 
 
 # --- the models -------------------------------------------------------------------------------------------------------
@@ -259,7 +233,7 @@ class Autoencoder(_PictureModel):
         if batch_idx == 0:  # once an epoch: a GPU has to wait for it
             _check_images(x)
         loss = -self(x).mean()
-        self._collect(train_loss=loss)
+        self.collect(train_loss=loss)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -313,8 +287,8 @@ class VAE(_PictureModel):
         width: int = 256,
     ) -> None:
         super().__init__(latent_dim, learning_rate, channels, width)
-        _check_count("num_classes", num_classes, least=0)
-        _check_not_negative("beta", beta)
+        check_count("num_classes", num_classes, least=0)
+        check_not_negative("beta", beta)
         self.num_classes, self.beta = num_classes, beta
         self.encoder = _Encoder(channels, width, 2 * latent_dim, num_classes)
         self.decoder = _Decoder(channels, width, latent_dim, num_classes)
@@ -359,8 +333,8 @@ class VAE(_PictureModel):
         **Arguments:** `labels`: the n classes asked for, in a conditional model; `temperature`: $\tau$ ≥ 0; 1 is the
         model's own distribution, less gives more typical and less various pictures.
         """
-        _check_count("n", n)
-        _check_not_negative("temperature", temperature)
+        check_count("n", n)
+        check_not_negative("temperature", temperature)
         z = temperature * torch.randn(n, self.latent_dim, device=self.device)
         return self.decode(z, labels).sigmoid()
 
@@ -378,7 +352,7 @@ class VAE(_PictureModel):
         # elbo looks at the values first: once an epoch, since a GPU has to wait for it
         log_likelihood, kl = self.elbo(x, labels) if batch_idx == 0 else self(x, labels)
         loss = (self.beta * kl - log_likelihood).mean()
-        self._collect(train_loss=loss, train_kl=kl.mean())
+        self.collect(train_loss=loss, train_kl=kl.mean())
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -431,8 +405,8 @@ def iwae_bound(
 
     Raises `ValueError` for k or chunk below 1, and as the model does.
     """
-    _check_count("k", k)
-    _check_count("chunk", chunk)
+    check_count("k", k)
+    check_count("chunk", chunk)
     mu, log_var = model.encode(x, labels)
     log_weights = []
     for eps in torch.randn(k, *mu.shape, device=mu.device).split(chunk):
@@ -454,7 +428,7 @@ def negative_elbo(
 
     Raises `ValueError` for samples below 1, and as the model does.
     """
-    _check_count("samples", samples)
+    check_count("samples", samples)
     draws = [model.elbo(x, labels) for _ in range(samples)]
     return float(torch.stack([(kl - log_likelihood).mean() for log_likelihood, kl in draws]).mean())
 
@@ -482,7 +456,8 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
 
 def train(profile: str = "auto") -> tuple[VAE, dict[str, list[float]]]:
     """Train the VAE by its recipe and put it into the cache; return it with its curve (see `training.fit`)."""
-    return _course_vae(profile, retrain=True)
+    model, history = training.trained_by(recipe(profile), "vae", VAE, ImageData, retrain=True)
+    return cast(VAE, model), history
 
 
 def pretrained(profile: str = "auto") -> VAE:
@@ -490,20 +465,4 @@ def pretrained(profile: str = "auto") -> VAE:
 
     A changed recipe, or a changed version of this module, never meets an old model.
     """
-    return _course_vae(profile, retrain=False)[0]
-
-
-def _course_vae(profile: str, retrain: bool) -> tuple[VAE, dict[str, list[float]]]:
-    settings = recipe(profile)
-
-    def build() -> VAE:
-        torch.manual_seed(settings["fit"]["seed"])
-        return VAE(**settings["model"])
-
-    def make() -> tuple[VAE, dict[str, list[float]]]:
-        model = build()
-        return model, training.fit(model, ImageData(**settings["data"]), **settings["fit"])
-
-    source = hashlib.sha256(inspect.getsource(sys.modules[__name__]).encode()).hexdigest()
-    model, history = training.cached("vae", {**settings, "source": source}, make, build, retrain=retrain)
-    return cast(VAE, model), history
+    return cast(VAE, training.trained_by(recipe(profile), "vae", VAE, ImageData)[0])

