@@ -10,7 +10,9 @@
 # What each part's chapters import, besides what all of them use.
 foundations_MODULES := mixture.py
 vae_MODULES := vae.py metrics.py judge.safetensors
-COMMON_MODULES := __init__.py data/__init__.py data/files.py data/images.py training.py results.py plots.py
+gan_MODULES := gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
+evaluation_MODULES := gan.py vae.py metrics.py judge.safetensors
+COMMON_MODULES := __init__.py checks.py data/__init__.py data/files.py data/images.py training.py results.py plots.py
 
 PROFILE ?= cpu
 CHAPTERS ?= all
@@ -79,9 +81,11 @@ $(foreach c,$(ALL),$(eval $(call CHAPTER,$(c))))
 
 # A chapter that takes over a model runs after the one that trains it.
 $(BUILD)/vae/conditional_vae.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb
+$(BUILD)/gan/dcgan.ipynb: | $(BUILD)/gan/adversarial_game.ipynb
+$(BUILD)/evaluation/image_quality.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb $(BUILD)/gan/dcgan.ipynb
 
 # What a student has on Colab: the heavy packages and the built wheel, but not the repository.
-$(COLAB)/.ready: $(READY) $(shell find aigc_course -name '*.py' -o -name '*.safetensors')
+$(COLAB)/.ready: $(READY) $(shell find aigc_course -name '*.py' -o -name '*.safetensors' -o -name '*.json')
 	@$(PYTHON) tools/chapter.py colab $(COLAB)
 	@touch $@
 
@@ -126,7 +130,7 @@ check-book: html
 # A benchmark wants the machine to itself, and then threads that spin make it steadier.
 bench: export OMP_WAIT_POLICY := active
 bench: $(READY)
-	set -e; for script in benchmarks/*.py; do $(PYTHON) $$script; done
+	set -e; for script in $(filter-out benchmarks/common.py,$(wildcard benchmarks/*.py)); do $(PYTHON) $$script; done
 
 clean:
 	rm -rf build $(ALL:%=notebooks/%.ipynb) $(RELEASES) book/results.md

@@ -3,19 +3,18 @@
 Run from the repository's root: python benchmarks/vae.py. The results go to the terminal and to benchmarks/vae.json.
 """
 
-import datetime
 import json
-import os
 import resource
 import statistics
 import subprocess
 import sys
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
+import common
 import torch
+from common import DEVICE, clock, seconds
 from pytorch_lightning.callbacks import LambdaCallback
 
 from aigc_course import training, vae
@@ -23,18 +22,6 @@ from aigc_course.data import ImageData, random_affine
 
 PAIRS, EPOCHS = 9, 8
 BATCH_SIZES = (10, 30, 100, 300, 1000, 3000)
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def clock() -> tuple[float, float]:
-    """Return wall time and this process's CPU time, once the device has done what it was given."""
-    if DEVICE == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter(), time.process_time()
-
-
-def seconds(start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
-    return end[0] - start[0], end[1] - start[1]
 
 
 def with_fit(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:
@@ -74,16 +61,12 @@ def throughput() -> dict[str, Any]:
     """Run both alternately and return their images a second, pair by pair."""
     settings = vae.recipe("auto")
     data = ImageData(**settings["data"])
-    seen = EPOCHS * len(data.split("train")[0])
-    pairs = []
-    for number in range(PAIRS):
-        fit, bare = with_fit(data, settings), with_bare_loop(data, settings)
-        speeds = {"fit_images_per_s": round(seen / fit[0]), "bare_images_per_s": round(seen / bare[0])}
-        pairs.append({**speeds, "ratio": round(bare[0] / fit[0], 3), "ratio_of_cpu_time": round(bare[1] / fit[1], 3)})
-        print(f"pair {number + 1}: " + "  ".join(f"{name} {value}" for name, value in pairs[-1].items()), flush=True)
-    medians = {name: statistics.median(pair[name] for pair in pairs) for name in pairs[0]}
-    print("median: " + "  ".join(f"{name} {value}" for name, value in medians.items()), flush=True)
-    return {"median": medians, "pairs": pairs}
+    return common.throughput(
+        partial(with_fit, data, settings),
+        partial(with_bare_loop, data, settings),
+        images=EPOCHS * len(data.split("train")[0]),
+        pairs=PAIRS,
+    )
 
 
 def peak_mib() -> float:
@@ -123,19 +106,8 @@ def batch_sizes() -> list[dict[str, float]]:
 
 
 def main() -> None:
-    device = torch.cuda.get_device_name() if DEVICE == "cuda" else f"CPU, threads: {torch.get_num_threads()}"
-    result = {
-        "command": "python benchmarks/vae.py",
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "device": device,
-        "versions": {"python": sys.version.split()[0], "torch": torch.__version__, "pytorch_lightning": pl.__version__},
-        "throughput": throughput(),
-        "batch_sizes": batch_sizes(),
-    }
-    target = Path(__file__).with_suffix(".json")
-    part = target.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    part.replace(target)
+    figures = {"throughput": throughput(), "batch_sizes": batch_sizes()}
+    common.write(Path(__file__).with_suffix(".json"), {**common.circumstances("python benchmarks/vae.py"), **figures})
 
 
 if __name__ == "__main__":

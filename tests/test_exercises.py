@@ -3,6 +3,7 @@
 import copy
 import importlib.util
 import re
+from functools import cache, cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,9 +15,10 @@ import torch
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[1]
-Points = dict[str, dict[str, float]]
+SOURCES = ROOT / "notebooks" / "exercises"
+REGION = re.compile(r"^ *### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)^ *### END \1$", re.DOTALL | re.MULTILINE)
 
-SOURCE = ROOT / "notebooks" / "exercises" / "vae.py"
+Points = dict[str, dict[str, float]]
 
 
 def _load(path: Path) -> ModuleType:
@@ -29,13 +31,6 @@ def _load(path: Path) -> ModuleType:
 
 
 tool = _load(ROOT / "tools" / "exercises.py")
-answers = _load(ROOT / "tests" / "exercises" / "vae_wrong.py")
-WRONG_CASES = [
-    pytest.param(k, question, expected, id=f"{question}: {name}")
-    for question, given in answers.WRONG.items()
-    for k, (name, _, expected) in enumerate(given)
-]
-REGION = re.compile(r"^ *### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)^ *### END \1$", re.DOTALL | re.MULTILINE)
 
 
 def label(cell: NotebookNode) -> dict[str, Any]:
@@ -46,104 +41,120 @@ def cell_of(notebook: NotebookNode, grade_id: str) -> NotebookNode:
     return next(cell for cell in notebook.cells if label(cell).get("grade_id") == grade_id)
 
 
-@pytest.fixture(scope="module")
-def solved() -> NotebookNode:
-    return tool.solution(SOURCE)
+class Assignment:
+    """A source with its wrong answers in tests/exercises; what is made of them is made once, when it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self.source = SOURCES / f"{name}.py"
+        answers = _load(ROOT / "tests" / "exercises" / f"{name}_wrong.py")
+        self.wrong: dict[str, list[tuple[str, str, dict[str, float]]]] = answers.WRONG
+        self.otherwise: dict[str, str] = answers.OTHERWISE
+
+    @cached_property
+    def solved(self) -> NotebookNode:
+        return tool.solution(self.source)
+
+    @cached_property
+    def released(self) -> NotebookNode:
+        return tool.release(self.source)
+
+    def _graded(self, by_hand: bool) -> dict[str, float]:
+        entries = [label(cell) for cell in self.solved.cells if label(cell).get("grade")]
+        return {entry["grade_id"]: entry["points"] for entry in entries if entry["solution"] == by_hand}
+
+    @cached_property
+    def full(self) -> dict[str, float]:
+        """The points of every check that the machine grades."""
+        return self._graded(by_hand=False)
+
+    @cached_property
+    def by_hand(self) -> dict[str, float]:
+        """The points of every answer that a person has to read."""
+        return self._graded(by_hand=True)
+
+    @cached_property
+    def points(self) -> Points:
+        """All notebooks of this file, graded in one run: starting a kernel for each is what takes the time."""
+        submissions = {"solution": self.solved, "release": self.released, "careless": self._careless()}
+        for k in range(max(map(len, self.wrong.values()))):
+            submissions[f"wrong {k}"] = self._handed_in({q: g[k][1] for q, g in self.wrong.items() if k < len(g)})
+        return tool.grade(self.source, submissions)
+
+    def _handed_in(self, codes: dict[str, str]) -> NotebookNode:
+        notebook = copy.deepcopy(self.solved)
+        for question, code in codes.items():
+            cell_of(notebook, question).source = code
+        return notebook
+
+    def _careless(self) -> NotebookNode:
+        """Right answers in another form, from someone who deletes, adds and changes cells, and whose code warns."""
+        notebook = self._handed_in(self.otherwise)
+        deleted, changed = list(self.full)[3:5]
+        notebook.cells.remove(cell_of(notebook, deleted))
+        notebook.cells.insert(3, nbformat.v4.new_code_cell("x = z = mu = 'overwritten'; 1 / 0"))
+        cell_of(notebook, changed).source = "assert False"
+        return notebook
 
 
-@pytest.fixture(scope="module")
-def released() -> NotebookNode:
-    return tool.release(SOURCE)
+NAMES = sorted(path.stem for path in SOURCES.glob("*.py"))
+assignment_of = cache(Assignment)
+WRONG_CASES = [
+    pytest.param(name, k, question, expected, id=f"{name}, {question}: {what}")
+    for name in NAMES
+    for question, given in assignment_of(name).wrong.items()
+    for k, (what, _, expected) in enumerate(given)
+]
 
 
-@pytest.fixture(scope="module")
-def full(solved: NotebookNode) -> dict[str, float]:
-    """The points of every check that the machine grades."""
-    graded = [label(cell) for cell in solved.cells if label(cell).get("grade") and not label(cell)["solution"]]
-    return {entry["grade_id"]: entry["points"] for entry in graded}
-
-
-def careless(solved: NotebookNode) -> NotebookNode:
-    """Right answers in another form, from someone who deletes, adds and changes cells, and whose code warns."""
-    notebook = copy.deepcopy(solved)
-    notebook.cells.remove(cell_of(notebook, "kl-value"))
-    notebook.cells.insert(3, nbformat.v4.new_code_cell("x = mu = 'overwritten'; 1 / 0"))
-    cell_of(notebook, "elbo-pixel").source = "assert False"
-    for question, code in answers.OTHERWISE.items():
-        cell_of(notebook, question).source = code
-    return notebook
-
-
-def wrong(solved: NotebookNode, k: int) -> NotebookNode:
-    notebook = copy.deepcopy(solved)
-    for question, given in answers.WRONG.items():
-        if k < len(given):
-            cell_of(notebook, question).source = given[k][1]
-    return notebook
-
-
-@pytest.fixture(scope="module")
-def points(solved: NotebookNode, released: NotebookNode) -> Points:
-    """All notebooks of this file, graded in one run: starting a kernel for each is what takes the time."""
-    submissions = {"solution": solved, "release": released, "careless": careless(solved)}
-    for k in range(max(map(len, answers.WRONG.values()))):
-        submissions[f"wrong {k}"] = wrong(solved, k)
-    return tool.grade(SOURCE, submissions)
+@pytest.fixture(params=NAMES)
+def assignment(request: pytest.FixtureRequest) -> Assignment:
+    return assignment_of(request.param)
 
 
 # --- Grading ---------------------------------------------------------------------------------------------------------
 
 
-def test_solution_gets_full_marks(points: Points, full: dict[str, float]) -> None:
+def test_solution_gets_full_marks(assignment: Assignment) -> None:
     # The answer in words has no entry: a person has to read it.
-    assert points["solution"] == {**full, "total": sum(full.values())}
+    assert assignment.points["solution"] == {**assignment.full, "total": sum(assignment.full.values())}
 
 
-def test_untouched_release_gets_nothing(points: Points, full: dict[str, float]) -> None:
-    assert points["release"] == {**dict.fromkeys(full, 0.0), "words": 0.0, "total": 0.0}
+def test_untouched_release_gets_nothing(assignment: Assignment) -> None:
+    nothing = dict.fromkeys([*assignment.full, *assignment.by_hand, "total"], 0.0)
+    assert assignment.points["release"] == nothing
 
 
-def test_careless_student_loses_nothing(points: Points) -> None:
-    assert points["careless"] == points["solution"]
+def test_careless_student_loses_nothing(assignment: Assignment) -> None:
+    assert assignment.points["careless"] == assignment.points["solution"]
 
 
-def test_every_coding_question_has_wrong_answers(solved: NotebookNode) -> None:
-    coding = [label(c)["grade_id"] for c in solved.cells if label(c).get("solution") and c.cell_type == "code"]
-    assert list(answers.WRONG) == list(answers.OTHERWISE) == coding
-    for given in answers.WRONG.values():
+def test_every_coding_question_has_wrong_answers(assignment: Assignment) -> None:
+    coding = [label(c)["grade_id"] for c in assignment.solved.cells if label(c).get("solution")]
+    coding = [question for question in coding if question not in assignment.by_hand]
+    assert list(assignment.wrong) == list(assignment.otherwise) == coding
+    for given in assignment.wrong.values():
         names = [name for name, _, expected in given if "right" not in name]
         assert len(set(names)) == len(names) >= 5
 
 
-@pytest.mark.parametrize(("k", "question", "expected"), WRONG_CASES)
-def test_wrong_answer_gets_what_it_deserves(
-    points: Points, full: dict[str, float], k: int, question: str, expected: dict[str, float]
-) -> None:
-    assert set(expected) == {check for check in full if check.startswith(f"{question}-")}
-    assert {check: points[f"wrong {k}"][check] for check in expected} == expected
-
-
-def test_notebooks_that_cannot_be_graded_are_named(solved: NotebookNode) -> None:
-    duplicated, stripped = copy.deepcopy(solved), copy.deepcopy(solved)
-    duplicated.cells.append(copy.deepcopy(cell_of(solved, "kl")))
-    for cell in stripped.cells:
-        cell.metadata.pop("nbgrader", None)
-    with pytest.raises(ValueError, match="repair these notebooks") as error:
-        tool.grade(SOURCE, {"ada": duplicated, "bob": stripped, "cy": solved})
-    message = str(error.value)
-    assert "ada: 2 cells are labelled 'kl'" in message
-    assert "bob: no cell is labelled 'words'" in message
-    assert "cy" not in message
+@pytest.mark.parametrize(("name", "k", "question", "expected"), WRONG_CASES)
+def test_wrong_answer_gets_what_it_deserves(name: str, k: int, question: str, expected: dict[str, float]) -> None:
+    assignment = assignment_of(name)
+    assert set(expected) == {check for check in assignment.full if check.startswith(f"{question}-")}
+    assert {check: assignment.points[f"wrong {k}"][check] for check in expected} == expected
 
 
 # --- What students get -----------------------------------------------------------------------------------------------
 
 
-def test_release_has_no_answers(solved: NotebookNode, released: NotebookNode) -> None:
+def test_release_has_no_answers(assignment: Assignment) -> None:
+    solved, released = assignment.solved, assignment.released
     text = "\n".join(cell.source for cell in released.cells)
     for marker in ("SOLUTION", "HIDDEN", "_check", "Rubric", "Model answer"):
         assert marker not in text
-    assert cell_of(released, "words").source == "YOUR ANSWER HERE"
+    for question in assignment.by_hand:
+        assert "Rubric" in cell_of(solved, question).source
+        assert cell_of(released, question).source == "YOUR ANSWER HERE"
     secret = {
         line.strip()
         for cell in solved.cells
@@ -164,86 +175,114 @@ def test_release_has_no_answers(solved: NotebookNode, released: NotebookNode) ->
             assert not body & {line.strip() for line in stub.split("\n")}
 
 
-def test_release_runs_until_something_is_missing(released: NotebookNode) -> None:
+def test_release_runs_until_something_is_missing(assignment: Assignment) -> None:
     unsolved = []
     namespace: dict[str, Any] = {"__name__": "notebook"}
     with torch.random.fork_rng():
-        for cell in released.cells:
+        for cell in assignment.released.cells:
             if cell.cell_type == "code":
                 try:
                     exec(cell.source, namespace)
                 except NotImplementedError:
                     unsolved.append(cell)
-    checks = [cell for cell in released.cells if label(cell).get("grade") and cell.cell_type == "code"]
+    checks = [cell for cell in assignment.released.cells if label(cell).get("grade") and cell.cell_type == "code"]
     assert [cell for cell in unsolved if cell in checks] == checks
-    assert [cell.source for cell in unsolved if cell not in checks] == ["demonstrate(training_step, learning_rate=0.1)"]
+    # The others show what the student's function does; nothing that the grader knows needs an answer to run.
+    shows = [cell for cell in unsolved if cell not in checks]
+    assert not any(map(label, shows))
+    assert shows[-1].source.startswith("demonstrate(training_step")
 
 
-def test_cells_are_short(released: NotebookNode) -> None:
-    for cell in released.cells:
+def test_cells_are_short(assignment: Assignment) -> None:
+    for cell in assignment.released.cells:
         assert cell.cell_type != "code" or len(cell.source.split("\n")) <= 15, cell.source
 
 
 # --- The source ------------------------------------------------------------------------------------------------------
 
 
-def test_labels_are_what_nbgrader_wants(solved: NotebookNode) -> None:
-    labelled = [label(cell) for cell in solved.cells if label(cell)]
+def test_labels_are_what_nbgrader_wants(assignment: Assignment) -> None:
+    labelled = [label(cell) for cell in assignment.solved.cells if label(cell)]
     for entry in labelled:
         keys = {"grade", "grade_id", "locked", "schema_version", "solution", "task"}
         assert set(entry) == (keys | {"points"} if entry["grade"] else keys)
         assert entry["schema_version"] == 3
     # The header holds nothing about the source's own format that could reach the students.
-    assert set(jupytext.read(SOURCE).metadata) == {"jupytext", "kernelspec"}
-    assert set(jupytext.read(SOURCE).metadata.jupytext) == {"text_representation"}
-    assert set(solved.metadata) == {"kernelspec"}
+    header = jupytext.read(assignment.source).metadata
+    assert set(header) == {"jupytext", "kernelspec"}
+    assert set(header.jupytext) == {"text_representation"}
+    assert set(assignment.solved.metadata) == {"kernelspec"}
 
 
-def test_points_in_the_text_are_those_of_the_labels(solved: NotebookNode, full: dict[str, float]) -> None:
+def test_points_in_the_text_are_those_of_the_labels(assignment: Assignment) -> None:
     announced: dict[str, float] = {}
     graded: dict[str, float] = {}
-    for cell in solved.cells:
+    checks: list[str] = []
+    for cell in assignment.solved.cells:
         if heading := re.match(r"## (\d)\. .* \((\d+) points\)", cell.source):
             question = heading[1]
             announced[question] = float(heading[2])
         if label(cell).get("grade"):
             graded[question] = graded.get(question, 0) + label(cell)["points"]
             if cell.cell_type == "code":
-                check = re.match(r"# Check (\d)[a-c] \((\d) points\): ", cell.source)
+                check = re.match(r"# Check (\d)([a-d]) \((1 point|[2-9] points)\): ", cell.source)
                 assert check is not None
-                assert (check[1], float(check[2])) == (question, label(cell)["points"])
-    table = re.findall(r"^\| (\d)\. .* \| (\d+) \|$", solved.cells[0].source, re.MULTILINE)
+                assert (check[1], float(check[3][0])) == (question, label(cell)["points"])
+                checks.append(check[1] + check[2])
+    table = re.findall(r"^\| (\d)\. .* \| (\d+) \|$", assignment.solved.cells[0].source, re.MULTILINE)
     assert graded == announced == {number: float(value) for number, value in table}
-    assert sum(graded.values()) == sum(full.values()) + 6 == 30
+    assert checks == sorted(set(checks))
+    assert sum(graded.values()) == sum(assignment.full.values()) + sum(assignment.by_hand.values()) == 30
+
+
+def test_instructors_page_knows_every_question(assignment: Assignment) -> None:
+    page = (ROOT / "book" / "instructors.md").read_text("utf-8")
+    section = page.split(f"### Assignment `{assignment.source.stem}`")[1].split("\n#")[0]
+    rows = re.findall(r"^\| .* \| Q(\d) \| (\d+) \|$", section, re.MULTILINE)
+    assert rows == re.findall(r"^\| (\d)\. .* \| (\d+) \|$", assignment.solved.cells[0].source, re.MULTILINE)
 
 
 # --- The tool --------------------------------------------------------------------------------------------------------
 
 
-def test_two_releases_are_byte_identical(tmp_path: Path, released: NotebookNode) -> None:
-    out = tmp_path / "new" / "vae.ipynb"
-    tool.main(["release", str(SOURCE), str(out)])
-    assert out.read_text("utf-8") == nbformat.writes(released) + "\n"
-    assert [path.name for path in out.parent.iterdir()] == ["vae.ipynb"]
-    for cell in released.cells:
+def test_notebooks_that_cannot_be_graded_are_named(assignment: Assignment) -> None:
+    duplicated, stripped = copy.deepcopy(assignment.solved), copy.deepcopy(assignment.solved)
+    question, words = next(iter(assignment.wrong)), next(iter(assignment.by_hand))
+    duplicated.cells.append(copy.deepcopy(cell_of(duplicated, question)))
+    for cell in stripped.cells:
+        cell.metadata.pop("nbgrader", None)
+    with pytest.raises(ValueError, match="repair these notebooks") as error:
+        tool.grade(assignment.source, {"ada": duplicated, "bob": stripped, "cy": assignment.solved})
+    message = str(error.value)
+    assert f"ada: 2 cells are labelled '{question}'" in message
+    assert f"bob: no cell is labelled '{words}'" in message
+    assert "cy" not in message
+
+
+def test_two_releases_are_byte_identical(tmp_path: Path, assignment: Assignment) -> None:
+    out = tmp_path / "new" / "out.ipynb"
+    tool.main(["release", str(assignment.source), str(out)])
+    assert out.read_text("utf-8") == nbformat.writes(assignment.released) + "\n"
+    assert [path.name for path in out.parent.iterdir()] == ["out.ipynb"]
+    for cell in assignment.released.cells:
         assert cell.id == label(cell).get("grade_id", cell.id)
 
 
 def test_failed_release_leaves_the_old_one(tmp_path: Path) -> None:
+    text = (SOURCES / "vae.py").read_text("utf-8")
     source, out = tmp_path / "vae.py", tmp_path / "vae.ipynb"
     out.write_text("old")
-    source.write_text(SOURCE.read_text("utf-8").replace("    ### END SOLUTION\n", "", 1), "utf-8")
+    source.write_text(text.replace("    ### END SOLUTION\n", "", 1), "utf-8")
     with pytest.raises(RuntimeError, match=r"(?s)nbgrader failed.*no end solution statement"):
         tool.main(["release", str(source), str(out)])
-    source.write_text(SOURCE.read_text("utf-8").replace('"grade_id": "kl-value"', '"grade_id": "kl"'), "utf-8")
+    source.write_text(text.replace('"grade_id": "kl-value"', '"grade_id": "kl"'), "utf-8")
     with pytest.raises(ValueError, match=r"unique.*\['kl'\]"):
         tool.main(["solution", str(source), str(out)])
     assert out.read_text() == "old"
     assert {path.name for path in tmp_path.iterdir()} == {"vae.py", "vae.ipynb"}
 
 
-def test_solution_is_the_source(tmp_path: Path, solved: NotebookNode) -> None:
-    out = tmp_path / "vae.ipynb"
-    tool.main(["solution", str(SOURCE), str(out)])
-    assert nbformat.read(out, as_version=4) == solved
-    assert "Rubric" in cell_of(solved, "words").source
+def test_solution_is_the_source(tmp_path: Path, assignment: Assignment) -> None:
+    out = tmp_path / "out.ipynb"
+    tool.main(["solution", str(assignment.source), str(out)])
+    assert nbformat.read(out, as_version=4) == assignment.solved

@@ -406,7 +406,7 @@ def test_another_recipe_or_another_source_is_another_model(
         assert vae.pretrained("smoke").latent_dim == settings["model"]["latent_dim"]
     assert len(models()) == 2
     with monkeypatch.context() as patch:
-        patch.setattr(vae.inspect, "getsource", lambda module: "another version")
+        patch.setattr(training.inspect, "getsource", lambda module: "another version")
         vae.pretrained("smoke")
     assert len(models()) == 3
 

@@ -1,0 +1,66 @@
+"""What the benchmarks share: a clock that waits for the device, and how a result is written down."""
+
+import datetime
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def clock() -> tuple[float, float]:
+    """Return wall time and this process's CPU time, once the device has done what it was given."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter(), time.process_time()
+
+
+def seconds(start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
+    return end[0] - start[0], end[1] - start[1]
+
+
+def throughput(
+    fit: Callable[[], tuple[float, float]], bare: Callable[[], tuple[float, float]], *, images: int, pairs: int
+) -> dict[str, Any]:
+    """Run both alternately and return their images a second, pair by pair.
+
+    **Arguments:** `fit`, `bare`: train on `images` pictures and return wall and CPU seconds.
+    """
+    rows = []
+    for number in range(pairs):
+        with_fit, with_bare = fit(), bare()
+        speeds = {"fit_images_per_s": round(images / with_fit[0]), "bare_images_per_s": round(images / with_bare[0])}
+        ratios = {
+            "ratio": round(with_bare[0] / with_fit[0], 3),
+            "ratio_of_cpu_time": round(with_bare[1] / with_fit[1], 3),
+        }
+        rows.append({**speeds, **ratios})
+        print(f"pair {number + 1}: " + "  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
+    medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+    print("median: " + "  ".join(f"{name} {value}" for name, value in medians.items()), flush=True)
+    return {"median": medians, "pairs": rows}
+
+
+def circumstances(command: str) -> dict[str, Any]:
+    """Return what a figure has to be read with: the command, the date, the device, the versions."""
+    return {
+        "command": command,
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "device": torch.cuda.get_device_name() if DEVICE == "cuda" else f"CPU, threads: {torch.get_num_threads()}",
+        "versions": {"python": sys.version.split()[0], "torch": torch.__version__, "pytorch_lightning": pl.__version__},
+    }
+
+
+def write(target: Path, result: dict[str, Any]) -> None:
+    """Write the result as JSON; whoever reads the file meanwhile finds the old one, whole."""
+    part = target.with_suffix(f".{os.getpid()}.part")
+    part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    part.replace(target)

@@ -1,0 +1,949 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # How good are these pictures?
+#
+# **After this chapter you can**
+#
+# - say why a GAN has no likelihood, and what can be measured instead;
+# - derive the Fréchet distance, compute it in ten lines, and report it so that it means something;
+# - tell bad samples from missing ones with precision and recall, and look for copies of the training pictures;
+# - fool every one of these measures on purpose, and name the measure that sees through each trick.
+#
+# **You need**: expectation and covariance; what a GAN does
+# ([The adversarial game](../gan/adversarial_game.ipynb), [DCGAN](../gan/dcgan.ipynb)) and what a VAE does
+# ([The variational autoencoder](../vae/variational_autoencoder.ipynb)). · [How long this chapter takes to run](../../book/results.md)
+
+# %% tags=["parameters"]
+profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+
+# %% tags=["hide-input"]
+import sys
+
+if "google.colab" in sys.modules:
+    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch.nn import functional as F
+
+from aigc_course import gan, metrics, plots, results, training, vae
+from aigc_course.data import ImageData, load_images
+
+plots.use_style()
+profile = training.resolve_profile(profile)
+n, m = {"smoke": (200, 1000), "cpu": (1000, 4000), "gpu": (1000, 4000)}[profile]  # pictures in a set, for reference
+short, steps = {"smoke": (1, 2), "cpu": (12, 60), "gpu": (40, 120)}[profile]
+print(
+    f"Profile {profile}: {n} pictures a set, {m} for reference; an autoencoder of {short} epochs; {steps} steps to forge pictures."
+)
+
+# %% [markdown]
+# ## A perfect score
+#
+# Here are five sets of pictures. The first are real digits that no model of this course is trained on. Three come from
+# models of earlier chapters, trained on the same 4,000 digits. The last is noise: every pixel drawn evenly from 0 to 1.
+
+# %%
+train, train_labels = [part[:m] for part in load_images("digits", "train")]
+held_out = torch.cat([load_images("digits", split)[0] for split in ("validation", "test")])[:n]
+torch.manual_seed(0)
+sets = {
+    "held out": held_out,
+    "DCGAN": (gan.pretrained("dcgan", profile).sample(n) + 1) / 2,  # from [-1, 1] to [0, 1]
+    "dense GAN": (gan.pretrained("dense", profile).sample(n) + 1) / 2,
+    "VAE": vae.pretrained(profile).sample(n),
+    "noise": torch.rand(n, 1, 28, 28),
+}
+print(f"{m} training pictures for reference; {n} pictures in each of: {', '.join(sets)}")
+
+# %% mystnb={"image": {"alt": "Five rows of eight pictures: real digits, digits of a DCGAN, rougher digits of a dense GAN, softer digits of a VAE, and grey noise."}}
+plots.image_grid(torch.cat([images[:8] for images in sets.values()]), row_labels=list(sets))
+plt.show()
+
+# %% [markdown]
+# Your eye orders them at once. But an eye tires, sees eight pictures of a thousand, and cannot tell whether a digit is
+# missing or whether all of them are copies. We want a number. The course has a *judge*, a small classifier that reads
+# digits and says how sure it is. So here is a first try: of what share of the pictures is the judge at least 90 % sure?
+#
+# > **Predict, then run.** Which set gets the highest share? (a) The real digits. (b) The DCGAN's. (c) The noise.
+
+# %%
+for name, images in sets.items():
+    print(f"{name:10} {metrics.confident_share(images):.3f}")
+print("The judge reads the noise as", metrics.digit_shares(sets["noise"]).argmax().item())
+
+# %% [markdown]
+# It is (c). The judge is certain that every picture of noise is the same digit, more certain than it is of real ones.
+# Nobody has cheated. The judge was trained on digits and on nothing else; it has never learnt to say "none of these".
+# By this number we should throw the GANs away and ship the noise.
+#
+# That is the theme of this chapter. Every measure of samples looks at something and is blind to the rest, and whoever
+# optimises it ends up in the blind spot. We shall build the measures that are used in practice, one after another, and
+# break each of them on purpose.
+
+# %% [markdown]
+# ## Why not the likelihood?
+#
+# For the VAE there was an honest measure: how probable are pictures that the model has never seen? A GAN cannot answer.
+# Its generator $G$ turns a code $z$ of 64 numbers into a picture $x = G(z)$ of 784 numbers. The pictures it can make
+# form a surface of at most 64 dimensions in a space of 784. Such a surface has no volume, so the samples have no
+# density, and a held-out picture, which lies beside the surface if only by a hair, gets the probability 0 and the
+# log-likelihood $-\infty$.
+#
+# Nor would a likelihood tell us how good the samples are. Theis, van den Oord and Bethge (2016) give an argument that
+# fits on one line. Take a model with density $p$ and one of pure noise with density $q$; draw from the first in 1 % of
+# the cases and from the noise in 99 %. Then for every picture
+#
+# $$\log\big(0.01\, p(x) + 0.99\, q(x)\big) \;\ge\; \log p(x) - \log 100,$$
+#
+# so the mixture loses at most $\log 100 \approx 4.6$ nats of the hundred or so that separate models of these digits
+# from nothing, yet 99 of its 100 samples are noise. The other way round, a model that repeats its training pictures
+# has perfect samples and gives held-out pictures no probability at all. Likelihood and looks are different questions.
+#
+# What every generator can do is *draw*. So we compare two sets of pictures: **samples** $x_1, \dots, x_n$ of the model, and a
+# **reference** $y_1, \dots, y_m$ of real pictures. In this chapter the reference is the training pictures, as is usual.
+# And beside every number stands what *real, held-out* pictures get, in the place of the samples and as many of them.
+# That is the best an honest model can hope for: the **floor** of a distance, the **ceiling** of a share.
+
+# %% [markdown]
+# ## From pixels to features
+#
+# To compare sets we first need to compare pictures. Pixels are a poor place for that. Move a digit by two pixels and you
+# hardly notice, but the pixels do:
+
+# %%
+judge = metrics.load_judge()
+moved = held_out.roll(2, dims=3)  # two pixels to the right
+stranger = held_out.roll(1, dims=0)  # the next picture in the set, mostly another digit
+spaces = {"pixels": lambda images: images.flatten(1), "features": metrics.judge_features}
+for name, space in spaces.items():
+    near, far = [(space(held_out) - space(other)).norm(dim=1).mean() for other in (moved, stranger)]
+    print(f"{name:8}: moved {near:5.2f}, another picture {far:5.2f}, ratio {near / far:.2f}")
+
+# %% [markdown]
+# In pixels, a moved digit is almost as far from itself as from a different picture. So we let a network look first. The
+# judge's last layer but one gives 64 numbers a picture, its **features** $\phi(x)$, from which the last layer reads the
+# digit. In features a moved digit stays near itself. The field's standard uses the features of *Inception*, a network
+# trained on a million photographs; ours come with the package, need no download, and know digits.
+#
+# With that choice comes the first blind spot. What the features do not show, no measure built on them will see.
+
+# %% [markdown]
+# ## The Fréchet distance
+#
+# Suppose one set of features were a single column of numbers with mean $m_1$ and standard deviation $s_1$, the other one
+# with $m_2$ and $s_2$. How far apart are they? Think of both as heaps of sand, and ask for the cheapest way to carry one
+# to where the other lies, where the cost of a grain is the square of the way it goes. A plan of transport pairs each
+# $x$ of one set with a $y$ of the other. Its mean cost is
+#
+# $$
+# \mathbb E (x - y)^2 = (m_1 - m_2)^2 + s_1^2 + s_2^2 - 2 \operatorname{Cov}(x, y).
+# $$
+#
+# Only the covariance depends on the plan, and it is at most $s_1 s_2$ (Cauchy and Schwarz). For two normal
+# distributions this is reached: stretch and shift, $y = m_2 + \tfrac{s_2}{s_1}(x - m_1)$. So the cheapest plan costs
+#
+# $$
+# d^2 = (m_1 - m_2)^2 + (s_1 - s_2)^2 .
+# $$
+#
+# In more dimensions means become vectors $\mu_1, \mu_2$ and variances covariance matrices $\Sigma_1, \Sigma_2$. The same
+# computation leaves the trace of the cross-covariance to be made large, and its greatest value is
+# $\operatorname{Tr}(\Sigma_1 \Sigma_2)^{1/2}$ (Dowson and Landau, 1982):
+#
+# $$
+# d^2 = \underbrace{\lVert \mu_1 - \mu_2 \rVert^2}_{\text{centres}}
+# + \underbrace{\operatorname{Tr}\big(\Sigma_1 + \Sigma_2 - 2 (\Sigma_1 \Sigma_2)^{1/2}\big)}_{\text{spreads and slants}} .
+# $$
+#
+# It is the square of what is called the 2-Wasserstein or Fréchet distance of two normal distributions. The square root of a
+# matrix is the matrix that gives it when multiplied with itself. In code it is easiest to take it of a symmetric one:
+# $\Sigma_1 \Sigma_2$ has the same eigenvalues as the symmetric $\Sigma_1^{1/2} \Sigma_2 \Sigma_1^{1/2}$, and the trace of
+# the root is the sum of their square roots.
+
+
+# %%
+def frechet_distance(x, y):  # x: (n, d), y: (m, d); the squared distance
+    (mu1, cov1), (mu2, cov2) = [(a.mean(dim=0), a.T.cov()) for a in (x.double(), y.double())]
+    values, vectors = torch.linalg.eigh(cov1)
+    root = vectors @ values.clamp(min=0).sqrt().diag() @ vectors.T  # cov1^(1/2)
+    cross = torch.linalg.eigvalsh(root @ cov2 @ root).clamp(min=0).sqrt().sum()  # Tr (cov1 cov2)^(1/2)
+    return ((mu1 - mu2).square().sum() + cov1.trace() + cov2.trace() - 2 * cross).item()
+
+
+torch.manual_seed(0)
+x = torch.randn(500, 2) @ torch.tensor([[1.0, 0.0], [0.8, 0.3]])
+y = torch.randn(500, 2) @ torch.tensor([[0.4, -0.3], [0.0, 0.9]]) + torch.tensor([3.0, 1.0])
+print(f"Fréchet distance {frechet_distance(x, y):.3f}")
+assert abs(frechet_distance(x, y) - metrics.frechet_distance(x, y)) < 1e-6  # the package has the same
+
+# %% [markdown]
+# Is that really the cost of the cheapest transport? For 500 grains on each side a computer can find the best pairing of
+# all, without knowing anything of normal distributions.
+
+# %% mystnb={"image": {"alt": "Two clouds of points in the plane, of different slant; thin lines join each point of one with a point of the other."}}
+costs = torch.cdist(x, y).square()
+rows, columns = linear_sum_assignment(costs)
+print(f"cheapest pairing {costs[rows, columns].mean():.3f}, a random one {costs.mean():.3f}")
+for i, j in zip(rows[:60], columns[:60], strict=True):
+    plt.plot(*torch.stack([x[i], y[j]]).T, color="#606060", linewidth=0.6)
+plt.scatter(*x.T, s=6, color=plots.COLOURS[0], label="one set")
+plt.scatter(*y.T, s=6, color=plots.COLOURS[1], label="the other")
+plt.xlabel("first feature")
+plt.ylabel("second feature")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# The thin lines join 60 of the pairs. The cost of the best pairing and the formula agree to a few per cent; the small
+# difference is there because 500 points are not quite a normal distribution. A careless pairing costs a good deal more.
+#
+# Heusel et al. (2017) put the two ideas together, features and this formula, and called it the Fréchet Inception
+# distance, FID. With the judge's features it is another number, and we call it by another name, the **judge's Fréchet
+# distance**.
+
+# %%
+checksum = metrics.JUDGE_SHA256[:8]
+features = {name: metrics.judge_features(images) for name, images in sets.items()}
+real = metrics.judge_features(train)
+print(f"judge's Fréchet distance, {n} pictures against {m} for reference, judge {checksum}")
+for name in sets:
+    print(f"{name:10} {frechet_distance(features[name], real):8.2f}{'  <- the floor' if name == 'held out' else ''}")
+ours = frechet_distance(features["VAE"], real)
+assert abs(ours - metrics.judge_frechet_distance(sets["VAE"], train)) < 1e-4 * ours
+
+# %% [markdown]
+# At last the noise comes last, by a wide margin. And look at how the figures are printed: with both counts, with the
+# first characters of the judge's checksum, and with the floor. None of these is decoration. A different judge gives
+# different features and so a different scale. The counts matter for a reason that deserves a section of its own.
+
+# %% [markdown]
+# ## The floor, or why the number of pictures belongs beside the number
+#
+# Draw two sets from the *same* distribution: their true distance is 0. But means and covariances are estimated. With
+# $\Sigma$ the covariance of one picture's features, the mean of $n$ of them is off by $\operatorname{Tr}\Sigma / n$ in
+# squared distance, on average. So already the first term expects
+#
+# $$\mathbb E \lVert \hat\mu_1 - \hat\mu_2 \rVert^2 = \operatorname{Tr}\Sigma \,\Big(\frac1n + \frac1m\Big) > 0,$$
+#
+# and the second term adds its share. A squared distance cannot come out negative to make up for it. The measure is
+# **biased**: it is too large, and the more so the fewer the pictures.
+#
+# We measure it. Twice the same number of training pictures, without overlap, five times over:
+
+# %%
+counts = {"smoke": [100, 200], "cpu": [100, 200, 400, 800, 1600], "gpu": [100, 200, 400, 800, 1600]}[profile]
+
+
+def real_against_real(distance, count, repeats=5):
+    drawn = [torch.randperm(m)[: 2 * count] for _ in range(repeats)]
+    return torch.tensor([distance(real[order[:count]], real[order[count:]]) for order in drawn])
+
+
+torch.manual_seed(0)
+found = torch.stack([real_against_real(frechet_distance, count) for count in counts])
+means_alone = [real.T.cov().trace().item() * 2 / count for count in counts]
+
+# %% mystnb={"image": {"alt": "Both axes logarithmic: dots of the distance fall along a straight line as the number of pictures grows; a dashed line runs parallel below."}}
+plt.plot(counts, found, "o", color=plots.COLOURS[0], markersize=4)
+plt.plot(counts, found.mean(dim=1), color=plots.COLOURS[0], label="real against real")
+plt.plot(counts, means_alone, "--", color=plots.COLOURS[1], label="from the means alone")
+plt.xscale("log")
+plt.yscale("log")
+plt.xticks(counts, counts)
+plt.minorticks_off()
+plt.xlabel("pictures in each set")
+plt.ylabel("judge's Fréchet distance")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# Both axes are logarithmic, and the line falls about one to one: twice the pictures, half the distance. The dashed line
+# is the part that the formula above predicts; the larger part comes from the covariances. All the sets are real; the model, if you like, is perfect, and still its number
+# varies by more than a factor of ten, only because of how many pictures were taken.
+#
+# > **Predict, then run.** One laboratory reports the distance of 100 *real* digits to the reference; another, that of
+# > our DCGAN with all its samples. Who reports the lower number? (a) The real digits, of course. (b) The DCGAN.
+# > (c) They are equal.
+
+# %%
+few = frechet_distance(metrics.judge_features(held_out[:100]), real)
+print(f"100 real digits: {few:.2f}; {n} samples of the DCGAN: {frechet_distance(features['DCGAN'], real):.2f}")
+print(f"at equal counts: 100 samples of the DCGAN: {frechet_distance(features['DCGAN'][:100], real):.2f}")
+
+# %% [markdown]
+# It is (b): by the first line a good GAN beats reality. The second line restores the order, with 100 pictures of each.
+# Nothing about the pictures has changed, only how many of them were taken.
+#
+# Two rules follow. Compare only at equal counts. And always print the floor for these counts: a distance of 3 is
+# splendid where the floor is 2.5 and poor where it is 0.3. Even that is not quite enough, since the bias is larger for
+# a model whose features spread more. Chong and Forsyth (2020) fit a straight line to the distance as a function of
+# $1/n$ and report where it meets $1/n = 0$; exercise 2 does that.
+
+# %% [markdown]
+# ## The kernel distance
+#
+# There is a cousin without bias. Choose a **kernel** $k(a, b)$, a measure of how alike two feature vectors are. If the
+# two sets come from one distribution, two samples are on average as alike as two real pictures, and as a sample and a
+# real picture. The *maximum mean discrepancy*, squared, is by how much this fails:
+#
+# $$
+# \underbrace{\frac{1}{n(n-1)} \sum_{i \ne j} k(x_i, x_j)}_{\text{among samples}}
+# + \underbrace{\frac{1}{m(m-1)} \sum_{i \ne j} k(y_i, y_j)}_{\text{among real}}
+# - \underbrace{\frac{2}{nm} \sum_{i, j} k(x_i, y_j)}_{\text{across}},
+# \qquad k(a, b) = \Big(\frac{a^\top b}{d} + 1\Big)^3 .
+# $$
+#
+# Bińkowski et al. (2018) proposed this cubic kernel for the features $a, b \in \mathbb R^d$; it compares the sets'
+# moments up to the third, while the Fréchet distance knows two. Leaving out $i = j$, the pairs of a picture with
+# itself, is what takes the bias away: each sum is then a plain average over independent pairs.
+
+
+# %%
+def kernel_distance(x, y):
+    x, y = x.double(), y.double()
+    among_x, among_y, across = [(a @ b.T / a.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y))]
+    among = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (among_x, among_y)]  # without the diagonal
+    return (among[0] + among[1] - 2 * across.mean()).item()
+
+
+for name in sets:
+    print(f"{name:10} {kernel_distance(features[name], real):10.3f}{'  <- the floor' if name == 'held out' else ''}")
+ours = kernel_distance(features["VAE"], real)
+assert abs(ours - metrics.judge_kernel_distance(sets["VAE"], train)) < 1e-4 * abs(ours)
+
+# %% mystnb={"image": {"alt": "Dots of the kernel distance scatter evenly above and below zero, less and less as the number of pictures grows."}}
+torch.manual_seed(0)
+unbiased = torch.stack([real_against_real(kernel_distance, count, repeats=20) for count in counts])
+plt.axhline(0, color="black", linewidth=1)
+plt.plot(counts, unbiased, "o", color=plots.COLOURS[0], markersize=4, alpha=0.5)
+plt.plot(counts, unbiased.mean(dim=1), color=plots.COLOURS[0])
+plt.xscale("log")
+plt.xticks(counts, counts)
+plt.minorticks_off()
+plt.xlabel("pictures in each set")
+plt.ylabel("judge's kernel distance")
+plt.show()
+
+# %% [markdown]
+# Real against real once more, twenty draws for each count. The values scatter about zero, and some are negative, as they
+# must be if the average is to be zero. The line is their mean: it does not drift with the count. What does not go
+# away is the *noise*: with few pictures a single value can be far off. Unbiased is not the same as exact.
+
+# %% [markdown]
+# ## Inception, and numbers that must not be compared
+#
+# The published measure takes the features of an Inception network. Where its weights can be downloaded,
+# torchmetrics computes it like this:
+#
+# ```python
+# # pip install "torchmetrics[image]"; the first call downloads Inception's weights, about 90 MB
+# from torchmetrics.image.fid import FrechetInceptionDistance
+#
+# fid = FrechetInceptionDistance(feature=2048, normalize=True)  # normalize: floats in [0, 1], not bytes
+# fid.update(train.expand(-1, 3, -1, -1), real=True)  # three equal colour channels; enlarged to 299 x 299 inside
+# fid.update(sets["DCGAN"].expand(-1, 3, -1, -1), real=False)
+# fid.compute()
+# ```
+#
+# The same class, given the judge in place of Inception, is what our package calls. Yet the two numbers have nothing to do
+# with each other:
+#
+# | | Fréchet Inception distance | the judge's Fréchet distance |
+# | --- | --- | --- |
+# | features | 2,048, from photographs of a thousand kinds of thing | 64, from digits |
+# | pictures | colour, enlarged to 299×299 | grey, 28×28 |
+# | usual counts | 50,000 samples | here, at most 1,000 |
+# | can tell | objects, textures, colours | the shapes of digits |
+# | cannot tell | handwriting from handwriting, very well | anything that is not about digits |
+#
+# A published value of 3 for photographs and a 3 from this chapter are as comparable as 3 kilometres and 3 o'clock. Even
+# two *Inception* values need care: with fewer than 2,049 pictures the covariance is singular, and Parmar, Zhang and Zhu
+# (2022) show that the choice of the resizing routine moves the figure a good deal, and so does storing the pictures as
+# JPEG; if the real pictures were compressed, compressing the samples too can even improve it.
+
+# %% [markdown]
+# ## Precision and recall: bad, or missing?
+#
+# A distance is one number, and there are two ways to be wrong. A model may draw things that are not digits, or it may
+# leave out kinds of digits that exist. Kynkäänniemi et al. (2019), after Sajjadi et al. (2018), ask two questions:
+#
+# - **precision**: which share of the *samples* lies in the region of the real pictures?
+# - **recall**: which share of the *real pictures* lies in the region of the samples?
+#
+# The region of a set is a union of balls, one round each of its points, as wide as the distance to that point's third
+# nearest neighbour. Where points are dense the balls are small, where they are rare the balls are large.
+
+
+# %%
+def radii(points, k=3):
+    # The nearest of all is the point itself, at distance 0; hence k + 1.
+    return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").kthvalue(k + 1, dim=1).values
+
+
+def share_inside(points, region, k=3):
+    distances = torch.cdist(points, region, compute_mode="donot_use_mm_for_euclid_dist")
+    return (distances <= radii(region, k)).any(dim=1).double().mean().item()
+
+
+torch.manual_seed(0)
+ring = 2 * F.normalize(torch.randn(60, 2)) + 0.15 * torch.randn(60, 2)  # the real data: a ring
+half = ring[ring[:, 0] > 0] + 0.2 * torch.randn(int((ring[:, 0] > 0).sum()), 2)  # a model that knows half of it
+print(f"precision {share_inside(half, ring):.2f}, recall {share_inside(ring, half):.2f}")
+assert metrics.neighbour_precision_recall(half, ring) == (share_inside(half, ring), share_inside(ring, half))
+
+# %% mystnb={"image": {"alt": "Left: discs round the points of a ring cover nearly all sample points. Right: discs round the samples cover only the right half of the ring."}}
+figure, axes = plt.subplots(1, 2, figsize=(6, 3), sharex=True, sharey=True)
+for ax, region, name in [(axes[0], ring, "precision"), (axes[1], half, "recall")]:
+    for centre, radius in zip(region, radii(region), strict=True):
+        ax.add_patch(plt.Circle(centre, radius, color=plots.COLOURS[5], alpha=0.25, linewidth=0))
+    for data, colour, label in [(ring, plots.COLOURS[0], "real"), (half, plots.COLOURS[3], "samples")]:
+        ax.scatter(*data.T, s=7, color=colour, label=label, zorder=3)
+    ax.set_aspect("equal")
+    ax.set_xlabel(f"{name}: first feature")
+axes[0].set_ylabel("second feature")
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+plt.show()
+
+# %% [markdown]
+# The real data are a ring, the model knows only its right half. On the left the discs show the region of the real
+# points: nearly all samples lie in it, so precision is high. On the right the discs show the region of the samples:
+# half of the real points are outside, so recall is low. A distance would have told us that something is wrong; these
+# two tell what.
+#
+# For pictures we do the same with the judge's features, and with equally many pictures on both sides.
+
+# %%
+torch.manual_seed(1)
+peers = real[torch.randperm(m)[:n]]  # as many real pictures as there are samples
+for name in sets:
+    precision, recall = metrics.neighbour_precision_recall(features[name], peers)
+    print(f"{name:10} precision {precision:.2f}, recall {recall:.2f}{'  <- the ceiling' if name == 'held out' else ''}")
+
+# %% [markdown]
+# Real pictures do not reach 1: there is always a digit in a hand that no other picture comes close to. That is the
+# ceiling. Below it, models part ways: compare the VAE's two figures with the DCGAN's.
+
+# %% [markdown]
+# ## Is a digit missing?
+#
+# Where classes are known one can simply count. The judge reads every sample, and a digit counts as **covered** if at
+# least 3 % of the samples are read as that digit, where a fair share is 10 %.
+
+# %% mystnb={"image": {"alt": "Bars of the share of each digit from 0 to 9, for held-out pictures and three models, about a tenth each with visible differences."}}
+figure, ax = plt.subplots()
+for position, name in enumerate(["held out", "DCGAN", "dense GAN", "VAE"]):
+    shares = metrics.digit_shares(sets[name])
+    ax.bar(torch.arange(10) + 0.2 * position - 0.3, 100 * shares, width=0.2, label=name)
+    print(f"{name:10} covers {metrics.digit_coverage(sets[name])} of 10 digits")
+ax.axhline(3, color="black", linestyle=":")
+ax.set_xticks(range(10))
+ax.set_xlabel("digit, as the judge reads it")
+ax.set_ylabel("share of pictures (%)")
+ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1, handlelength=1)
+plt.show()
+
+# %% [markdown]
+# The dotted line is the threshold of 3 %. Counting classes is coarse but hard to argue with: if a digit is gone, as after
+# a mode collapse, it shows at once. What it cannot see is variety *within* a digit.
+
+# %% [markdown]
+# ## Is it copying?
+#
+# So far a model that simply plays back its training pictures would do brilliantly. To catch it, look up each sample's
+# nearest neighbours among the training pictures. Here in pixels: a copy is then at distance 0 exactly.
+
+# %% mystnb={"image": {"alt": "Upper row: eight digits of the DCGAN. Lower row: the nearest training picture of each, mostly the same digit in a similar but different hand."}}
+samples = sets["DCGAN"][:8]
+neighbours = metrics.nearest(samples, train)
+plots.image_grid(torch.cat([samples, train[neighbours.indices[:, 0]]]), row_labels=["DCGAN", "nearest"])
+plt.show()
+
+# %% [markdown]
+# The upper row is drawn by the DCGAN, the lower one shows the training picture nearest to each. They resemble each
+# other, as they should, and they are not the same. But how near is too near? Again real pictures give the scale: a
+# held-out digit too has a nearest training picture, and nobody copied it.
+
+# %% mystnb={"image": {"alt": "Overlapping hill-shaped outlines of the distance to the nearest training picture, for held-out digits and three models."}}
+to_train = {name: metrics.nearest(images, train).distances[:, 0] for name, images in sets.items()}
+too_near = to_train["held out"].quantile(0.01).item()  # 1 % of real, new digits are at least this near
+for name in ["held out", "DCGAN", "dense GAN", "VAE"]:
+    shown = to_train[name].clamp(max=12)  # what is farther away goes into the last bin
+    plt.hist(shown, bins=torch.linspace(0, 12, 37), histtype="step", linewidth=2, density=True, label=name)
+    print(f"{name:10} median {to_train[name].median():.2f}, nearer than {too_near:.2f}:", end=" ")
+    print(f"{(to_train[name] < too_near).double().mean():.3f}")
+plt.axvline(too_near, color="black", linestyle=":")
+plt.xlabel("distance to the nearest training picture (pixels)")
+plt.ylabel("density")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# Left of the dotted line lies the nearest hundredth of the real, held-out digits. We call the share of samples left of
+# it **copies**. For an honest model it is about 0.01 or a little more (soft, simple pictures such as thin ones are near
+# to everything); for one that plays back its training set it is 1.
+
+# %% [markdown]
+# ## The models side by side
+#
+# Now all measures at once, in one function, so that every set is treated alike.
+
+
+# %%
+def measure(images, features=None):
+    features = metrics.judge_features(images) if features is None else features
+    precision, recall = metrics.neighbour_precision_recall(features, peers)
+    return {
+        "Fréchet": metrics.frechet_distance(features, real),
+        "kernel": metrics.kernel_distance(features, real),
+        "precis.": precision,
+        "recall": recall,
+        "sure": metrics.confident_share(images),
+        "digits": metrics.digit_coverage(images),
+        "copies": (metrics.nearest(images, train).distances < too_near).double().mean().item(),
+    }
+
+
+# %%
+def show(names):
+    print(f"{n} pictures a set, {m} for reference, judge {checksum}")
+    print(" " * 12 + "".join(f"{column:>8}" for column in table["held out"]))
+    for name in names:
+        print(
+            f"{name:12}" + "".join(f"{value:8.0f}" if value > 99 else f"{value:8.3g}" for value in table[name].values())
+        )
+
+
+table = {name: measure(images) for name, images in sets.items()}
+show(table)
+
+# %% [markdown]
+# Read the first line first: it is what real pictures get, and no honest model should do better. Of the models
+# the DCGAN is nearest to it in both distances and in precision. The VAE shows why one number is not enough: its recall is
+# about that of real pictures, so it leaves nothing out, while its precision is low, because many of its samples are
+# soft or tangled. The DCGAN draws better and leaves out more. The dense GAN is far behind the DCGAN. And none of them copies.
+
+# %% [markdown]
+# ## When it fails: how to fool each of them
+#
+# From here on we cheat. Each trick takes a few lines, and each gets its line in the table.
+#
+# ### Play back the training pictures
+#
+# > **Predict, then run.** The "model" draws $n$ of its training pictures at random. What is its judge's Fréchet distance?
+# > (a) Above the floor, since it adds nothing new. (b) At the floor. (c) Below the floor: better than real.
+
+# %%
+torch.manual_seed(2)
+sets["played back"] = train[torch.randperm(m)[:n]]
+sets["and shifted"] = sets["played back"].roll((1, 1), dims=(2, 3))  # one pixel down and one to the right
+for name in ["played back", "and shifted"]:
+    table[name] = measure(sets[name])
+show(["held out", "DCGAN", "played back", "and shifted"])
+
+# %% [markdown]
+# It is (c). The reference *is* the training set, so its own pictures fit it better than any new ones. A distance below
+# the floor is not a triumph but an alarm. No measure on features objects; only the search for copies does.
+#
+# And the search for copies is fooled as easily. In the second line the same pictures are shifted by one pixel, down and
+# to the right. You would not notice. The pixels do: the copies are now as far from the training pictures as new digits
+# are, and the alarm is silent. A search in features, or over small shifts, still finds them (exercise 3). It would miss
+# the next trick.
+#
+# ### One picture for every digit
+#
+# Ten good pictures, one a class, repeated:
+
+# %%
+sure = metrics.judge_probabilities(train)
+best = torch.stack([train[sure[:, digit].argmax()] for digit in range(10)])
+sets["ten repeated"] = best.repeat(n // 10, 1, 1, 1)
+table["ten repeated"] = measure(sets["ten repeated"])
+show(["held out", "DCGAN", "ten repeated"])
+
+# %% [markdown]
+# The judge is sure of all of them, and all ten digits are covered: a perfect record by the two measures that count. This
+# is *mode collapse* with one picture left a class. Recall is next to zero: the region of ten points repeated is these
+# ten points, and the only real pictures on them are the ten themselves, where they were drawn for the reference. The Fréchet distance sees it too, since the spread within each digit is gone; and so
+# does the search for copies, because we took the ten from the training pictures.
+#
+# ### Forge the features
+#
+# All measures but the last look at the picture through the judge, and the judge is a network through which gradients flow. So
+# start from a nearly black picture of noise, take the features of some real digit as a target, and change the pixels,
+# not the network, until the features match:
+#
+# $$\min_{x \in [0, 1]^{784}} \lVert \phi(x) - \phi(y) \rVert^2 .$$
+#
+# That such inputs exist for nearly every network was found by Szegedy et al. (2014); Goodfellow, Shlens and Szegedy
+# (2015) explain why they are so easy to find: in hundreds of pixels many tiny changes, each in the direction of the
+# gradient, add up to a large one.
+
+# %%
+torch.manual_seed(3)
+targets = real[torch.randperm(m)[:n]]
+forged = (0.1 * torch.rand(n, 1, 28, 28)).requires_grad_()
+optimizer = torch.optim.Adam([forged], lr=0.1)
+schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+for _ in range(steps):
+    optimizer.zero_grad()
+    (judge.features(forged) - targets).square().sum().backward()
+    optimizer.step()
+    schedule.step()
+    forged.data.clamp_(0, 1)  # they have to stay pictures
+sets["forged"] = forged.detach()
+
+# %% mystnb={"image": {"alt": "Sixteen dark pictures of scratches and dots; none can be read as a digit."}}
+plots.image_grid(sets["forged"][:16])
+plt.show()
+
+# %% [markdown]
+# Nobody would call these digits. Now the measures:
+
+# %%
+table["forged"] = measure(sets["forged"])
+show(["held out", "DCGAN", "VAE", "forged"])
+
+# %% [markdown]
+# The judge is sure of nearly all of them and reads all ten digits. Both distances are far below the VAE's, among the best
+# in this chapter, and precision and recall are those of a respectable model. They are copies of nothing, so the last
+# column is clean too. Every column says "a good model", and there is not one digit to be seen. Only a look at the pictures
+# helps, or features of another network.
+#
+# Is that a danger outside a classroom? Nobody forges pictures by accident. But anyone who uses the network that measures in
+# training too, as a loss, for choosing samples, or through a discriminator built on its features, pushes in this very
+# direction, and the measure gets better faster than the pictures do.
+#
+# ### Tangles
+#
+# The decoder of a plain autoencoder draws tangles, as the [VAE's chapter](../vae/variational_autoencoder.ipynb)
+# showed. Here is one again, fed with standard normal codes.
+
+# %% mystnb={"image": {"alt": "Sixteen blurred tangles of strokes, few of which can be read as digits."}}
+torch.manual_seed(0)
+autoencoder = vae.Autoencoder(latent_dim=16)
+training.fit(autoencoder, ImageData("digits", batch_size=100), max_epochs=short)
+with torch.no_grad():
+    torch.manual_seed(0)
+    sets["tangles"] = autoencoder.decode(torch.randn(n, 16)).sigmoid()
+plots.image_grid(sets["tangles"][:16])
+plt.show()
+
+# %%
+table["tangles"] = measure(sets["tangles"])
+show(["held out", "DCGAN", "VAE", "tangles"])
+
+# %% [markdown]
+# Two columns are wrong about them. The judge is sure of a good part, since it has to call everything *some* digit. And
+# their **recall** is as high as that of real pictures, or higher. The region of the samples is made of balls, and
+# samples that lie far from each other have huge ones. A handful of them covers the real pictures, not because any sample
+# is like them, but because the balls overlap everything.
+#
+# ### Outliers
+#
+# The same weakness in the other direction. The real set is collected by people, and things slip in.
+#
+# > **Predict, then run.** One single picture of noise gets among the real pictures. By how much does the precision of
+# > our set of *noise* rise? (a) Not to be noticed. (b) By the share of that picture. (c) To 1.
+
+# %%
+for outliers in [0, 1]:
+    spoilt = torch.cat([peers, features["noise"][:outliers]])
+    precision = metrics.neighbour_precision_recall(features["noise"][1:], spoilt).precision
+    print(f"{outliers} pictures of noise among {len(peers)} real ones: precision of the other noise {precision:.2f}")
+
+# %% [markdown]
+# It is (c). The lone outlier's third neighbour is a digit, far away, so its ball is huge: wide enough for all other noise.
+# One bad picture makes the measure useless for everything in its direction. (Two more would be neighbours to each
+# other, and the ball would shrink again.) Before precision is trusted the reference has to be cleaned, and its largest
+# radii looked at.
+#
+# ### Match the moments
+#
+# The Fréchet distance knows the mean and the covariance. So draw the *features* from a normal distribution with the mean
+# and the covariance of the real ones. No picture needs to have such features; many are negative, which the judge's
+# never are.
+
+# %%
+torch.manual_seed(4)
+values, vectors = torch.linalg.eigh(real.double().T.cov())
+invented = real.double().mean(dim=0) + torch.randn(n, 64).double() * values.clamp(min=0).sqrt() @ vectors.T
+precision, recall = metrics.neighbour_precision_recall(invented, peers.double())
+print(f"Fréchet {metrics.frechet_distance(invented, real):.2f} (floor {table['held out']['Fréchet']:.2f})")
+print(f"kernel {metrics.kernel_distance(invented, real):.2f} (floor {table['held out']['kernel']:.2f})")
+print(
+    f"precision {precision:.2f}, recall {recall:.2f}; {(invented < 0).double().mean():.2f} of the numbers are negative"
+)
+
+# %% [markdown]
+# The Fréchet distance is near the floor, as it must be: it knows nothing but mean and covariance. The kernel distance,
+# which looks at third moments too, is off its floor. And precision says plainly what is wrong: hardly any of these points
+# lies where real features are. They fill the empty space between the digits. (Their recall is high for the reason that
+# you have just seen: they are far-flung, with huge balls.)
+#
+# ### Change what does not matter, and what does
+#
+# Finally the opposite of a trick: harmless changes of *real* pictures. Each set below has the same held-out digits in it.
+
+# %%
+small = F.interpolate(held_out, scale_factor=0.5, mode="area")
+changed = {
+    "untouched": held_out,
+    "8 grey values": (held_out * 7).round() / 7,
+    "black and white": (held_out > 0.5).float(),
+    "half size, back": F.interpolate(small, scale_factor=2, mode="bilinear"),
+    "half, nearest": F.interpolate(small, scale_factor=2, mode="nearest"),
+    "shifted 2 pixels": held_out.roll((2, 2), dims=(2, 3)),
+    "VAE": sets["VAE"],
+    "VAE, black/white": (sets["VAE"] > 0.5).float(),
+}
+for name, images in changed.items():
+    print(f"{name:16} {metrics.judge_frechet_distance(images, train):7.2f}")
+
+# %% [markdown]
+# Eight grey values cost nothing, and black and white little: the judge looks at shapes. But halve the size of a real
+# digit and enlarge it again, so that it is a little soft and everyone can still read it, and the distance leaps; the way
+# of enlarging changes it once more. A shift by two pixels costs too, though the handwriting is the same. Features learnt
+# for one task have their own idea of what matters.
+#
+# The last two lines show what follows from that. Cut the VAE's samples to black and white, and a good part of their
+# distance is gone. No stroke has moved; the VAE was charged for softness. Whoever compares models has to treat all
+# pictures alike, down to the rounding, before measuring.
+
+# %% [markdown]
+# ## Who is fooled by what
+#
+# For each measure: which of the tricks does at least as well as the best honest model? The lines below come from the
+# table, not from us.
+
+# %%
+honest, tricks = (
+    ["DCGAN", "dense GAN", "VAE"],
+    ["noise", "played back", "and shifted", "ten repeated", "forged", "tangles"],
+)
+small_is_good = {"Fréchet", "kernel", "copies"}
+
+
+def fooled_by(column):
+    sign = -1 if column in small_is_good else 1
+    best = max(sign * table[name][column] for name in honest)
+    return [name for name in tricks if sign * table[name][column] >= best]
+
+
+show(honest + tricks)
+for column in table["held out"]:
+    print(f"{column:8} is fooled by: {', '.join(fooled_by(column)) or 'none of these'}")
+
+# %% [markdown]
+# | measure | what it sees | what it does not see, and what fools it | what sees through that |
+# | --- | --- | --- | --- |
+# | judge's Fréchet distance | mean and covariance of the features | copies; forged features; matched moments; it depends on the counts | nearest neighbours; the eye; precision; the floor |
+# | judge's kernel distance | moments up to the third, without bias | copies; forged features; it is noisy | nearest neighbours; the eye; repeated draws |
+# | precision | samples that look like nothing real | copies, one picture repeated; outliers among the real pictures | recall, nearest neighbours; pruning the reference |
+# | recall | kinds of real pictures that are missing | far-flung tangles with their huge balls; copies | precision |
+# | sure | pictures that the judge cannot read | noise; forged pictures; one picture repeated | Fréchet distance; the eye; recall |
+# | digits covered | digits that are missing | one picture a digit; forged pictures | recall; the eye |
+# | copies | pictures played back pixel by pixel | any small change, such as a shift; noise, which is far from everything | a search over shifts, or in features; all the others |
+#
+# No row is enough, and no trick passes all of them together with a look at the pictures. So report several, with counts and
+# floor, and show samples that were *not* chosen by hand.
+
+# %% [markdown]
+# ## What the source articles got wrong here
+#
+# One article names peak signal-to-noise ratio, structural similarity and BLEU as the measures of generated content. All
+# three compare an output with *the* right answer; a freshly generated picture has none, so they measure
+# reconstructions, not samples. None of the five measures a single sample, or says a word about copies. More in the
+# [errata](../../book/errata.md).
+
+# %% [markdown]
+# ## The promise
+#
+# This chapter promises that every trick above works as told,
+
+# %%
+frechet = {name: row["Fréchet"] for name, row in table.items()}
+if profile != "smoke":
+    assert few > frechet["DCGAN"], "100 real pictures lose against many samples"
+    assert frechet["played back"] < frechet["held out"], "playing back beats the floor"
+    assert table["played back"]["copies"] == 1, "and is caught by its nearest neighbours"
+    assert table["and shifted"]["copies"] < 0.1, "but not when it is shifted"
+    assert table["ten repeated"]["digits"] == 10, "all digits"
+    assert table["ten repeated"]["recall"] <= 0.01, "but no variety"
+    assert frechet["forged"] < frechet["VAE"], "pictures that nobody can read"
+    assert table["tangles"]["recall"] > table["VAE"]["recall"], "recall alone is fooled by tangles"
+    print("Every trick works.")
+
+# %% [markdown]
+# and that the judge's Fréchet distance orders real digits, the two GANs and noise as the eye does.
+
+# %%
+recorded = {"floor": "held out", "dcgan": "DCGAN", "dense": "dense GAN", "vae": "VAE", "forged": "forged"}
+figures = results.record(
+    "image_quality",
+    profile,
+    samples=n,
+    reference=m,
+    judge=checksum,
+    **{f"judge_frechet_{key}": round(frechet[name], 2) for key, name in recorded.items()},
+)
+print(figures["judge_frechet_floor"], figures["judge_frechet_dcgan"], figures["judge_frechet_dense"])
+if profile != "smoke":
+    assert frechet["held out"] < frechet["DCGAN"] < frechet["dense GAN"] < frechet["noise"], "the order of the eye"
+    assert frechet["DCGAN"] <= frechet["dense GAN"] / 2, "convolutions pay"
+
+# %% [markdown]
+# ## Summary
+#
+# - A GAN has no likelihood, and a likelihood would not measure its looks. What remains is to compare two sets of pictures.
+# - Pictures are compared by features. A measure is blind to what its features do not show.
+# - The Fréchet distance compares means and covariances. It is biased, so it is printed with both counts, the judge's
+#   checksum and the floor, and never beside a published FID.
+# - The kernel distance has no bias, but noise.
+# - Precision asks whether samples are real, recall whether anything real is missing. Outliers fool both.
+# - Below the floor means copied. Nearest neighbours find copies, unless these were changed a little.
+# - Every measure can be fooled alone. Report several, and look at pictures that nobody has chosen.
+#
+# ## Check yourself
+#
+# **1.** In one dimension the Fréchet distance is $(m_1 - m_2)^2 + (s_1 - s_2)^2$. Check it with the package. Then find the
+# cheapest pairing of the two sets by sorting both, and compare. Why is sorting right?
+
+# %% tags=["hide-cell"]
+# @title Solution
+torch.manual_seed(5)
+a, b = 2 * torch.randn(5000, 1).double(), 3 + 0.5 * torch.randn(5000, 1).double()
+formula = (a.mean() - b.mean()) ** 2 + (a.std() - b.std()) ** 2
+pairing = (a.sort(dim=0).values - b.sort(dim=0).values).square().mean()
+print(f"formula {formula:.3f}, package {metrics.frechet_distance(a, b):.3f}, sorted {pairing:.3f}")
+assert abs(formula - metrics.frechet_distance(a, b)) < 1e-6
+assert abs(pairing - formula) < 0.05
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# If a plan carries $x < x'$ to $y > y'$, swapping the two goals changes the cost by $2 (x' - x)(y' - y) < 0$. So in the
+# cheapest plan no two ways cross: the order is kept.
+#
+# </details>
+#
+# **2.** Take the held-out digits and the VAE's samples, and measure their distances to the reference with growing counts.
+# Fit a straight line to the distance as a function of $1/n$. Where does it meet $1/n = 0$?
+
+# %% tags=["hide-cell"] mystnb={"image": {"alt": "Two straight lines through dots rise with one over n; the one of held-out digits starts near zero, the VAE's much higher."}}
+# @title Solution
+sizes = torch.linspace(n // 2, n, 5).long()
+for name, colour in [("held out", plots.COLOURS[0]), ("VAE", plots.COLOURS[1])]:
+    torch.manual_seed(6)
+    orders = [[torch.randperm(n)[:size] for _ in range(5)] for size in sizes]
+    values = torch.tensor([[frechet_distance(features[name][o], real) for o in draws] for draws in orders])
+    slope, start = np.polyfit((1 / sizes).numpy(), values.mean(dim=1).numpy(), 1)
+    plt.plot(1 / sizes, values.mean(dim=1), "o", color=colour)
+    plt.plot([0, 1 / sizes[0]], [start, start + slope / sizes[0]], color=colour, label=name)
+    print(f"{name}: {values[-1].mean():.2f} with {n} pictures, {start:.2f} extrapolated")
+plt.xlabel("1 / number of pictures")
+plt.ylabel("judge's Fréchet distance")
+plt.legend()
+plt.show()
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The held-out digits start near zero: their distance is nearly all bias. The rest is real, because the judge was trained
+# on the reference and knows those pictures a little better than new ones. The VAE's line starts far above: its distance
+# is no matter of counting.
+#
+# </details>
+#
+# **3.** Catch the shifted copies: search for the nearest training picture over shifts of up to one pixel.
+
+# %% tags=["hide-cell"]
+# @title Solution
+suspects = sets["and shifted"][:50]
+nearest = torch.full((50,), torch.inf)
+for down in (-1, 0, 1):
+    for right in (-1, 0, 1):
+        moved_train = train.roll((down, right), dims=(2, 3))
+        nearest = torch.minimum(nearest, metrics.nearest(suspects, moved_train).distances[:, 0])
+print(f"copies found: {(nearest == 0).sum().item()} of {len(suspects)}")
+assert (nearest == 0).all()
+
+# %% [markdown]
+# **4.** Forge again, but start from real ones. Can a set that shows nothing but the digit 1 cover all ten digits?
+
+# %% tags=["hide-cell"] mystnb={"image": {"alt": "Sixteen pictures of the digit one with faint smudges round them."}}
+# @title Solution
+ones = train[train_labels == 1][:100].clone().requires_grad_()
+optimizer = torch.optim.Adam([ones], lr=0.02)
+for _ in range(steps):
+    optimizer.zero_grad()
+    F.cross_entropy(judge(ones), torch.arange(100) % 10, reduction="sum").backward()
+    optimizer.step()
+    ones.data.clamp_(0, 1)
+print(f"covered: {metrics.digit_coverage(ones.detach())} of 10 digits", end=", ")
+print(f"sure: {metrics.confident_share(ones.detach()):.2f}")
+plots.image_grid(ones[:16])
+plt.show()
+
+# %% [markdown]
+# <details><summary>Answer</summary>
+#
+# Yes. Faint changes round the stroke are enough to make the judge read any digit we like, and with certainty.
+#
+# </details>
+#
+# **5.** A paper reports a Fréchet distance of 8.1 for its model and of 8.9 for an older one. Name four things to ask
+# before you believe that the new model is better.
+#
+# <details><summary>Answer</summary>
+#
+# Were the counts equal, and large against the number of features? Were features, resizing and file format the same for
+# both? What do real, held-out pictures get, and how much does the figure vary over seeds and draws? Is the model nearer
+# to its training pictures than new pictures are? And, as with every number: what do samples look like that nobody chose?
+#
+# </details>
+#
+# **6.** Precision of "ten repeated" is not 1, although its ten pictures come from the training set. Why?
+#
+# <details><summary>Answer</summary>
+#
+# It is measured against the region of $n$ randomly drawn real pictures, and the ten need not be among them. With the whole
+# training set in their place each of the ten would be in its own ball, and precision would be 1. Like every figure here,
+# it depends on the reference and its size.
+#
+# </details>
+#
+# **Graded assignment**: [the pieces of a GAN](../exercises/gan.ipynb).
+#
+# ## Further reading
+#
+# - L. Theis, A. van den Oord and M. Bethge, [A note on the evaluation of generative models](https://arxiv.org/abs/1511.01844)
+#   (2016): likelihood, looks and density estimates need not agree.
+# - T. Salimans et al., [Improved Techniques for Training GANs](https://arxiv.org/abs/1606.03498) (2016), the Inception
+#   score, the first measure with a classifier; S. Barratt and R. Sharma,
+#   [A Note on the Inception Score](https://arxiv.org/abs/1801.01973) (2018), what is wrong with it.
+# - M. Heusel et al., [GANs Trained by a Two Time-Scale Update Rule](https://arxiv.org/abs/1706.08500) (2017): the Fréchet
+#   Inception distance. The formula: D. C. Dowson and B. V. Landau,
+#   [The Fréchet distance between multivariate normal distributions](https://doi.org/10.1016/0047-259X%2882%2990077-X) (1982).
+# - M. Bińkowski et al., [Demystifying MMD GANs](https://arxiv.org/abs/1801.01401) (2018): the kernel distance, and bias.
+# - M. J. Chong and D. Forsyth, [Effectively Unbiased FID and Inception Score](https://arxiv.org/abs/1911.07023) (2020), and
+#   G. Parmar, R. Zhang and J.-Y. Zhu, [On Aliased Resizing](https://arxiv.org/abs/2104.11222) (2022).
+# - M. S. M. Sajjadi et al., [Assessing Generative Models via Precision and Recall](https://arxiv.org/abs/1806.00035) (2018),
+#   and T. Kynkäänniemi et al., [Improved Precision and Recall Metric](https://arxiv.org/abs/1904.06991) (2019).
+# - C. Szegedy et al., [Intriguing properties of neural networks](https://arxiv.org/abs/1312.6199) (2014), and
+#   I. Goodfellow, J. Shlens and C. Szegedy,
+#   [Explaining and Harnessing Adversarial Examples](https://arxiv.org/abs/1412.6572) (2015).
