@@ -498,8 +498,10 @@ print(f"from scratch and package agree on {len(codes)} samples")
 # ## The same game on digits
 #
 # Nothing in the game knows that a point has two coordinates. With 784 of them it is a picture. `gan.train("dense")`
-# plays it with two fully connected networks on our 4,000 training digits, which it turns, shifts and scales a little.
-# The pictures are scaled to [−1, 1], the range of the tanh in which the generator ends.
+# plays it with two fully connected networks on our 4,000 training digits. The pictures are scaled to [−1, 1], the range of
+# the tanh in which the generator ends. Two things are new. The discriminator sees all pictures, real and generated, a
+# little turned, shifted and scaled, or it would soon know the 4,000 by heart. And the generator has batch normalisation,
+# without which it collapses on these pictures; the [next chapter](dcgan.ipynb) explains it.
 
 # %%
 model, history = gan.train("dense", profile)
@@ -513,7 +515,8 @@ plots.image_grid(samples[:16])
 plt.show()
 
 # %% [markdown]
-# TODO samples
+# Most of them can be read. Look closer: strokes are grainy, their edges are ragged, and loose specks stand where no pen has
+# been. A dense layer does not know which pixels are neighbours.
 
 # %% mystnb={"image": {"alt": "Above: the losses of both players against the epoch, neither of which falls to a low value. Below: the mean verdict on real and on generated pictures, one above and one below one half."}}
 figure, (above, below) = plt.subplots(2, 1, figsize=(6, 5), sharex=True)
@@ -528,12 +531,21 @@ plt.show()
 # %% [markdown]
 # ### Reading the curves
 #
-# TODO
+# The dotted lines are what both losses are if the discriminator can only guess: $\log 4$ for its own, $\log 2$ for the
+# generator's, and one half for its verdicts. The further the curves stay away from these lines, the better the
+# discriminator tells the two kinds of pictures apart.
+#
+# What they do *not* show is whether the samples get better. Each loss is measured against the other player, and that
+# player moves. A generator's loss that rises may mean a worse generator or a better opponent; a flat one may hide steady
+# progress of both. These are not the curves of the chapters before, where lower was better.
 
 # %% [markdown]
 # ### Measuring instead
 #
-# TODO
+# So we measure the samples themselves, with the course's judge, a small classifier of digits. Two figures: of how many
+# pictures it is at least 90 % sure which digit they show; and how far the samples' features lie from those of real digits,
+# the judge's Fréchet distance. It is read beside its *floor*, the distance of real digits that were held out. [How good
+# are these pictures?](../evaluation/image_quality.ipynb) derives both and shows how each is fooled.
 
 # %%
 digits = ImageData("digits")
@@ -548,7 +560,8 @@ for name, share in sure.items():
     print(f"the judge is at least 90 % sure of {100 * share:.0f} % of the {name}")
 
 # %% [markdown]
-# TODO
+# The distance is many times its floor: the samples are far from real digits, more so than a glance at them says. Keep the
+# number in mind, the next chapter has to beat it.
 
 # %% [markdown]
 # ## When it fails: mode collapse
@@ -570,7 +583,7 @@ for name, pictures in ((EVEN, film), (SLOW, slow_film)):
     end = tallies[name][-1]
     print(f"{name}: {end.modes_found} of 8 modes found, {100 * end.share:.0f} % of the samples near one")
 
-# %% mystnb={"image": {"alt": "Four moments of the slow game. Each time all points sit together in one or two tight clumps, at a different place, while the field's blue region lies elsewhere or is about to leave."}}
+# %% mystnb={"image": {"alt": "Four moments of the slow game. Each time all points sit together in one narrow clump, at a different place, near one of the eight circles or beside it; the field is pale."}}
 figure, axes = plt.subplots(2, 2, figsize=(6, 6), sharex=True, sharey=True)
 for ax, share in zip(axes.flat, [0.4, 0.6, 0.8, 1.0], strict=True):
     step_ = round(share * intervals)
@@ -581,7 +594,10 @@ figure.supylabel("second coordinate")
 plt.show()
 
 # %% [markdown]
-# TODO
+# It is (c). At each of the four moments the points sit close together instead of on eight places. The discriminator needs
+# long to find out where they are; when it has, they leave for another place, and it has to begin anew. Even while they sit
+# on a mode, and each by itself might pass for real, the variety is gone: this is **mode collapse**. We count the modes over
+# the whole game:
 
 # %% mystnb={"image": {"alt": "Modes found against the round. One curve climbs to eight early and stays; the other stays near the bottom, going up and down between a few modes and none."}}
 for name, tally in tallies.items():
@@ -658,7 +674,7 @@ for turn in range(1, {"smoke": 30, "cpu": 1000, "gpu": 1000}[profile] + 1):
 for turn, found in lengths.items():
     print(f"{turn:4d} steps: {found['saturating']:.1e} saturating, {found['non-saturating']:.1e} non-saturating")
 
-# %% mystnb={"image": {"alt": "Length of the generator's gradient against the discriminator's steps, both axes logarithmic. The saturating loss falls by orders of magnitude; the non-saturating one rises and levels off."}}
+# %% mystnb={"image": {"alt": "Length of the generator's gradient against the discriminator's steps, both axes logarithmic. Both rise at first; then the saturating loss falls by orders of magnitude, while the non-saturating one stays high."}}
 for name in ("saturating", "non-saturating"):
     plt.loglog(list(lengths), [found[name] for found in lengths.values()], marker="o", label=name)
 plt.xlabel("steps that the discriminator took alone")
@@ -667,7 +683,12 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# It is (c), for the saturating loss. TODO
+# It is (c), though not from the start. For the first few steps both gradients grow, since a discriminator that knows
+# nothing has nothing to teach. But as soon as it is sure, the gradient of the saturating loss falls, by more than a factor
+# of ten in the end, while the non-saturating loss keeps its force, as the plotted derivatives promised. So much for the
+# wish for a discriminator that is *always at its best*: with the loss of the minimax game the perfect teacher teaches
+# nothing. Arjovsky and Bottou (2017) prove it for distributions that do not overlap, and show that the force of the other
+# loss is paid for with gradients that are large and erratic. The [Wasserstein GAN](wasserstein_gan.ipynb) has neither fault.
 
 # %% [markdown]
 # ## What the source articles got wrong here
@@ -680,7 +701,7 @@ plt.show()
 # %% [markdown]
 # ## The promise
 #
-# TODO
+# With equal rates the ring is found, at least seven of its eight modes; against a slow discriminator at most four are.
 
 # %%
 figures = results.record(

@@ -161,7 +161,7 @@ upright = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
 kernels = torch.stack([upright, upright.T])[:, None]  # (2 kernels, 1 channel, 3, 3)
 edges = F.conv2d(x_test[:8], kernels, padding=1)  # (8, 2, 28, 28)
 edges = edges.abs() / edges.abs().max()
-plots.image_grid(torch.cat([x_test[:8], edges[:, :1], edges[:, 1:]]), row_labels=["digit", "│ edges", "─ edges"])
+plots.image_grid(torch.cat([x_test[:8], edges[:, :1], edges[:, 1:]]), row_labels=["digit", "upright", "level"])
 plt.show()
 
 # %% [markdown]
@@ -215,8 +215,7 @@ for ax, numbers in zip(panels, [y, kernel, big], strict=True):
     ax.imshow(numbers, cmap="Blues", vmin=0, vmax=1.6 * numbers.max())
     for (i, j), value in zip(torch.cartesian_prod(*map(torch.arange, numbers.shape)), numbers.flatten(), strict=True):
         ax.text(j, i, f"{value:.0f}", ha="center", va="center")
-    ax.set_xticks([])
-    ax.set_yticks([])
+    ax.set_axis_off()
 plt.show()
 
 # %% [markdown]
@@ -368,7 +367,7 @@ except ValueError as error:
 # Why a kernel of 4 and not of 3? Let all stamps be equal, all weights 1, and count how many of them reach each pixel.
 # Two layers one after the other:
 
-# %% mystnb={"image": {"alt": "Left, kernel 3: a chequered pattern of dark and light squares. Right, kernel 4: an even surface."}}
+# %% mystnb={"image": {"alt": "Left, kernel 3: a chequered pattern of dark and light squares. Right, kernel 4: an even grey surface."}}
 figure, panels = plt.subplots(1, 2, figsize=(6, 2.7))
 for ax, (k, padding) in zip(panels, [(3, 1), (4, 1)], strict=True):
     count = torch.ones(1, 1, 12, 12)
@@ -376,16 +375,17 @@ for ax, (k, padding) in zip(panels, [(3, 1), (4, 1)], strict=True):
         count = F.conv_transpose2d(count, torch.ones(1, 1, k, k), stride=2, padding=padding)
     inner = count[0, 0, 12:28, 12:28]  # away from the border
     print(f"kernel {k}, stride 2: a pixel gets from {inner.min():.0f} to {inner.max():.0f} contributions")
-    ax.imshow(inner / inner.max(), vmin=0, vmax=1)
-    ax.set_xlabel(f"kernel {k}, stride 2: column")
+    ax.imshow(inner / inner.max(), vmin=0, vmax=1.5)
+    ax.set_xlabel(f"column, kernel {k}")
     ax.set_ylabel("row")
+    ax.set_yticks([0, 5, 10, 15])
     ax.grid(False)
 plt.show()
 
 # %% [markdown]
-# With a kernel of 3 and a stride of 2, neighbouring stamps overlap in one line of pixels and not in the next. Where they
-# overlap both ways a pixel gets four contributions, elsewhere two or one, and the second layer multiplies what the first
-# has done. Such a generator has to learn weights that cancel a **checkerboard** which its architecture draws by itself,
+# With a kernel of 3 and a stride of 2, neighbouring stamps overlap in one line of pixels and not in the next. After one
+# layer a pixel has four contributions where they overlap both ways, elsewhere two or one, and the second layer makes it
+# worse. Such a generator has to learn weights that cancel a **checkerboard** which its architecture draws by itself,
 # and it rarely cancels it fully (Odena, Dumoulin and Olah, 2016). The cure is arithmetic again: let the **stride divide
 # the kernel**, and every pixel gets equally many.
 
@@ -396,7 +396,7 @@ plt.show()
 # those, which are 2 pixels apart: $4 + 3 \cdot 2 = 10$ pixels in each direction. Its **receptive field** is 10×10. We need
 # not trust the sum: a pixel is seen if, and only if, the gradient reaches it.
 
-# %% mystnb={"image": {"alt": "A digit, with a square in its middle marked: the pixels that one number behind two halvings depends on. The square covers only a part of the digit."}}
+# %% mystnb={"image": {"alt": "A digit, with the outline of a square in its middle: the pixels that one number behind two halvings depends on. The square holds only a part of the digit."}}
 torch.manual_seed(0)
 picture = x_test[:1].clone().requires_grad_()
 nn.Sequential(halve(1, 8), halve(8, 8))(picture)[0, :, 3, 3].sum().backward()  # the place in the middle of 7×7
@@ -404,14 +404,14 @@ seen = picture.grad[0, 0] != 0
 print(f"rows {seen.any(dim=1).sum()}, columns {seen.any(dim=0).sum()}")
 plt.figure(figsize=(3, 3))
 plt.imshow(x_test[0, 0])
-plt.imshow(seen, cmap="Blues", vmin=0, vmax=2, alpha=0.5)
+plt.contour(seen.float(), levels=[0.5], colors=[plots.COLOURS[1]])
 plt.xlabel("column")
 plt.ylabel("row")
 plt.grid(False)
 plt.show()
 
 # %% [markdown]
-# The marked square is all that one number at 7×7 knows of the digit. Would the discriminator simply add up such numbers, it
+# The square is all that one number at 7×7 knows of the digit. Would the discriminator simply add up such numbers, it
 # could say that each *patch* looks like part of a digit and never notice that the patches do not belong to the same one. On
 # the larger pictures of the paper four halvings see nearly everything. Ours allow only two, so the discriminator gets a dense
 # layer at its end that compares the patches, and the generator one at its beginning that decides which patches go together.
@@ -423,6 +423,7 @@ plt.show()
 # architectures until one trained steadily, the **DCGAN**, and wrote down its rules: strided convolutions in place of pooling,
 # batch normalisation in both networks (not at the generator's output, nor at the discriminator's input), ReLU in the
 # generator with a tanh at its end, leaky ReLU in the discriminator, small initial weights, and Adam with little momentum.
+# (It also does without dense hidden layers. We keep ours, for the reason just given, and shall measure what it is worth.)
 #
 # **Batch normalisation** (Ioffe and Szegedy, 2015). For each channel $c$ take the mean $m_c$ and the variance $v_c$ of
 # its values $h$ over the whole batch and all places in the picture, and give out
@@ -667,7 +668,8 @@ lonely = {"real": x_test, "dense GAN": dense_samples, "DCGAN": dcgan_samples}
 print("lonely pixels in a picture:", ", ".join(f"{name} {lonely_pixels(x):.2f}" for name, x in lonely.items()))
 
 # %% [markdown]
-# The strokes are smooth. Nobody told the generator that neighbours belong together; its layers cannot draw otherwise.
+# The strokes are smooth. No loss asked for that and no picture was cleaned afterwards: for layers that stamp, smooth strokes
+# are the easy thing to draw.
 #
 # **Between two codes.** Do the codes in between give digits too, or has the generator learnt a list of pictures? We walk
 # from one code to another. The straight line has a flaw: a code of $d$ standard normal numbers has a length close to
@@ -694,13 +696,13 @@ plt.show()
 
 # %% [markdown]
 # Each pair of rows begins and ends with the same pictures. On the way strokes bend, open and join: the generator has no list,
-# it has a map. Line and arc pass through different places in the middle. The difference is often small, since the
-# normalisation evens out much of the length; but the arc costs nothing.
+# it has a map. In the middle, line and arc pass through different places. Where the pictures differ, the arc's are those
+# that the generator was trained to make.
 
 # %% [markdown]
 # ## Measure it
 #
-# Three measurements, each explained, and each fooled on purpose, in [How good are the pictures?](../evaluation/image_quality.ipynb):
+# Three measurements, each explained, and each fooled on purpose, in [How good are these pictures?](../evaluation/image_quality.ipynb):
 #
 # - `judge_frechet_distance`: how far the samples lie, as a crowd, from the real pictures, in the eyes of the course's judge
 #   (a small digit classifier). 0 would be the same crowd. Less is better;
@@ -867,7 +869,6 @@ figures = results.record(
     judge_distance=round(distance["DCGAN"], 2),
     judge_distance_dense=round(distance["dense GAN"], 2),
     judge_distance_floor=round(distance["held-out digits"], 2),
-    judge_pictures=measured,
 )
 print(figures["confident_share"], figures["digits_covered"], figures["judge_distance"])
 if profile != "smoke":
@@ -978,4 +979,4 @@ print("Shifts by the stride pass through; smaller ones change the numbers.")
 # - Y. Yazıcı et al., [The Unusual Effectiveness of Averaging in GAN Training](https://arxiv.org/abs/1806.04498) (2019).
 # - S. Zhao et al., [Differentiable Augmentation for Data-Efficient GAN Training](https://arxiv.org/abs/2006.10738) (2020).
 #
-# Next: [In colour](colour_images.ipynb), where the same networks grow.
+# Next: [In colour: a world from a game](colour_images.ipynb), where the same networks grow.
