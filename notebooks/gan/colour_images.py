@@ -41,7 +41,7 @@ import matplotlib.pyplot as plt
 import PIL.Image
 import pytorch_lightning as pl
 import torch
-from IPython.display import Image
+from IPython.display import Image, display
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -339,7 +339,7 @@ rows = [kept[round(step * (len(kept) - 1) / 3)] for step in range(4)]
 plots.image_grid(torch.cat([snapshots.pictures[epoch][:8] for epoch in rows]), row_labels=[f"epoch {n}" for n in rows])
 plt.show()
 
-# %%
+# %% mystnb={"image": {"alt": "Animation: thirty-two generated frames while the generator learns. A blur turns into river and banks, then details settle."}}
 frames = []
 for epoch in kept:
     rows_of_eight = (
@@ -351,10 +351,7 @@ film = io.BytesIO()
 frames[0].save(
     film, "gif", save_all=True, append_images=frames[1:], duration=[500] * (len(frames) - 1) + [2500], loop=0
 )
-description = (
-    "Thirty-two generated frames while the generator learns: a blur turns into river and banks, then details settle."
-)
-Image(data=film.getvalue(), format="gif", alt=description)
+display(Image(data=film.getvalue(), format="gif", alt="Generated frames while the generator learns"))
 
 # %% [markdown]
 # The film shows thirty-two codes at the moments we kept, and begins again. TO BE WRITTEN
