@@ -82,6 +82,7 @@ $(foreach c,$(ALL),$(eval $(call CHAPTER,$(c))))
 # A chapter that takes over a model runs after the one that trains it.
 $(BUILD)/vae/conditional_vae.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb
 $(BUILD)/gan/dcgan.ipynb: | $(BUILD)/gan/adversarial_game.ipynb
+$(BUILD)/gan/conditional_gan.ipynb: | $(BUILD)/gan/dcgan.ipynb
 $(BUILD)/evaluation/image_quality.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb $(BUILD)/gan/dcgan.ipynb
 
 # What a student has on Colab: the heavy packages and the built wheel, but not the repository.

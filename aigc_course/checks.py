@@ -1,5 +1,7 @@
 """Checks of arguments that several modules make; each raises a `ValueError` that says what would have been right."""
 
+from torch import Tensor
+
 
 def check_count(name: str, value: int, least: int = 1) -> None:
     """Raise unless `value` is at least `least`."""
@@ -17,3 +19,10 @@ def check_not_negative(name: str, value: float) -> None:
     """Raise unless `value` is at least 0 (NaN is not)."""
     if not value >= 0:
         raise ValueError(f"{name} is {value}; it takes a number ≥ 0.")
+
+
+def check_unit_range(name: str, values: Tensor) -> None:
+    """Raise unless all `values` are in [0, 1] (NaN is not)."""
+    low, high = float(values.detach().min()), float(values.detach().max())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(f"{name} has values from {low:.3g} to {high:.3g}; it takes values in [0, 1].")

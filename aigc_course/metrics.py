@@ -16,7 +16,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
-from aigc_course.checks import check_count, check_positive
+from aigc_course.checks import check_count, check_positive, check_unit_range
 
 JUDGE_SHA256 = "4042a4c6a0cbd635aecb04d83a3aa2acf127cf2e8ad7961a3a8f8564461be4d3"
 
@@ -380,9 +380,7 @@ def _both_features(images: Tensor, reference: Tensor, least: int) -> tuple[Tenso
 def _check_images(name: str, images: Tensor) -> None:
     if images.ndim != 4 or images.shape[1:] != (1, 28, 28) or len(images) == 0:
         raise ValueError(f"{name} has the shape {tuple(images.shape)}; it takes (n, 1, 28, 28) with n of at least 1.")
-    low, high = float(images.detach().min()), float(images.detach().max())
-    if not (low >= 0 and high <= 1):  # so written that NaN is refused too
-        raise ValueError(f"{name} has values from {low:.3g} to {high:.3g}; it takes values in [0, 1].")
+    check_unit_range(name, images)
 
 
 def _check_features(

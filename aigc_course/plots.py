@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torchvision.utils import make_grid
 
+from aigc_course.checks import check_unit_range
+
 # Okabe and Ito's palette without its yellow, which vanishes on white; instead a dark brown, and for the ninth and tenth
 # class a dark grey and a dark purple. A test simulates the three common forms of colour blindness.
 COLOURS = (
@@ -64,8 +66,7 @@ def image_grid(
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images has the shape {tuple(images.shape)}; it takes (n, c, h, w) with n of at least 1.")
     images = images.detach().cpu()
-    if not (images.min() >= 0 and images.max() <= 1):  # so written that NaN is refused too
-        raise ValueError(f"images has values from {images.min():.3g} to {images.max():.3g}; it takes values in [0, 1].")
+    check_unit_range("images", images)
     height, width = images.shape[2:]
     rows = -(-len(images) // columns)
     sheet = make_grid(images, nrow=columns, padding=1, pad_value=0.5).permute(1, 2, 0)

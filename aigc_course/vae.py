@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc_course import training
-from aigc_course.checks import check_count, check_not_negative, check_positive
+from aigc_course.checks import check_count, check_not_negative, check_positive, check_unit_range
 from aigc_course.data import ImageData
 
 # --- the three formulas -----------------------------------------------------------------------------------------------
@@ -154,9 +154,7 @@ def _one_hot(labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
 def _check_images(x: Tensor) -> None:
     if x.ndim != 4 or x.shape[1:] != (1, 28, 28) or len(x) == 0:
         raise ValueError(f"x has the shape {tuple(x.shape)}; it takes (batch, 1, 28, 28) with a batch of at least 1.")
-    low, high = float(x.min()), float(x.max())
-    if not (low >= 0 and high <= 1):  # so written that NaN is refused too
-        raise ValueError(f"x has values from {low:.3g} to {high:.3g}; it takes values in [0, 1].")
+    check_unit_range("x", x)
 
 
 def _check_codes(z: Tensor, latent_dim: int) -> None:

@@ -12,6 +12,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import LambdaCallback
+
+from aigc_course import training
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -25,6 +28,17 @@ def clock() -> tuple[float, float]:
 
 def seconds(start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
     return end[0] - start[0], end[1] - start[1]
+
+
+def seconds_with_fit(model: pl.LightningModule, data: pl.LightningDataModule, epochs: int) -> tuple[float, float]:
+    """Train by `training.fit`; return wall and CPU seconds of all epochs but a first, in which the machine warms up."""
+    times: list[tuple[float, float]] = []  # at every epoch's start and at the end, so that setting up is left out
+    watch = LambdaCallback(
+        on_train_epoch_start=lambda *_: times.append(clock()), on_train_end=lambda *_: times.append(clock())
+    )
+    quiet: dict[str, Any] = {"limit_val_batches": 0, "enable_progress_bar": False}
+    training.fit(model, data, max_epochs=1 + epochs, callbacks=[watch], **quiet)
+    return seconds(times[1], times[-1])
 
 
 def throughput(

@@ -14,7 +14,6 @@ from typing import Any
 import common
 import torch
 from common import clock, seconds
-from pytorch_lightning.callbacks import LambdaCallback
 from torch.optim.lr_scheduler import LambdaLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -148,14 +147,8 @@ PAIRS, EPOCHS = 9, 3
 
 
 def with_fit(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:
-    """Return wall and CPU seconds of all epochs but the first, in which the machine warms up."""
-    times: list[tuple[float, float]] = []  # at every epoch's start and at the end, so that setting up is left out
-    watch = LambdaCallback(
-        on_train_epoch_start=lambda *_: times.append(clock()), on_train_end=lambda *_: times.append(clock())
-    )
-    quiet: dict[str, Any] = {"limit_val_batches": 0, "enable_progress_bar": False}
-    training.fit(gan.build(**settings["model"]), data, max_epochs=1 + EPOCHS, callbacks=[watch], **quiet)
-    return seconds(times[1], times[-1])
+    """Train the way the chapters do."""
+    return common.seconds_with_fit(gan.build(**settings["model"]), data, EPOCHS)
 
 
 def with_bare_loop(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:

@@ -15,9 +15,8 @@ from typing import Any
 import common
 import torch
 from common import DEVICE, clock, seconds
-from pytorch_lightning.callbacks import LambdaCallback
 
-from aigc_course import training, vae
+from aigc_course import vae
 from aigc_course.data import ImageData, random_affine
 
 PAIRS, EPOCHS = 9, 8
@@ -25,14 +24,8 @@ BATCH_SIZES = (10, 30, 100, 300, 1000, 3000)
 
 
 def with_fit(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:
-    """Return wall and CPU seconds of all epochs but the first, in which the machine warms up."""
-    times: list[tuple[float, float]] = []  # at every epoch's start and at the end, so that setting up is left out
-    watch = LambdaCallback(
-        on_train_epoch_start=lambda *_: times.append(clock()), on_train_end=lambda *_: times.append(clock())
-    )
-    quiet: dict[str, Any] = {"limit_val_batches": 0, "enable_progress_bar": False}
-    training.fit(vae.VAE(**settings["model"]), data, max_epochs=1 + EPOCHS, callbacks=[watch], **quiet)
-    return seconds(times[1], times[-1])
+    """Train the way the chapters do."""
+    return common.seconds_with_fit(vae.VAE(**settings["model"]), data, EPOCHS)
 
 
 def with_bare_loop(data: ImageData, settings: dict[str, Any]) -> tuple[float, float]:

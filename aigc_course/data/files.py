@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -102,14 +103,19 @@ def _matches(path: Path, sha256: str) -> bool:
 
 
 def cached_arrays(
-    name: str, shapes: Mapping[str, tuple[int, ...]], make: Callable[[], dict[str, NDArray[np.uint8]]]
-) -> dict[str, NDArray[np.uint8]]:
+    name: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    make: Callable[[], dict[str, NDArray[Any]]],
+    *,
+    sha256: str | None = None,
+) -> dict[str, NDArray[Any]]:
     """Return the arrays that `make()` gives, from the file `name` (.npz) in the cache directory if it is there.
 
     If it is not, they are made under a lock, so that of two processes one works and the other waits, and the file is
     moved into place whole. The archive has a checksum of its own for each array, compared at every reading.
 
-    **Arguments:** `shapes`: the names and shapes that `make` promises.
+    **Arguments:** `shapes`: the names and shapes that `make` promises; `sha256`: that of all their bytes, in the
+    order of `shapes`, where the content is known beforehand.
 
     Raises `RuntimeError` if the file cannot be read or holds something else.
     """
@@ -119,7 +125,7 @@ def cached_arrays(
             arrays = make()
             part = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.npz")
             try:
-                # Arrays of bytes and nothing that is pickled: mypy takes the names for savez's own arguments.
+                # Arrays of numbers and nothing that is pickled: mypy takes the names for savez's own arguments.
                 np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
                 part.replace(path)
             finally:
@@ -128,12 +134,17 @@ def cached_arrays(
             # Opened here, since np.load leaves a broken archive open.
             with path.open("rb") as stream, np.load(stream) as stored:
                 arrays = dict(stored)
-            found = str({key: array.shape for key, array in arrays.items()})
+            if sha256:
+                found = hashlib.sha256(b"".join(arrays[key].tobytes() for key in shapes)).hexdigest()
+            else:
+                found = str({key: array.shape for key, array in arrays.items()})
         except Exception as error:
             found = f"unreadable ({error})"
-    if found != str(dict(shapes)):
+    expected = sha256 or str(dict(shapes))
+    if found != expected:
         raise RuntimeError(
-            f"{path} is broken: its content is {found}, expected {dict(shapes)}. "
+            f"{path} is broken: {'the SHA-256 of its content' if sha256 else 'its content'} is {found}, "
+            f"expected {expected}. "
             "Delete the file; it is then made again."
         )
     return arrays

