@@ -423,7 +423,7 @@ plt.show()
 # architectures until one trained steadily, the **DCGAN**, and wrote down its rules: strided convolutions in place of pooling,
 # batch normalisation in both networks (not at the generator's output, nor at the discriminator's input), ReLU in the
 # generator with a tanh at its end, leaky ReLU in the discriminator, small initial weights, and Adam with little momentum.
-# (It also does without dense hidden layers. We keep ours, for the reason just given, and shall measure what it is worth.)
+# (It also does without dense hidden layers. On pictures as small as ours we keep one, for the reason just given.)
 #
 # **Batch normalisation** (Ioffe and Szegedy, 2015). For each channel $c$ take the mean $m_c$ and the variance $v_c$ of
 # its values $h$ over the whole batch and all places in the picture, and give out
@@ -776,10 +776,10 @@ except ValueError as error:
 
 
 # %%
-def short_run(lr=3e-3, std=0.02, hidden=64, normalise=True):
+def short_run(lr=3e-3, std=0.02, normalise=True):
     torch.manual_seed(0)
-    generator = gan.ConvGenerator(64, (1, 28, 28), channels=16, hidden=hidden)
-    discriminator = gan.ConvDiscriminator((1, 28, 28), channels=16, hidden=hidden)
+    generator = gan.ConvGenerator(64, (1, 28, 28), channels=16, hidden=64)
+    discriminator = gan.ConvDiscriminator((1, 28, 28), channels=16, hidden=64)
     if not normalise:
         generator.first[1] = nn.Identity()
         generator.normalisations = nn.ModuleList(nn.Identity() for _ in generator.normalisations)
@@ -796,7 +796,6 @@ def short_run(lr=3e-3, std=0.02, hidden=64, normalise=True):
 # %%
 changes = {
     "nothing": {},
-    "no dense layers": {"hidden": 0},
     "no norm in G": {"normalise": False},
     "initial × 25": {"std": 0.5},
     "rate 0.03": {"lr": 0.03},
@@ -822,12 +821,21 @@ for name, game in games.items():
     covers, certain = metrics.digit_coverage(drawn[name]), metrics.confident_share(drawn[name])
     print(f"{name:>18} {far[name]:12.1f} {covers:7d} {100 * certain:9.0f} %")
 
-# %% mystnb={"image": {"alt": "Seven rows of samples. The first three show rough digits, the fourth and fifth textures that are no digits, the sixth rough digits, the last nothing but a texture."}}
+# %% mystnb={"image": {"alt": "Six rows of samples. The first two show rough digits, the third and fourth textures that are no digits, the fifth rough digits, the last nothing but a texture."}}
 plots.image_grid(torch.cat([x[:8] for x in drawn.values()]), row_labels=list(drawn))
 plt.show()
 
 # %% [markdown]
-# RESULTTEXT
+# It is (a): at this rate the game hardly misses the normalisation. The other two end in pictures that are no digits at all, at
+# many times the distance. Mark what the judge says of them: it may be sure of nearly all, while it reads them all as one
+# digit. That is the warning from above, in figures: confidence alone acquits nobody; the distance and the coverage see it.
+#
+# Is batch normalisation then not worth its trouble? The last two rows answer. At a rate of 0.01 the generator with
+# normalisation still learns, while the one without is lost. Normalisation is not what makes a GAN possible; it widens the range
+# of settings in which it works, and so saves the search for the one that does.
+#
+# Large initial weights put many pixels at the ends of tanh before the game has begun, as you have seen. And do not rank the
+# rows that came out close together: after so few epochs a distance moves by more than that from one seed to the next.
 
 # %% [markdown]
 # **Samples without the average.** A game holds both generators, the one that plays and the one that follows it. What
@@ -844,7 +852,9 @@ for name, game in compared.items():
     print(f"{name:>18}: distance {distance_of(plain[name]):6.2f} as it plays, {distance_of(averaged):6.2f} averaged")
 
 # %% [markdown]
-# EMATEXT
+# In both small games the averaged generator draws better samples than the one that plays. It costs one extra copy of the
+# weights. In the large game the learning rates have fallen to zero in the end: the player has come to rest by itself, and there
+# is hardly anything left to smooth out.
 
 # %% [markdown]
 # ## What the source articles got wrong here
@@ -875,7 +885,7 @@ if profile != "smoke":
     assert figures["judge_distance"] <= figures["judge_distance_dense"] / 2, "half of the dense GAN's distance"
     assert figures["digits_covered"] == 10, "each digit is at least 3 % of the samples"
     assert figures["confident_share"] >= 0.75, "the judge is at least 90 % sure"
-    assert far["rate 0.03"] > 2 * far["nothing"], "too high a rate was shown to fail"
+    assert min(far["rate 0.03"], far["0.01, no norm"]) > 2 * far["nothing"], "the failures were shown"
 
 # %% [markdown]
 # ## Summary

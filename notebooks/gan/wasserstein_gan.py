@@ -310,7 +310,8 @@ def distance_from(critic_loss, penalty=1.0):  # what the critic's loss says abou
 
 W = torch.tensor([0.0, 0.1, 0.5, 1.5])
 assert torch.allclose(distance_from(-(W + W**2 / 2)), W, atol=1e-6)
-print("W:", W.round(decimals=1).tolist(), " −L_f:", (W + W**2 / 2).tolist())
+for w in W.tolist():
+    print(f"W = {w:.1f}: such a critic reports {w + w**2 / 2:.3f}")
 
 # %% [markdown]
 # ### Spectral normalisation
@@ -544,9 +545,9 @@ for ax, number in zip(axes.flat, shown, strict=True):
     ax.plot(*frames[number].T, ".", markersize=3, color=plots.COLOURS[3])
     ax.plot(*ring_centres().T, "+", color="black")
     ax.set_title(f"after {(number + 1) * batches} rounds", fontsize=11)
-    ax.set_aspect("equal")
-figure.supxlabel("first coordinate")
-figure.supylabel("second coordinate")
+    ax.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
+figure.supxlabel("first coordinate", fontsize=11)
+figure.supylabel("second coordinate", fontsize=11)
 plt.show()
 
 # %% [markdown]
@@ -597,7 +598,7 @@ critic_knew = spearmanr(read_back[:first], exact[:first]).statistic
 plain_knew = spearmanr(plain_history["discriminator_loss"][:first], plain_exact[:first]).statistic
 print(f"rank correlation of loss and distance: critic {critic_knew:.2f}, discriminator {plain_knew:.2f}")
 
-# %% mystnb={"image": {"alt": "Left: the critic's estimate and the exact distance fall together. Right: the discriminator's loss rises while the exact distance falls."}}
+# %% mystnb={"image": {"alt": "Left: the critic's estimate and the exact distance fall together. Right: the discriminator's loss rises at first and then stays level while the exact distance goes on falling."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.4), sharey=True)
 panels = [(read_back, exact, "critic"), (plain_history["discriminator_loss"], plain_exact, "discriminator")]
 for ax, (loss, distance, name) in zip(axes, panels, strict=True):
@@ -613,11 +614,11 @@ axes[0].set_ylim(bottom=0)
 plt.show()
 
 # %% [markdown]
-# On the left the estimate goes down with the distance, and in its units: a loss to watch, and to stop by. (It is an
-# estimate all the same. The critic may not yet be at its best, and late in the run, when its learning rate has fallen and
-# few differences are left, it reports less than there is.) On the right the loss *rises* while the samples get better,
-# towards $\log 4 \approx 1.39$, where the discriminator can only guess. It is the opponent's score. It has no unit, and
-# cannot tell "far away" from "farther away".
+# The dotted line is the floor. On the left the estimate goes down with the distance, and in its units: a loss to watch,
+# and to stop by. (It is an estimate all the same. The critic may not yet be at its best, and late in the run, when its learning rate has fallen and
+# few differences are left, it reports less than there is.) On the right the loss goes up at first, to about
+# $\log 4 \approx 1.39$, where the discriminator can hardly tell the two apart, and there it stays while the samples get a
+# good deal better. It is the opponent's score, and has no unit; one could not stop by it.
 #
 # ## Three losses, ten seeds
 #
@@ -642,7 +643,7 @@ for row in benchmark["variants"]:
     print(f"share near a heap from {min(shares):.2f} to {max(shares):.2f}")
 assert benchmark["settings"] == settings, "the run above has the benchmark's settings"
 
-# %% mystnb={"image": {"alt": "For each loss ten marks, the share of samples near a heap; those of the Wasserstein loss lie close together near the top."}}
+# %% mystnb={"image": {"alt": "For each loss ten marks, the share of samples near a heap; those of the Wasserstein loss lie close together and none fails; the only crosses are among the plain losses with five steps."}}
 figure, ax = plt.subplots(figsize=(6, 3.8))
 marks = {True: ("x", plots.COLOURS[3], "fails"), False: ("o", plots.COLOURS[0], "does not fail")}
 for column, row in enumerate(benchmark["variants"]):
@@ -652,7 +653,6 @@ for column, row in enumerate(benchmark["variants"]):
 names = [f"{row['loss'].replace('_', '-')}\n{row['discriminator_steps']} : 1" for row in benchmark["variants"]]
 ax.set_xticks(range(len(names)), names, fontsize=9)
 ax.set_ylabel("share of samples near a heap")
-ax.set_ylim(0, 1.02)
 legend = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))  # each label once
 ax.legend(legend.values(), legend.keys(), loc="lower left")
 plt.show()
@@ -661,8 +661,9 @@ plt.show()
 # It is (b), and two things are to be learnt from it.
 #
 # *With five steps each*, the critic fails from no seed, and its ten runs end close together. Some runs of the plain
-# losses miss heaps. That is the first section's argument at work: a discriminator that is trained hard soon has nothing
-# to teach. (Ten seeds are few: two failures against none may also be luck.)
+# losses miss heaps. (A cross may stand high up: nearly all its samples are near a heap, only not near every heap.) That
+# is the first section's argument at work: a discriminator that is trained hard soon has nothing to teach. (Ten seeds are
+# few: two failures against none may also be luck.)
 #
 # *With one step each*, the plain losses do not fail here either, and the share near a heap is mostly a little *higher* than
 # the critic's, for a fifth of the opponent's steps. So "the Wasserstein loss cures collapse" would be saying too much.
