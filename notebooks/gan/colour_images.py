@@ -53,7 +53,7 @@ from aigc_course.data import ImageData
 plots.use_style()
 profile = training.resolve_profile(profile)
 side = {"smoke": 32, "cpu": 32, "gpu": 64}[profile]
-epochs = {"smoke": 1, "cpu": 36, "gpu": 120}[profile]
+epochs = {"smoke": 1, "cpu": 40, "gpu": 120}[profile]
 channels = {"smoke": 4, "cpu": 32, "gpu": 64}[profile]
 print(f"Profile {profile}: pictures of {side} × {side}, {epochs} epochs, {channels} channels in the last hidden layer.")
 
@@ -291,7 +291,10 @@ for colour, name in enumerate(["red", "green", "blue"]):
 # %% [markdown]
 # ## Train it
 #
-# Nothing new: a `GAN` with two networks of shape $(3, \text{side}, \text{side})$. To watch, we keep sixty-four codes and let
+# One thing changes. With batch normalisation, as in the paper, the discriminator wins this game: it tells nearly all
+# frames apart, and flat areas come out grainy. *Spectral normalisation* limits how steep it can be, so that it cannot be so
+# sure ([why and how](wasserstein_gan.ipynb)). For the rest it is a `GAN` with two networks of shape
+# $(3, \text{side}, \text{side})$. To watch, we keep sixty-four codes and let
 # the averaged generator draw them at up to sixteen moments, close together at first, when most happens. Lightning's way of
 # adding this to a training is a *callback*.
 
@@ -316,30 +319,32 @@ torch.manual_seed(0)
 shape = (3, side, side)
 generator, discriminator = (
     gan.ConvGenerator(64, shape, channels=channels),
-    gan.ConvDiscriminator(shape, channels=channels),
+    gan.ConvDiscriminator(shape, channels=channels, normalisation="spectral"),
 )
 model = gan.GAN(generator, discriminator, generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.995, cool_down=0.5)
 history = training.fit(model, data, max_epochs=epochs, limit_val_batches=0, callbacks=[snapshots])
 print("the last epoch's means:", ", ".join(f"{name} {values[-1]:.2f}" for name, values in sorted(history.items())))
 
-# %% mystnb={"image": {"alt": "The mean score of real frames runs above one half, that of generated ones below; the two stay apart and away from 0 and 1."}}
+# %% mystnb={"image": {"alt": "The mean score of real frames runs a little above one half, that of generated ones a little below; the two drift apart slowly."}}
 ax = plots.curves(history, ["real_score", "fake_score"], ylabel="mean of D")
 ax.axhline(0.5, color="black", linestyle="--")
 ax.set_ylim(0, 1)
 plt.show()
 
 # %% [markdown]
-# TO BE WRITTEN: the curve.
+# The two curves lie on either side of one half, near it, and drift apart slowly. The discriminator gets a little surer from epoch
+# to epoch and never sure: a limit on its slope is a limit on its certainty. (With batch normalisation in its place they run to
+# nearly 1 and nearly 0.) As always, the curves do not say how good the pictures are.
 #
 # Now the pictures: each column is one code, each row a moment.
 
-# %% mystnb={"image": {"alt": "Four rows of the same eight codes at four moments: first a blurred stripe of blue between greens, then clear banks, at last roads and small things."}}
+# %% mystnb={"image": {"alt": "Four rows of the same eight codes at four moments: first plain grey, then pale stripes of blue between greens, then clear colours and banks, at last small things."}}
 kept = sorted(snapshots.pictures)
 rows = [kept[round(step * (len(kept) - 1) / 3)] for step in range(4)]
 plots.image_grid(torch.cat([snapshots.pictures[epoch][:8] for epoch in rows]), row_labels=[f"epoch {n}" for n in rows])
 plt.show()
 
-# %% mystnb={"image": {"alt": "Animation: thirty-two generated frames while the generator learns. A blur turns into river and banks, then details settle."}}
+# %% mystnb={"image": {"alt": "Animation: thirty-two generated frames while the generator learns. Plain grey turns into a blue river between green banks, then banks and small things settle."}}
 frames = []
 for epoch in kept:
     rows_of_eight = (
@@ -354,7 +359,9 @@ frames[0].save(
 display(Image(data=film.getvalue(), format="gif", alt="Generated frames while the generator learns"))
 
 # %% [markdown]
-# The film shows thirty-two codes at the moments we kept, and begins again. TO BE WRITTEN
+# The film shows thirty-two codes at the moments we kept, and begins again. The
+# grey of the first moment splits into a blue stripe and green at both sides. Then single frames get banks of their own, narrow or
+# wide, and dots gather in the river. Towards the end, where both learning rates fall, little moves any more.
 
 # %% [markdown]
 # ## Look at it
@@ -368,7 +375,10 @@ plots.image_grid(torch.cat([x_test[::32][:16], samples[:32]]), row_labels=["real
 plt.show()
 
 # %% [markdown]
-# TO BE WRITTEN
+# River, banks, small trees and houses at the sides, dots where boats and tanks would be: all of it is there, and in its own
+# colours. Look for the differences. Most samples show the commonest view, a straight river between light banks. The dark banks and the
+# islands are rarer than among the real frames, and where they occur they are blotchy. A small thing is a patch of the right
+# colour rather than a boat.
 
 # %% [markdown]
 # ## Background first
@@ -377,7 +387,7 @@ plt.show()
 # pictures and the spread (the standard deviation). The map of the spread shows what *varies*: a generator that has the mean
 # right and paints the same picture each time would have no spread at all.
 
-# %% mystnb={"image": {"alt": "Three maps. The spread of held-out frames is large along the banks and dotted in the river; that of samples is similar; their difference is small."}}
+# %% mystnb={"image": {"alt": "Three maps. The spread of held-out frames is large at the banks; that of samples has the same layout and is smaller; in their difference orange, less spread, prevails."}}
 spreads = [x.std(dim=0).mean(dim=0) for x in (x_test, samples)]  # averaged over the three colours
 figure, axes = plt.subplots(1, 3, figsize=(6, 2.2))
 for ax, title, values in zip(axes, ["held-out", "generated"], spreads, strict=False):
@@ -392,7 +402,9 @@ for ax in axes:
 plt.show()
 
 # %% [markdown]
-# TO BE WRITTEN.
+# Left, the banks vary most, since the river is wide in one frame and narrow in the next. The samples' map has the same layout. The right
+# map is the difference: orange, where the samples vary less than they should, covers the rims of the river and most of the rest. So the eye
+# was right: there is too little variety, mostly in where the banks are.
 #
 # Small things are a small part of every pixel's spread. To see them apart, split a picture $x$ into a **coarse** part, the averages
 # of its fields of 4×4 pixels (drawn on the full grid again), and the rest, the **fine** part:
@@ -417,7 +429,7 @@ real_spread = spread(coarse_and_fine(x_test))
 shares = torch.stack([spread(coarse_and_fine(snapshots.pictures[epoch])) / real_spread for epoch in kept])
 print(f"after {kept[-1]} epochs: coarse part {shares[-1, 0]:.2f}, fine part {shares[-1, 1]:.2f} of the real spread")
 
-# %% mystnb={"image": {"alt": "Two rising lines against the epoch: the coarse part comes near the real spread early, the fine part later and less closely."}}
+# %% mystnb={"image": {"alt": "Two lines against the epoch, both below the real spread: the coarse part rises first and falls back at the end, the fine part keeps rising and overtakes it."}}
 for part, name, marker in [(0, "coarse: river, banks", "o"), (1, "fine: small things, rims", "s")]:
     plt.plot(kept, shares[:, part], marker=marker, label=name)
 plt.axhline(1, color="black", linestyle="--", label="held-out frames")
@@ -429,9 +441,12 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# TO BE WRITTEN.
+# Both parts begin at nothing: at first every code gives the same picture. For most of the training the coarse part is ahead: that a bank
+# can be here or there is learnt before the things upon it. In the end it is the other way round. The fine part still grows while
+# the coarse part gives up some of the variety that it had; the samples come to agree on the commonest river. That is a mild form of the collapse
+# that you saw on the [ring](adversarial_game.ipynb), and neither the scores nor a glance at a few samples would have told.
 #
-# Why in this order? The discriminator's task decides it. At first, one glance at large areas tells real from generated, and its
+# Why is the coarse part first? The discriminator's task decides it. At first, one glance at large areas tells real from generated, and its
 # gradient speaks of nothing else. A missing boat, a few pixels among a thousand, only starts to matter when all larger things are
 # right; and then it matters only in the share of pictures in which the discriminator notices. A mean over pixels, as in
 # a VAE's loss, would weigh the boat by its area from beginning to end. The GAN's loss does not know areas: it can care for
@@ -446,25 +461,31 @@ plt.show()
 #
 # $$\lVert \mu_1 - \mu_2 \rVert^2 + \operatorname{Tr}\big(\Sigma_1 + \Sigma_2 - 2\,(\Sigma_1 \Sigma_2)^{1/2}\big) ,$$
 #
-# 0 for two sets that agree in both. (The chapter [Measuring pictures](../evaluation/image_quality.ipynb) takes it apart.)
+# 0 for two sets that agree in both. (The chapter [How good are these pictures?](../evaluation/image_quality.ipynb) takes it apart.)
 # Which features? We try two kinds that need no training:
 #
 # - **colours of fields**: the mean colour in each of 4×4 fields, 48 numbers, a *linear* function of the pixels;
-# - **random features**: two layers of random convolutions with leaky ReLU, averaged over the picture, 32 numbers. Random filters
-#   respond to edges, dots and stripes of all colours, and the bend in the leaky ReLU makes the function *nonlinear*. Each is divided by its spread
-#   on the training frames.
+# - **random features**: two layers of random convolutions with ReLU, averaged over the picture, 32 numbers. Random filters
+#   respond to edges, dots and stripes of all colours, and the bend in the ReLU makes the function *nonlinear*. Batch
+#   normalisation, which sees the training frames once and is then fixed, puts the bend in the middle of what occurs. Each
+#   number is divided by its spread on the training frames.
 #
 # Larger pictures are averaged down to 32×32 first, so that the figures keep their meaning.
 
 
 # %%
 torch.manual_seed(0)
-random_network = nn.Sequential(
-    nn.AdaptiveAvgPool2d(32), nn.Conv2d(3, 32, 4, stride=2, padding=1), nn.LeakyReLU(0.2),
-    nn.Conv2d(32, 32, 4, stride=2, padding=1), nn.LeakyReLU(0.2), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-)  # fmt: skip
+
+
+def layer(inputs):
+    fixed = nn.BatchNorm2d(32, momentum=None, affine=False)  # no momentum: the plain mean of what it has seen
+    return nn.Conv2d(inputs, 32, kernel_size=4, stride=2, padding=1), fixed, nn.ReLU()
+
+
+random_network = nn.Sequential(nn.AdaptiveAvgPool2d(32), *layer(3), *layer(32), nn.AdaptiveAvgPool2d(1), nn.Flatten())
 with torch.no_grad():
-    scale = random_network(x_train).std(dim=0)
+    random_network(x_train)
+    scale = random_network.eval()(x_train).std(dim=0)
 
 
 @torch.no_grad()
@@ -507,8 +528,9 @@ for name, x in sets.items():
 # a covariance that follow from those of the pixels, the fog was made with the right ones, and the Fréchet distance looks at nothing
 # else. The held-out frames have only five hundred pictures of a few lives to match them with.
 #
-# The random features are not taken in. On which side of its bend a leaky ReLU is depends on what comes *together* in a picture, and of that the mean and
-# covariance of pixels say little. By this measure the fog lies far away. TO BE WRITTEN
+# The random features are not taken in. On which side of its bend a ReLU is depends on what comes *together* in a picture, and of that the mean and
+# covariance of pixels say little. By this measure the fog lies far away, and so do the mixed channels. The GAN is much
+# nearer to the floor than to either, and is not at the floor: the missing variety is a difference of means and covariances too.
 #
 # Two lessons. A small Fréchet distance is a statement about features, never about pictures as such. And a measure should be
 # shown something wrong on purpose before one believes it.
@@ -533,7 +555,9 @@ plots.image_grid(torch.cat([samples[:8], x_train[near.indices[:8, 0]]]), row_lab
 plt.show()
 
 # %% [markdown]
-# TO BE WRITTEN
+# No copies: the samples are *further* from the training frames than held-out frames are. Each has a training frame of the same
+# kind, with the same banks, but other dots and a smoother surface. The sample's grain alone adds to its distance from everything; a
+# large distance is no merit. It is only small distances that would accuse.
 
 # %% [markdown]
 # ## When it fails
@@ -558,7 +582,7 @@ except ValueError as error:
 # > **Predict, then run.** The generator's output is drawn without `(x + 1) / 2`; whatever is below 0 is cut off. What happens to
 # > the frames? (a) They get darker. (b) They get darker and change their colours. (c) They are drawn as noise.
 
-# %% mystnb={"image": {"alt": "Five rows of one set of frames: right; too dark with green banks gone dark; red and blue exchanged, so that rivers are brown; scrambled stripes; in shades of grey."}}
+# %% mystnb={"image": {"alt": "Five rows of one set of frames: right; too dark with green banks gone dark; red and blue exchanged, so that rivers are red; scrambled stripes; in shades of grey."}}
 output = 2 * samples[:8] - 1  # as the generator gave it
 scrambled = samples[:8].permute(0, 2, 3, 1).reshape(8, *shape)  # reshape where permute belongs
 shown = {
@@ -572,8 +596,8 @@ plots.image_grid(torch.cat(list(shown.values())), row_labels=list(shown))
 plt.show()
 
 # %% [markdown]
-# It is (b). Each colour channel is cut where it lies below one half, and each pixel has some that do and some that do not. TO BE WRITTEN.
-# In the third row red and blue have changed places, as happens between libraries that order colours RGB and BGR. In the fourth
+# It is (b). Each colour channel is cut where it lies below one half, and each pixel has some that do and some that do not. The light banks
+# lose nearly all but a trace of green, and the river becomes a darker blue. In the third row red and blue have changed places, as happens between libraries that order colours RGB and BGR. In the fourth
 # a tensor was *reshaped* from one order of axes to the other, which keeps the sequence of the numbers and gives them to other places;
 # `permute` would have moved the axes. In the last row only the first channel is drawn, in grey: what the article did.
 # None of these raises an error.
@@ -581,8 +605,8 @@ plt.show()
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# One article announces a GAN in colour: its generator makes 64×64×3, its discriminator takes 28×28×1, its data are not scaled to the range
-# of tanh, and the result is drawn as one grey channel, like our last row. It could not have run, and had it run one would not have seen
+# One article announces a GAN in colour: its generator makes 64×64×3, its discriminator takes 28×28×1, no scaling to the range
+# of tanh is shown, and the result is drawn as one grey channel, like our last row. It could not have run, and had it run one would not have seen
 # the colours. The [errata](../../book/errata.md) list the faults one by one.
 
 # %% [markdown]
@@ -612,7 +636,7 @@ if profile != "smoke":
 # - Colour changes the generator's last layer and the discriminator's first; a larger side adds layers, and costs more than in proportion
 #   to its pixels.
 # - The three channels of a pixel belong together. Whatever treats them one by one, a model or a measure, misses that.
-# - A GAN learns large areas first and small things last, because that is the order in which they give it away.
+# - A GAN learns large areas first and small things later, because that is the order in which they give it away. It may lose variety again.
 # - Without a judge, compare sets of pictures by features, beside a floor of held-out frames and beside something that is wrong on purpose.
 #   Linear features can be fooled by a Gaussian fog.
 # - Scale to $[-1, 1]$ on the way in, back to $[0, 1]$ on the way out, `permute` the axes, and keep the order of the colours.

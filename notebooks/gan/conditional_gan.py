@@ -457,7 +457,7 @@ plt.show()
 #
 # Does the label cost quality? We compare with the unconditional GAN by the **Fréchet distance** on the judge's
 # features, against the training pictures. (Its meaning, and how far it can be trusted, is the subject of
-# [Measuring pictures](../evaluation/image_quality.ipynb).)
+# [How good are these pictures?](../evaluation/image_quality.ipynb).)
 
 # %%
 x_held, y_held = (torch.cat(parts) for parts in zip(data.split("validation"), data.split("test"), strict=True))
