@@ -210,7 +210,8 @@ plt.show()
 
 # %% [markdown]
 # The thin lines join 60 of the pairs. The cost of the best pairing and the formula agree to a few per cent; the small
-# difference is there because 500 points are not quite a normal distribution. A careless pairing costs a good deal more.
+# difference is there because 500 points are not quite a normal distribution. A careless pairing costs more; most of
+# either cost is the way between the two centres, which no pairing can save.
 #
 # Heusel et al. (2017) put the two ideas together, features and this formula, and called it the Fréchet Inception
 # distance, FID. With the judge's features it is another number, and we call it by another name, the **judge's Fréchet
@@ -304,13 +305,16 @@ print(f"at equal counts: 100 samples of the DCGAN: {frechet_distance(features['D
 # $$
 # \underbrace{\frac{1}{n(n-1)} \sum_{i \ne j} k(x_i, x_j)}_{\text{among samples}}
 # + \underbrace{\frac{1}{m(m-1)} \sum_{i \ne j} k(y_i, y_j)}_{\text{among real}}
-# - \underbrace{\frac{2}{nm} \sum_{i, j} k(x_i, y_j)}_{\text{across}},
-# \qquad k(a, b) = \Big(\frac{a^\top b}{d} + 1\Big)^3 .
+# - \underbrace{\frac{2}{nm} \sum_{i, j} k(x_i, y_j)}_{\text{across}} .
 # $$
 #
-# Bińkowski et al. (2018) proposed this cubic kernel for the features $a, b \in \mathbb R^d$; it compares the sets'
+# The usual kernel is cubic:
+#
+# $$k(a, b) = \Big(\frac{a^\top b}{d} + 1\Big)^3 .$$
+#
+# Bińkowski et al. (2018) proposed it for the features $a, b \in \mathbb R^d$; it compares the sets'
 # moments up to the third, while the Fréchet distance knows two. Leaving out $i = j$, the pairs of a picture with
-# itself, is what takes the bias away: each sum is then a plain average over independent pairs.
+# itself, is what takes the bias away: each sum is then a plain average over pairs of independent pictures.
 
 
 # %%
@@ -494,9 +498,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Left of the dotted line lies the nearest hundredth of the real, held-out digits. We call the share of samples left of
-# it **copies**. For an honest model it is about 0.01 or a little more (soft, simple pictures such as thin ones are near
-# to everything); for one that plays back its training set it is 1.
+# Left of the dotted line lies the nearest hundredth of the real, held-out digits. We call the share of samples left
+# of it **copies**. For an honest model it is about 0.01 or less; for one that plays back its training set it is 1.
 
 # %% [markdown]
 # ## The models side by side
@@ -563,14 +566,15 @@ for name in ["played back", "and shifted"]:
 show(["held out", "DCGAN", "played back", "and shifted"])
 
 # %% [markdown]
-# It is (b): the floor lies among the twenty draws. A machine that can do nothing but repeat looks exactly like a perfect
-# model, and one that plays back everything it has gets zero. (So a value clearly *below* the floor is no triumph but an
-# alarm.) No other measure on features objects either; only the search for copies does.
+# It is (b): the floor lies among the twenty draws. (One draw scatters a good deal: the table's own was drawn after
+# these twenty and need not lie among them.) A machine that can do nothing but repeat looks like a perfect model, and
+# one that plays back everything it has gets zero. (So a value clearly *below* the floor is no triumph but an alarm.)
+# No other measure on features objects either; only the search for copies does.
 #
-# And the search for copies is fooled as easily. In the second line the same pictures are shifted by one pixel, down and
-# to the right. You would not notice. The pixels do: the copies are now as far from the training pictures as new digits
-# are, and the alarm is silent. A search in features, or over small shifts, still finds them (exercise 3). It would miss
-# the next trick.
+# And the search for copies is fooled as easily. In the last line the same pictures are shifted by one pixel, down and
+# to the right. You would not notice. The pixels do: the copies are now at least as far from the training pictures as
+# new digits are, and the alarm is silent. A search over small shifts still finds them (exercise 3); it would miss the
+# forged pictures further down.
 #
 # ### One picture for every digit
 #
@@ -682,10 +686,9 @@ for outliers in [0, 1]:
     print(f"{outliers} pictures of noise among {len(peers)} real ones: precision of the other noise {precision:.2f}")
 
 # %% [markdown]
-# It is (c). The lone outlier's third neighbour is a digit, far away, so its ball is huge: wide enough for all other noise.
-# One bad picture makes the measure useless for everything in its direction. (Two more would be neighbours to each
-# other, and the ball would shrink again.) Before precision is trusted the reference has to be cleaned, and its largest
-# radii looked at.
+# It is (c). The lone outlier's third neighbour is a digit, far away, so its ball is huge: wide enough for all other
+# noise. One bad picture makes the measure useless for everything in its direction. Before precision is trusted the
+# reference has to be cleaned, and its largest radii looked at.
 #
 # ### Match the moments
 #
@@ -768,11 +771,11 @@ for column in table["held out"]:
 # | --- | --- | --- | --- |
 # | judge's Fréchet distance | mean and covariance of the features | copies; forged features; matched moments; it depends on the counts | nearest neighbours; the eye; precision; the floor |
 # | judge's kernel distance | moments up to the third, without bias | copies; forged features; it is noisy | nearest neighbours; the eye; repeated draws |
-# | precision | samples that look like nothing real | copies; a single outlier among the real pictures | nearest neighbours; cleaning the reference |
+# | precision | samples that look like nothing real | copies; forged features; a single outlier among the real pictures | nearest neighbours; the eye; cleaning the reference |
 # | recall | kinds of real pictures that are missing | far-flung tangles with their huge balls; copies | precision |
 # | sure | pictures that the judge cannot read | noise; forged pictures; one picture repeated | Fréchet distance; the eye; recall |
 # | digits covered | digits that are missing | one picture a digit; forged pictures | recall; the eye |
-# | copies | pictures played back pixel by pixel | any small change, such as a shift; noise, which is far from everything | a search over shifts, or in features; all the others |
+# | copies | pictures played back pixel by pixel | any small change, such as a shift; noise, which is far from everything; forged pictures; tangles | a search over shifts; Fréchet distance and precision (noise, tangles); the eye (forged pictures) |
 #
 # No row is enough, and no trick passes all of them together with a look at the pictures. So report several, with counts and
 # floor, and show samples that were *not* chosen by hand.
@@ -780,10 +783,10 @@ for column in table["held out"]:
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# One article names peak signal-to-noise ratio, structural similarity and BLEU as the measures of generated content. All
-# three compare an output with *the* right answer; a freshly generated picture has none, so they measure
-# reconstructions, not samples. None of the five measures a single sample, or says a word about copies. More in the
-# [errata](../../book/errata.md).
+# One article names peak signal-to-noise ratio, structural similarity and BLEU as the measures of generated content.
+# All three compare an output with *the* right answer; a freshly generated picture has none, so they measure
+# reconstructions, not samples. None of the five articles measures a single sample, or says a word about copies. More
+# in the [errata](../../book/errata.md).
 
 # %% [markdown]
 # ## The promise

@@ -18,7 +18,7 @@
 # - say what the two players of a generative adversarial network want, and why neither needs a likelihood;
 # - derive the best discriminator, and the divergence that the generator lowers when it meets one;
 # - choose the generator's loss by its gradient, and tell which gradients must reach whom;
-# - write the game in forty lines and watch it on eight islands in the plane;
+# - write the game in two dozen lines and watch it on eight islands in the plane;
 # - count a mode collapse, and name the two ways in which one player spoils the game for the other.
 #
 # **You need**: Python, PyTorch's tensors and gradients, and the Kullback–Leibler divergence from
@@ -104,9 +104,9 @@ plt.show()
 # $G(z)$. These examples have some distribution $p_g$. It has no formula, but we can draw from it, and that is all we
 # need. The data have the distribution $p_{\text{data}}$, and again we can only draw.
 #
-# The discriminator $D$ takes an example $x$ and gives a number $D(x)$ between 0 and 1, its probability that $x$ is real.
-# It is an ordinary classifier with two classes, and is trained like one, by maximum likelihood. The mean log-likelihood
-# of its answers, on real examples and on as many generated ones, is
+# The discriminator $D$ takes an example $x$ and gives a number $D(x)$ between 0 and 1, its probability that $x$ is
+# real. It is an ordinary classifier with two classes, and is trained like one, by maximum likelihood. The mean
+# log-likelihood of its answers on real examples, plus that on generated ones, is
 #
 # $$
 # V(D, G) = \underbrace{\mathbb E_{x \sim p_{\text{data}}}\big[\log D(x)\big]}_{\text{real ones recognised}}
@@ -159,8 +159,10 @@ assert math.isclose(value(torch.full_like(x, 0.5)), -math.log(4), abs_tol=1e-6)
 # $a = p_{\text{data}}(x)$, $b = p_g(x)$, $y = D(x)$, and look for the top of $a \log y + b \log(1 - y)$:
 #
 # $$
-# \frac{\partial}{\partial y}\big(a \log y + b \log(1 - y)\big) = \frac ay - \frac b{1 - y} = 0
-# \quad\Longleftrightarrow\quad a (1 - y) = b\, y \quad\Longleftrightarrow\quad y = \frac a{a + b} .
+# \begin{aligned}
+# \frac{\partial}{\partial y}\big(a \log y + b \log(1 - y)\big) &= \frac ay - \frac b{1 - y} = 0 \\
+# \Longleftrightarrow\quad a (1 - y) = b\, y \quad&\Longleftrightarrow\quad y = \frac a{a + b} .
+# \end{aligned}
 # $$
 #
 # The second derivative, $-a / y^2 - b / (1 - y)^2$, is negative everywhere, so this is the maximum and the only one.
@@ -373,9 +375,9 @@ def play(generator, discriminator, generator_lr=1e-3, discriminator_lr=1e-3, bet
 
 
 # %% [markdown]
-# That is all of it: 31 lines. (Adam's first momentum is 0.5 instead of the usual 0.9. The opponent keeps moving, and
-# yesterday's gradient is bad advice. Exercise 2 shows how bad.) A property check before we start: whom does each turn
-# give a gradient?
+# That is all of it: two dozen lines of code. (Adam's first momentum is 0.5 instead of the usual 0.9. The opponent
+# keeps moving, and yesterday's gradient is bad advice. Exercise 2 shows how bad.) A property check before we start:
+# whom does each turn give a gradient?
 
 # %%
 torch.manual_seed(0)
@@ -603,7 +605,7 @@ plt.show()
 # Note how pale the field is. The verdicts are all near one half, and so both losses are near the values of a perfect
 # game, $\log 4$ and $\log 2$. No loss curve would have betrayed this collapse. The count does, over the whole game:
 
-# %% mystnb={"image": {"alt": "Modes found against the round. One curve climbs to eight early and stays; the other stays near the bottom, going up and down between a few modes and none."}}
+# %% mystnb={"image": {"alt": "Modes found against the round. One curve climbs to eight early and stays; the other stays near the bottom, going up and down between one mode and none."}}
 for name, tally in tallies.items():
     plt.plot([25 * step_ for step_ in range(len(tally))], [found.modes_found for found in tally], label=name)
 plt.xlabel("round")

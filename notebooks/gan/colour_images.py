@@ -198,10 +198,11 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Twice the side is four times the pixels, and costs *more* than four times. Each layer that is there already works on four
-# times as many places, and one more layer comes on top. The pattern of channels keeps this in bounds: where the side
-# doubles, both the incoming and the outgoing channels are halved, so that every hidden layer costs about the same. The
-# weights grow fourfold too, and nearly all of them sit in the coarse layers, where channels are many.
+# Twice the side is four times the pixels, and costs *more* than four times. Each layer that is there already works on
+# four times as many places, and one more layer comes on top. The pattern of channels keeps this in bounds: where the
+# side doubles, both the incoming and the outgoing channels are halved, so that every hidden layer costs about the
+# same. The weights grow too, by a factor of three to five, and nearly all of them sit in the coarse layers, where
+# channels are many.
 #
 # One step of training needs these networks several times over, forwards and backwards. And a larger picture needs more
 # steps, since it has more that can be wrong. So the `cpu` profile of this chapter stays at 32×32; the `gpu` profile
@@ -228,8 +229,9 @@ for try_side in (16, 32, 64):
     )
 
 # %% [markdown]
-# At side 64 the picture's edge cuts the field off. In each network the last convolution sees more than half of the side at
-# every place, and the linear layer behind it sees all of them: enough to notice a river that is broken in the middle.
+# At this place, near the middle, the whole field lies inside the picture; at the border the picture's edge cuts it
+# off. In each network a place near the middle sees more than half of the side, a place at the border a little less
+# than half, and the linear layer behind them sees all places: enough to notice a river that is broken in the middle.
 
 # %% [markdown]
 # ## A colour is one thing
@@ -238,7 +240,7 @@ for try_side in (16, 32, 64):
 # three *perfect* ones would give: for each picture we take the red channel from one real frame, the green one from
 # another, and the blue one from a third.
 
-# %% mystnb={"image": {"alt": "Upper row: real frames. Lower row: frames mixed from three, with banks in wrong greens, cyan and magenta ghosts of tanks and of islands."}}
+# %% mystnb={"image": {"alt": "Upper row: real frames. Lower row: frames mixed from three, with banks in olive and brown, rims in wine-red and pale blue, and cyan and magenta ghosts of tanks and of islands."}}
 torch.manual_seed(0)
 
 
@@ -251,8 +253,9 @@ plots.image_grid(torch.cat([x_test[::64][:8], mixed[:8]]), row_labels=["real", "
 plt.show()
 
 # %% [markdown]
-# Every single channel in the lower row is real. The pictures are not: banks turn olive, teal or grey, tanks fall apart into
-# a cyan and a magenta ghost, islands leave shadows. What three GANs of their own would learn is
+# Every single channel in the lower row is real. The pictures are not: banks turn olive or brown, with rims in
+# wine-red or pale blue, tanks fall apart into a cyan and a magenta ghost, islands leave shadows. What three GANs of
+# their own would learn is
 #
 # $$p(\text{red})\, p(\text{green})\, p(\text{blue}) \qquad \text{instead of} \qquad p(\text{red}, \text{green}, \text{blue}),$$
 #
@@ -332,9 +335,9 @@ ax.set_ylim(0, 1)
 plt.show()
 
 # %% [markdown]
-# The two curves lie on either side of one half, near it, and drift apart slowly. The discriminator gets a little surer from epoch
-# to epoch and never sure: a limit on its slope is a limit on its certainty. (With batch normalisation in its place they run to
-# nearly 1 and nearly 0.) As always, the curves do not say how good the pictures are.
+# After the first few epochs the two curves drift apart slowly, on either side of one half. The discriminator gets a
+# little surer with time and never sure: a limit on its slope is a limit on its certainty. As always, the curves do
+# not say how good the pictures are.
 #
 # Now the pictures: each column is one code, each row a moment.
 
@@ -352,23 +355,23 @@ for epoch in kept:
     )  # row, y, column, x, colour
     sheet = (rows_of_eight.reshape(4 * side, 8 * side, 3) * 255).round().to(torch.uint8)
     frames.append(PIL.Image.fromarray(sheet.numpy()).resize((512, 256), PIL.Image.Resampling.NEAREST))
+frames = [frames[-1], *frames]  # the end comes first: it is what a printed page shows
 film = io.BytesIO()
-frames[0].save(
-    film, "gif", save_all=True, append_images=frames[1:], duration=[500] * (len(frames) - 1) + [2500], loop=0
-)
+pauses = [2500] + [500] * (len(frames) - 1)
+frames[0].save(film, "gif", save_all=True, append_images=frames[1:], duration=pauses, loop=0)
 display(Image(data=film.getvalue(), format="gif", alt="Generated frames while the generator learns"))
 
 # %% [markdown]
-# The film shows thirty-two codes at the moments we kept, and begins again. The
-# grey of the first moment splits into a blue stripe and green at both sides. Then single frames get banks of their own, narrow or
-# wide, and dots gather in the river. Towards the end, where both learning rates fall, little moves any more.
+# The film shows the end first, then thirty-two codes at the moments we kept. The grey of the first moment splits into
+# a blue stripe and green at both sides. Then single frames get banks of their own, narrow or wide, and dots gather in
+# the river. Towards the end the banks stay nearly where they are, and it is the small things that still change.
 
 # %% [markdown]
 # ## Look at it
 #
 # New codes this time, beside frames from the test split, which the GAN has never met.
 
-# %% mystnb={"image": {"alt": "Two rows of real frames above four rows of generated ones, which have the same rivers, banks and roads and less clear small things."}}
+# %% mystnb={"image": {"alt": "Two rows of real frames above four rows of generated ones: mostly straight rivers between light banks, a few blotchy dark banks, and small things as blurred patches."}}
 torch.manual_seed(2)
 samples = ((model.sample(500) + 1) / 2).cpu()
 plots.image_grid(torch.cat([x_test[::32][:16], samples[:32]]), row_labels=["real", "", "generated", "", "", ""])
@@ -402,9 +405,10 @@ for ax in axes:
 plt.show()
 
 # %% [markdown]
-# Left, the banks vary most, since the river is wide in one frame and narrow in the next. The samples' map has the same layout. The right
-# map is the difference: orange, where the samples vary less than they should, covers the rims of the river and most of the rest. So the eye
-# was right: there is too little variety, mostly in where the banks are.
+# Left, the banks vary much, since the river is wide in one frame and narrow in the next; the small bright patch at
+# the lower edge is where the player's plane moves. The samples' map has the same layout. The right map is the
+# difference: orange, where the samples vary less than they should, covers the rims of the river and most of the rest.
+# So the eye was right: there is too little variety, mostly in where the banks are.
 #
 # Small things are a small part of every pixel's spread. To see them apart, split a picture $x$ into a **coarse** part, the averages
 # of its fields of 4×4 pixels (drawn on the full grid again), and the rest, the **fine** part:
@@ -441,10 +445,11 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Both parts begin at nothing: at first every code gives the same picture. For most of the training the coarse part is ahead: that a bank
-# can be here or there is learnt before the things upon it. In the end it is the other way round. The fine part still grows while
-# the coarse part gives up some of the variety that it had; the samples come to agree on the commonest river. That is a mild form of the collapse
-# that you saw on the [ring](adversarial_game.ipynb), and neither the scores nor a glance at a few samples would have told.
+# Both parts begin at nothing: at first every code gives the same picture. For most of the training the coarse part is
+# ahead: that a bank can be here or there is learnt before the things upon it. In the end it is the other way round.
+# The fine part still grows while the coarse part gives up some of the variety that it had; the samples come to agree
+# on the commonest river. That is a mild form of the collapse that you saw on the [ring](adversarial_game.ipynb), and
+# the scores gave no sign of it; a glance at the samples shows that variety is missing, not that there had been more.
 #
 # Why is the coarse part first? The discriminator's task decides it. At first, one glance at large areas tells real from generated, and its
 # gradient speaks of nothing else. A missing boat, a few pixels among a thousand, only starts to matter when all larger things are
@@ -498,9 +503,9 @@ def distances(x):  # from the test frames: by the colours of fields, by random f
 # A distance is worth as much as the things it can tell apart, so we let it measure more than the GAN:
 #
 # - **held-out**: the validation frames, the floor for a set of 500;
-# - **fog**: pictures from a Gaussian with *exactly* the mean and the covariance of the training pixels. There is a short way to
+# - **fog**: pictures from a Gaussian with the mean and the covariance of the training pixels. There is a short way to
 #   draw them: add up all training frames minus their mean, each times a standard normal number of its own, and divide by
-#   $\sqrt{n-1}$;
+#   $\sqrt{n-1}$. (We then cut values outside $[0, 1]$, which changes both a little.)
 # - **mixed**: the mixed colour channels from above.
 
 # %% mystnb={"image": {"alt": "Four rows of eight: held-out frames; generated frames; blurred, noisy stripes of blue and green; frames with wrong and ghostly colours."}}
@@ -524,9 +529,10 @@ for name, x in sets.items():
     print(f"{name:10} {measured[name][0]:6.3f} {measured[name][1]:7.1f} {colour_distance(x, x_test):8.2f}")
 
 # %% [markdown]
-# It is (c): by the colours of fields the fog is *better than real frames*. It must be. A linear function of pixels has a mean and
-# a covariance that follow from those of the pixels, the fog was made with the right ones, and the Fréchet distance looks at nothing
-# else. The held-out frames have only five hundred pictures of a few lives to match them with.
+# It is (c): by the colours of fields the fog is *better than real frames*. It must be. A linear function of pixels
+# has a mean and a covariance that follow from those of the pixels, the fog was made with nearly the right ones, and
+# the Fréchet distance looks at nothing else. The held-out frames have only five hundred pictures of a few lives to
+# match them with.
 #
 # The random features are not taken in. On which side of its bend a ReLU is depends on what comes *together* in a picture, and of that the mean and
 # covariance of pixels say little. By this measure the fog lies far away, and so do the mixed channels. The GAN is much
@@ -596,11 +602,12 @@ plots.image_grid(torch.cat(list(shown.values())), row_labels=list(shown))
 plt.show()
 
 # %% [markdown]
-# It is (b). Each colour channel is cut where it lies below one half, and each pixel has some that do and some that do not. The light banks
-# lose nearly all but a trace of green, and the river becomes a darker blue. In the third row red and blue have changed places, as happens between libraries that order colours RGB and BGR. In the fourth
-# a tensor was *reshaped* from one order of axes to the other, which keeps the sequence of the numbers and gives them to other places;
-# `permute` would have moved the axes. In the last row only the first channel is drawn, in grey: what the article did.
-# None of these raises an error.
+# It is (b). Each colour channel is cut where it lies below one half. In most pixels some do and some do not, so the
+# colour changes: the light banks lose all but a trace of green, and the river becomes a darker blue. In the dark
+# banks all three do, and they turn black. In the third row red and blue have changed places, as happens between
+# libraries that order colours RGB and BGR. In the fourth a tensor was *reshaped* from one order of axes to the other,
+# which keeps the sequence of the numbers and gives them to other places; `permute` would have moved the axes. In the
+# last row only the first channel is drawn, in grey: what the article did. None of these raises an error.
 
 # %% [markdown]
 # ## What the source articles got wrong here
@@ -678,9 +685,10 @@ assert random > measured["held-out"][1]
 #
 # <details><summary>Answer</summary>
 #
-# Only if you would accept what comes out. A GAN imitates the data it is shown, so mirrored frames in the training set mean mirrored frames
-# among the samples. Left and right are nearly alike in this game; but the tanks carry the letters FUEL, and a mirrored tree stands on the
-# wrong side of its house, which never happens in the game. Upside down is worse: the plane is always at the lower edge, flying up.
+# Only if you would accept what comes out. A GAN imitates the data it is shown, so mirrored frames in the training set
+# mean mirrored frames among the samples. Left and right are nearly alike in this game; but the tanks carry the
+# letters FUEL, and mirrored letters are wrong ones. Upside down is worse: the plane is always at the lower edge,
+# flying up.
 # </details>
 #
 # **4.** A friend trains the same GAN on photographs of one street at all hours. The samples have the right light, the right houses, and no
@@ -706,3 +714,5 @@ assert random > measured["held-out"][1]
 #   some chance in a game that has none.
 # - Ziwei Liu and others, [Deep learning face attributes in the wild](https://arxiv.org/abs/1411.7766) (2015): CelebA. If you have
 #   downloaded its archive, `ImageData("celeba64", signed=True)` lets you run this chapter on faces.
+#
+# Next: [A game about pairs: conditional GANs](conditional_gan.ipynb).

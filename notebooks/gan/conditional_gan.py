@@ -77,8 +77,9 @@ if len(sevens) == 8:
     print(f"For eight 7s we had to draw {sevens[-1] + 1} digits and have somebody read every one.")
 
 # %% [markdown]
-# Its generator has no ear. We can only draw on, and let the **judge**, the small classifier that comes with the package,
-# throw away whatever is no 7. That costs about ten pictures for one. With a thousand classes it would cost a thousand.
+# Its generator has no ear. We can only draw on, and let the **judge**, the small classifier that comes with the
+# package, throw away whatever is no 7. On average that costs about ten pictures for one. With a thousand classes it
+# would cost a thousand.
 #
 # The [conditional VAE](../vae/conditional_vae.ipynb) learnt to listen by writing the label behind every bar of its bound.
 # A GAN has no bound. It has a referee. So the question of this chapter is: **what must the referee look at, so that a
@@ -331,8 +332,9 @@ plt.show()
 # %% [markdown]
 # ## With the package
 #
-# `gan.ConvGenerator` and `gan.ConvDiscriminator` become conditional by `num_classes`, and `conditioning` chooses between the
-# two columns of the table above. Here are the same formulas, by hand, on real digits. First the logits, both kinds:
+# `gan.ConvGenerator` and `gan.ConvDiscriminator` become conditional by `num_classes`, and `conditioning` chooses
+# between the two rows of the table above. Here are the same formulas, by hand, on real digits. First the logits, both
+# kinds:
 
 # %%
 data = ImageData(**gan.recipe("conditional", profile)["data"])
@@ -410,9 +412,9 @@ plots.image_grid((model.sample(80, asked) + 1) / 2, row_labels=[str(digit) for d
 plt.show()
 
 # %% [markdown]
-# Each row was asked for by the number at its left, each picture with a code of its own. The strokes are sharper
-# than those of the conditional VAE, which averages over what it is unsure of; a GAN has to commit itself. Where it fails, it
-# draws a clear-cut wrong thing rather than a smudge.
+# Each row was asked for by the number at its left, each picture with a code of its own. The strokes are sharper than
+# those of the conditional VAE, which averages over what it is unsure of; a GAN has to commit itself. Where it fails,
+# it seldom hedges: strokes break off, or run together into a blot.
 
 # %% [markdown]
 # ## Measure obedience
@@ -442,7 +444,7 @@ for offset, name, pictures, wanted in [(-0.2, "generated", generated, asked), (0
 plt.xticks(range(10))
 plt.xlabel("class asked for")
 plt.ylabel("share misread")
-plt.legend()
+plt.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 plt.show()
 
 # %% [markdown]
@@ -546,9 +548,9 @@ display(Image(data=buffer.getvalue(), format="gif", alt="Ten digits change their
 # %% [markdown]
 # ## Projection against concatenation
 #
-# Which of the parts does the work? We train five small conditional GANs on the same budget, a fraction of the main model's. Each
-# row changes one thing from the first; the last row lets both players have the label and shows the discriminator a constant
-# one.
+# Which of the parts does the work? We train five small conditional GANs on the same budget, a fraction of the main
+# model's. Each row changes one player's part from the first, "both add" those of both; the last row lets both players
+# have the label and shows the discriminator a constant one.
 #
 # > **Predict, then run.** Which row will be worst? (a) The generator that only adds the label. (b) The discriminator that only
 # > adds it. (c) The discriminator that does not see it. And *how* bad?
@@ -595,11 +597,11 @@ plt.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# It is (c), and it is as bad as can be: one in ten, pure guessing. The two rows whose discriminator multiplies are the high
-# ones, and there it matters little what the generator does with its label. Where the discriminator only adds, the network has to
-# find the product by itself, and after so few steps it has not got far. It is still on its way: with patience such models
-# learn to obey as well, and Mirza and Osindero's did. How far they are at a given moment varies much
-# with the seed (change it and see), so do not read an order into rows that lie close together.
+# It is (c), and it is as bad as can be: one in ten, pure guessing. The two rows whose discriminator multiplies are
+# high, whatever the generator does with its label. A discriminator that only adds has to find the product by itself.
+# It comes near them here if the generator multiplies; where both only add, it is still far behind after so few steps.
+# With patience such models learn to obey as well, and Mirza and Osindero's did. How far they are at a given moment
+# varies much with the seed (change it and see), so do not read an order into rows that lie close together.
 
 # %% [markdown]
 # ## When it fails: labels that nobody checks
@@ -610,7 +612,7 @@ plt.show()
 #
 # On the ring it can be seen:
 
-# %% mystnb={"image": {"alt": "The ring again; along it, in the circles and between them, lie points of all eight colours mixed."}}
+# %% mystnb={"image": {"alt": "The ring again; along it, in most of the circles and between them, lie points of all eight colours mixed."}}
 blind_points, blind_asked, blind_nearest = ask(play(real_label=torch.zeros_like, fake_label=torch.zeros_like))
 blind_ring = (blind_nearest == blind_asked).float().mean().item()
 print(f"share of points next to the Gaussian asked for: {blind_ring:.3f}; chance: {1 / 8:.3f}")
@@ -618,7 +620,8 @@ draw_ring(blind_points, blind_asked)
 plt.show()
 
 # %% [markdown]
-# All colours are everywhere: what is asked for makes no difference to where a point lands.
+# The colours are mixed wherever there are points: what is asked for makes no difference to where a point lands. (One
+# circle is nearly empty: without the label the plain game's mode collapse is back, too.)
 #
 # In one's own code the mistake wears many coats: labels left out of one of the discriminator's two calls, a batch shuffled
 # without its labels, a label that is only added at the end (the form $\psi(x) + b_y$ above), classes counted from 0 in one place and
@@ -696,9 +699,9 @@ plt.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 plt.show()
 
 # %% [markdown]
-# In most classes generated digits cover less than real ones do, in some much less. (With so few pictures in a class, a
-# difference of a few hundredths is noise.) No bar is near zero: no class has collapsed, and yet each is a little poorer
-# than the hands it was learnt from. Of all this the judge accuracy said nothing.
+# In most classes generated digits cover less than real ones do, in some much less. (With so few pictures in a class,
+# a difference of a few hundredths is noise.) No bar is near zero: no class has collapsed, and yet most are poorer
+# than the hands they were learnt from. Of all this the judge accuracy said nothing.
 #
 # A way out is the subject of [the next chapter](wasserstein_gan.ipynb): a referee whose verdict still has a slope where
 # the generator draws nothing yet.
@@ -838,7 +841,7 @@ assert loss < math.log(4) - 1e-3
 #
 # ## Further reading
 #
-# - M. Mirza and S. Osindero, [Conditional Generative Adversarial Nets](https://arxiv.org/abs/1411.1784) (2014): four pages, and
+# - M. Mirza and S. Osindero, [Conditional Generative Adversarial Nets](https://arxiv.org/abs/1411.1784) (2014): short, and
 #   the idea whole.
 # - T. Miyato and M. Koyama, [cGANs with Projection Discriminator](https://arxiv.org/abs/1802.05637) (2018): the derivation
 #   of this chapter, and a thousand classes.

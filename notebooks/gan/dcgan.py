@@ -209,7 +209,7 @@ big = stamp(y, kernel, stride=2, padding=1)
 assert torch.equal(big, F.conv_transpose2d(y[None, None], kernel[None, None], stride=2, padding=1)[0, 0])
 print(big)
 
-# %% mystnb={"image": {"alt": "Three squares of numbers: two by two, the kernel of four by four with its largest weights in the middle, and the result of four by four, brightest at the lower right."}}
+# %% mystnb={"image": {"alt": "Three squares of numbers: two by two, the kernel of four by four with its largest weights in the middle, and the result of four by four, whose largest number, drawn darkest, is right of and below the middle."}}
 figure, panels = plt.subplots(1, 3, figsize=(6, 2.3), width_ratios=[2, 4, 4])
 for ax, numbers in zip(panels, [y, kernel, big], strict=True):
     ax.imshow(numbers, cmap="Blues", vmin=0, vmax=1.6 * numbers.max())
@@ -219,9 +219,9 @@ for ax, numbers in zip(panels, [y, kernel, big], strict=True):
 plt.show()
 
 # %% [markdown]
-# Left the input of 2×2, in the middle the stamp, right the result: 4×4, as the formula says, $(2 - 1) \cdot 2 + 4 - 2 = 4$.
-# It grows brighter from the upper left to the lower right as the input does, and it does so smoothly, because neighbouring
-# stamps overlap.
+# Left the input of 2×2, in the middle the stamp, right the result: 4×4, as the formula says,
+# $(2 - 1) \cdot 2 + 4 - 2 = 4$. Its numbers grow from the upper left towards the lower right as the input's do, and
+# they do so smoothly, because neighbouring stamps overlap. (At the border they are smaller: fewer stamps reach it.)
 #
 # Where does the name come from? A convolution is linear, so it is a matrix $C$: its columns are what it makes of
 # $(1, 0, 0, 0)$, $(0, 1, 0, 0)$ and so on. The transposed convolution is $C^\top$.
@@ -430,9 +430,10 @@ plt.show()
 #
 # $$\gamma_c \, \frac{h - m_c}{\sqrt{v_c + \varepsilon}} + \delta_c ,$$
 #
-# with a gain $\gamma_c$ and a shift $\delta_c$ that are learnt, and a tiny $\varepsilon$ against division by zero. However
-# the weights before it may drift, the next layer sees numbers of a known size. A game needs this more than other training
-# does, since each player's input is the other's moving output.
+# with a gain $\gamma_c$ and a shift $\delta_c$ that are learnt, and a tiny $\varepsilon$ against division by zero.
+# However the weights before it may drift, the next layer sees numbers of a known size. A game needs this more than
+# other training does, since each player learns from one that keeps moving: the discriminator from the generator's
+# pictures, the generator from the discriminator's gradient.
 
 # %%
 torch.manual_seed(0)
@@ -834,8 +835,8 @@ plt.show()
 # normalisation still learns, while the one without is lost. Normalisation is not what makes a GAN possible; it widens the range
 # of settings in which it works, and so saves the search for the one that does.
 #
-# Large initial weights put many pixels at the ends of tanh before the game has begun, as you have seen. And do not rank the
-# rows that came out close together: after so few epochs a distance moves by more than that from one seed to the next.
+# Large initial weights put many pixels at the ends of tanh before the game has begun, as you have seen. And do not
+# rank the rows that came out close together: a distance may move by as much from one seed to the next.
 
 # %% [markdown]
 # **Samples without the average.** A game holds both generators, the one that plays and the one that follows it. What
@@ -903,8 +904,8 @@ if profile != "smoke":
 #
 # ## Check yourself
 #
-# **1.** Which kernels, strides and paddings up to 8 double a side exactly, for every side, with a stride of 2? Find the rule on
-# paper, then let the meta device confirm it.
+# **1.** With a stride of 2, which kernels up to 8, and which paddings, double a side exactly, for every side? Find
+# the rule on paper, then let the meta device confirm it.
 
 # %% tags=["hide-cell"]
 # @title Solution
@@ -966,11 +967,12 @@ print("Shifts by the stride pass through; smaller ones change the numbers.")
 #
 # <details><summary>Answer</summary>
 #
-# With one code, the mean and the variance are taken over the 7×7 or 14×14 places of a single picture, so every channel of
-# every picture is forced to the same mean and spread, which in training only a whole batch was: the digits come out
-# distorted. (Were there but one place, there would be no variance at all, and PyTorch raises an error.) With 500 codes the
-# pictures look right, but each still depends on the other 499: draw the same code tomorrow and you get a slightly
-# different picture.
+# With one code our generator does not run at all: behind its dense layer each channel has one number, one number has
+# no variance, and PyTorch raises an error. Without that layer (`hidden=0`, as in the paper) it runs, but the mean and
+# the variance are taken over the 7×7 or 14×14 places of a single picture. Every channel of every picture is then
+# forced to the same mean and spread, which in training only a whole batch was: the digits come out distorted. With
+# 500 codes the pictures look right, but each still depends on the other 499: draw the same code tomorrow and you get
+# a slightly different picture.
 #
 # </details>
 #

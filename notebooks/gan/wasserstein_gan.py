@@ -37,6 +37,7 @@ if "google.colab" in sys.modules:
 
 # %%
 import json
+import textwrap
 from importlib.resources import files
 
 import matplotlib.pyplot as plt
@@ -298,7 +299,7 @@ assert torch.allclose(gradient_penalty(plane, ring, blob), torch.tensor(16.0))
 # $$-L_f = a W = W + \frac{W^2}{2 \lambda}, \qquad\text{from which}\qquad
 # W = \lambda \Big(\sqrt{1 - 2 L_f / \lambda} - 1\Big) .$$
 #
-# The paper takes $\lambda = 10$, for pictures. On our ring $W$ begins near 1.5 and ends near the floor, and we take
+# The paper takes $\lambda = 10$, for pictures. On our ring $W$ begins near 2 and ends near the floor, and we take
 # $\lambda = 1$: at the end the critic is as good as honest, and on the way we can read the distance back by the
 # formula on the right.
 
@@ -391,7 +392,7 @@ for name, way in ways.items():
     print(f"{name:17s} difference {difference:10.2g}   divided by the largest slope {quotients[name]:.2f}")
 print(f"the distance itself: {earth_movers_distance(ring, blob):.2f}")
 
-# %% mystnb={"image": {"alt": "For each kind of critic a box of its slopes on a logarithmic axis: without a bound far above 1, with clipping far below or far above, spectral below 1, with the penalty a narrow box just above 1."}}
+# %% mystnb={"image": {"alt": "For each kind of critic a box of its slopes on a logarithmic axis: without a bound far above 1, with clipping far below or far above, spectral below 1, with the penalty a narrow box between 1 and 2."}}
 figure, ax = plt.subplots()
 spread = ax.boxplot([value.clamp(min=1e-12) for value in slopes.values()], orientation="horizontal", showfliers=False)
 plt.setp(spread["medians"], color=plots.COLOURS[3])
@@ -405,9 +406,9 @@ plt.show()
 # Each box is the middle half of a critic's slopes; the dashed line is 1. Without a bound the critic gets steeper for as
 # long as it is trained, and its difference of means says nothing but that. Clipping gives slopes far too small for one
 # $c$ and far too large for another: the layers multiply, so a factor of ten in $c$ becomes a factor of thousands, and the
-# right $c$ has to be searched for anew with every network. Spectral normalisation keeps every slope below 1 for certain,
-# and wastes a part of it, since the layers hardly ever all stretch in the same direction. The penalty's slopes are alike
-# everywhere, and a little above 1, as we computed: $1 + W/2\lambda$.
+# right $c$ has to be searched for anew with every network. Spectral normalisation keeps every slope below 1 for
+# certain, and wastes a part of it, since the layers hardly ever all stretch in the same direction. The penalty's
+# slopes are much alike, and clearly above 1, as we computed: $1 + W/2\lambda$, with $\lambda = 1$ here.
 #
 # Divided by the largest slope no quotient exceeds $W$, as it must be, and the penalty's comes closest. The others are
 # critics of a cruder shape: a function that is steep at one place and flat at another earns too little.
@@ -600,11 +601,12 @@ print(f"rank correlation of loss and distance: critic {critic_knew:.2f}, discrim
 
 # %% mystnb={"image": {"alt": "Left: the critic's estimate and the exact distance fall together. Right: the discriminator's loss rises at first and then stays level while the exact distance goes on falling."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.4), sharey=True)
-panels = [(read_back, exact, "critic"), (plain_history["discriminator_loss"], plain_exact, "discriminator")]
+plain_loss = plain_history["discriminator_loss"]
+panels = [(read_back, exact, "from the critic's loss"), (plain_loss, plain_exact, "discriminator's loss (nats)")]
 for ax, (loss, distance, name) in zip(axes, panels, strict=True):
     played = [batches * (number + 1) for number in range(first)]
     ax.plot(played, distance[:first], color="black", label="exact distance")
-    ax.plot(played, loss[:first], "--", color=plots.COLOURS[3], label=f"from the {name}'s loss")
+    ax.plot(played, loss[:first], "--", color=plots.COLOURS[3], label=name)
     ax.axhline(floor, color="grey", linestyle=":", linewidth=1)
     ax.set_xlabel("rounds")
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), fontsize=10)
@@ -679,16 +681,16 @@ plt.show()
 wild = build(seed=10, loss="wasserstein", discriminator_steps=5, penalty=0.0)
 wild_history, wild_frames = train(wild, epochs=min(epochs, 16))
 tame = history["discriminator_loss"]
+print("critic's loss and distance, without a penalty and with one")
 for number in range(3, len(wild_frames), 4):
-    print(
-        f"round {batches * (number + 1):3d}: critic's loss {wild_history['discriminator_loss'][number]:8.1f}", end=" "
-    )
-    print(f"without a penalty, {tame[number]:6.2f} with one; distance", end=" ")
-    print(f"{earth_movers_distance(ring, wild_frames[number]):.2f} without, {exact[number]:.2f} with")
+    losses = f"{wild_history['discriminator_loss'][number]:8.1f} {tame[number]:6.2f}"
+    away = f"{earth_movers_distance(ring, wild_frames[number]):.2f} {exact[number]:.2f}"
+    print(f"round {batches * (number + 1):3d}: loss {losses}; distance {away}")
 
 # %% [markdown]
-# The scores run to the tens and hundreds and jump about, and the samples are thrown back and forth by a critic whose slope
-# is as large as it pleases. The generator's steps are no longer bounded by anything: here the loss *is* without meaning.
+# The loss runs to hundreds and more, and changes its sign, and the samples are thrown back and forth by a critic
+# whose slope is as large as it pleases. The generator's steps are no longer bounded by anything: here the loss *is*
+# without meaning.
 #
 # **With batch normalisation in the critic** the penalty does not measure what it should, as we saw. Nothing would
 # crash, and the samples would be poor for no visible reason; so the package refuses:
@@ -698,7 +700,7 @@ try:
     pictures = (1, 28, 28)
     gan.GAN(gan.ConvGenerator(64, pictures), gan.ConvDiscriminator(pictures), loss="wasserstein")
 except ValueError as error:
-    print(error)
+    print(textwrap.fill(str(error), 76))
 
 # %% [markdown]
 # **With too few steps for the critic** its loss is no longer a distance, since the maximum over all $f$ was not reached. One
