@@ -20,8 +20,9 @@ ROOT = Path(__file__).parents[1]
 def course_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Give the session an empty cache, plus the files of ../shared/data where that folder exists (in our CI)."""
     folder = tmp_path_factory.mktemp("cache")
-    for file in (ROOT.parent / "shared" / "data").glob("t10k-*.gz"):
-        shutil.copyfile(file, folder / file.name)
+    for pattern in ("t10k-*.gz", "tinyshakespeare.txt"):
+        for file in (ROOT.parent / "shared" / "data").glob(pattern):
+            shutil.copyfile(file, folder / file.name)
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIGC_COURSE_DATA", str(folder))

@@ -1,0 +1,197 @@
+"""Tokens: texts as whole numbers, by characters or by byte-pair encoding, cut into windows for training."""
+
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import pytorch_lightning as pl
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from aigc_course.checks import check_count
+from aigc_course.data.text import SPLITS, load_text
+
+
+@runtime_checkable
+class Tokenizer(Protocol):
+    """What turns a text into tokens 0 … `vocab_size` - 1 and back."""
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of different tokens."""
+
+    def encode(self, text: str) -> Int[Tensor, " time"]:
+        """Return the text's tokens."""
+
+    def decode(self, tokens: Int[Tensor, " time"]) -> str:
+        """Return the text that the tokens stand for."""
+
+
+class CharTokenizer:
+    """One token a character; the vocabulary is the set of the characters of `text`, sorted.
+
+    Raises `ValueError` for an empty text.
+    """
+
+    def __init__(self, text: str) -> None:
+        if not text:
+            raise ValueError("text is empty; give one that holds every character of the vocabulary.")
+        self.characters = "".join(sorted(set(text)))
+        self._number = {character: number for number, character in enumerate(self.characters)}
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of different characters."""
+        return len(self.characters)
+
+    def encode(self, text: str) -> Int[Tensor, " time"]:
+        """Return one token a character. Raises `ValueError` for a character outside the vocabulary."""
+        if unknown := sorted(set(text) - self._number.keys()):
+            raise ValueError(
+                f"the text has characters outside the vocabulary of {self.vocab_size}: "
+                f"{', '.join(map(repr, unknown[:8]))}{' …' if len(unknown) > 8 else ''}. "
+                "Leave them out, or build the tokenizer from a text that has them."
+            )
+        return torch.tensor([self._number[character] for character in text], dtype=torch.long)
+
+    def decode(self, tokens: Int[Tensor, " time"]) -> str:
+        """Return the characters. Raises `ValueError` for a token outside the vocabulary."""
+        _check_tokens(tokens, self.vocab_size)
+        return "".join(self.characters[number] for number in tokens.tolist())
+
+
+class BytePairTokenizer:
+    """Byte-pair encoding: 256 bytes, and the pairs of tokens that were most frequent in `text`, merged one by one.
+
+    A text is first cut into words, numbers, runs of punctuation and runs of white space; no pair crosses such a border.
+    Every text can be encoded, since every text is bytes. The work is done by the library `tokenizers`.
+
+    Sources: Sennrich et al. (2016), https://arxiv.org/abs/1508.07909; on bytes, as in GPT-2.
+
+    **Arguments:** `vocab_size`: at least 256. A short text may not have pairs enough to reach it.
+
+    Raises `ValueError` for an empty text or a smaller vocabulary.
+    """
+
+    def __init__(self, text: str, vocab_size: int) -> None:
+        if not text:
+            raise ValueError("text is empty; give one to count pairs in.")
+        check_count("vocab_size", vocab_size, least=256)
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+        self._library = Tokenizer(models.BPE())
+        self._library.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        self._library.decoder = decoders.ByteLevel()
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)
+        self._library.train_from_iterator([text], trainer)
+
+    @property
+    def vocab_size(self) -> int:
+        """The number of different tokens."""
+        return self._library.get_vocab_size()
+
+    def encode(self, text: str) -> Int[Tensor, " time"]:
+        """Return the text's tokens."""
+        return torch.tensor(self._library.encode(text).ids, dtype=torch.long)
+
+    def decode(self, tokens: Int[Tensor, " time"]) -> str:
+        """Return the text. Bytes that make no character become �. Raises `ValueError` for a token out of range."""
+        _check_tokens(tokens, self.vocab_size)
+        return self._library.decode(tokens.tolist())
+
+
+def _check_tokens(tokens: Tensor, vocab_size: int) -> None:
+    if tokens.ndim != 1 or tokens.is_floating_point():
+        raise ValueError(
+            f"tokens has the shape {tuple(tokens.shape)} and the type {tokens.dtype}; it takes a row of ids."
+        )
+    if len(tokens) and not (tokens.min() >= 0 and tokens.max() < vocab_size):
+        raise ValueError(
+            f"tokens has values from {tokens.min()} to {tokens.max()}; the vocabulary has 0 to {vocab_size - 1}."
+        )
+
+
+class _Windows(Dataset[tuple[Tensor, Tensor]]):
+    """Windows of a row of tokens, each with its copy shifted by one: what is known and what comes next."""
+
+    def __init__(self, tokens: Tensor, context: int, *, jitter: bool) -> None:
+        self.tokens, self.context, self.jitter = tokens, context, jitter
+
+    def __len__(self) -> int:
+        return (len(self.tokens) - 1) // self.context
+
+    def __getitems__(self, numbers: list[int]) -> tuple[Tensor, Tensor]:
+        starts = torch.tensor(numbers) * self.context
+        if self.jitter:  # a token shall not meet the same place of the context at every epoch
+            last = len(self.tokens) - self.context - 1
+            starts = (starts + torch.randint(self.context, starts.shape)).clamp(max=last)
+        windows = self.tokens[starts[:, None] + torch.arange(self.context + 1)]
+        return windows[:, :-1], windows[:, 1:]
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+class TextData(pl.LightningDataModule):
+    """Batches `(x, y)` of windows of a text, both (batch, context); `y` is `x` moved on by one token.
+
+    A pass through the training data has as many windows as fit side by side, in random order, each moved on by a random
+    number of tokens below `context`. Validation windows stand side by side, in order.
+
+    **Arguments:**
+
+    - `name`: see `load_text`.
+    - `context`: tokens a window.
+    - `batch_size`: windows a batch.
+    - `tokenizer`: the tokenizer to use; or the size of a byte-pair vocabulary to learn from the training split; or
+      `None` for characters, those of all three splits.
+    - `limit`: use only so many of the first training tokens; `None` means all.
+
+    Once made, it has the attributes `tokenizer` and `tokens`, a dictionary with a row of tokens for each split.
+
+    Raises `ValueError` for numbers below 1, and for a split that is shorter than a window.
+    """
+
+    def __init__(
+        self,
+        name: str | Path = "python_docs",
+        *,
+        context: int,
+        batch_size: int,
+        tokenizer: Tokenizer | int | None = None,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__()
+        check_count("context", context)
+        check_count("batch_size", batch_size)
+        texts = {split: load_text(name, split) for split in SPLITS}
+        if tokenizer is None:
+            tokenizer = CharTokenizer("".join(texts.values()))
+        elif isinstance(tokenizer, int):
+            tokenizer = BytePairTokenizer(texts["train"], tokenizer)
+        self.context, self.batch_size, self.tokenizer = context, batch_size, tokenizer
+        self.tokens = {split: tokenizer.encode(text) for split, text in texts.items()}
+        if limit is not None:
+            check_count("limit", limit)
+            self.tokens["train"] = self.tokens["train"][:limit]
+        for split in ("train", "validation"):
+            if len(self.tokens[split]) <= context:
+                raise ValueError(
+                    f"the {split} split has {len(self.tokens[split])} tokens; a window of context {context} and the "
+                    "token after it do not fit. Take a smaller context or a longer text."
+                )
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Windows in random order; the last batch of a pass is left out if it is not full and there are others."""
+        windows = _Windows(self.tokens["train"], self.context, jitter=True)
+        full = len(windows) >= self.batch_size
+        return DataLoader(windows, self.batch_size, shuffle=True, collate_fn=_as_is, drop_last=full)
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+        """Windows side by side, in order."""
+        return DataLoader(
+            _Windows(self.tokens["validation"], self.context, jitter=False), self.batch_size, collate_fn=_as_is
+        )
