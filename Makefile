@@ -84,6 +84,8 @@ $(foreach c,$(ALL),$(eval $(call CHAPTER,$(c))))
 $(BUILD)/vae/conditional_vae.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb
 $(BUILD)/gan/dcgan.ipynb: | $(BUILD)/gan/adversarial_game.ipynb
 $(BUILD)/gan/conditional_gan.ipynb: | $(BUILD)/gan/dcgan.ipynb
+$(BUILD)/language/decoding.ipynb $(BUILD)/language/fine_tuning.ipynb: | $(BUILD)/language/gpt.ipynb
+$(BUILD)/evaluation/text_quality.ipynb: | $(BUILD)/language/gpt.ipynb
 $(BUILD)/evaluation/image_quality.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb $(BUILD)/gan/dcgan.ipynb
 
 # What a student has on Colab: the heavy packages and the built wheel, but not the repository.

@@ -600,9 +600,15 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
     It reads Python's documentation. Raises `ValueError` for an unknown profile.
     """
     scale = {"smoke": 0, "cpu": 1, "gpu": 2}[training.resolve_profile(profile)]
-    context, vocab_size = (64, 128, 256)[scale], (300, 512, 1024)[scale]
+    context, vocab_size = (64, 128, 256)[scale], (300, 1024, 1024)[scale]
     return {
-        "data": {"name": "python_docs", "context": context, "batch_size": 16, "tokenizer": vocab_size},
+        "data": {
+            "name": "python_docs",
+            "context": context,
+            "batch_size": 16,
+            "tokenizer": vocab_size,
+            "limit": 20_000 if scale == 0 else None,
+        },
         "model": {
             "vocab_size": vocab_size,
             "context": context,
@@ -611,7 +617,7 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
             "width": (16, 128, 384)[scale],
             "dropout": (0.0, 0.1, 0.2)[scale],
         },
-        "fit": {"max_epochs": (1, 10, 20)[scale], "seed": 0, "gradient_clip_val": 1.0},
+        "fit": {"max_epochs": (1, 14, 14)[scale], "seed": 0, "gradient_clip_val": 1.0},
     }
 
 

@@ -42,19 +42,25 @@ def seconds_with_fit(model: pl.LightningModule, data: pl.LightningDataModule, ep
 
 
 def throughput(
-    fit: Callable[[], tuple[float, float]], bare: Callable[[], tuple[float, float]], *, images: int, pairs: int
+    first: Callable[[], tuple[float, float]],
+    second: Callable[[], tuple[float, float]],
+    *,
+    amount: int,
+    pairs: int,
+    names: tuple[str, str] = ("fit", "bare"),
+    unit: str = "images",
 ) -> dict[str, Any]:
-    """Run both alternately and return their images a second, pair by pair.
+    """Run both alternately and return what they do in a second, and the first's speed over the second's, pair by pair.
 
-    **Arguments:** `fit`, `bare`: train on `images` pictures and return wall and CPU seconds.
+    **Arguments:** `first`, `second`: work through `amount` units and return wall and CPU seconds.
     """
     rows = []
     for number in range(pairs):
-        with_fit, with_bare = fit(), bare()
-        speeds = {"fit_images_per_s": round(images / with_fit[0]), "bare_images_per_s": round(images / with_bare[0])}
+        times = first(), second()
+        speeds = {f"{name}_{unit}_per_s": round(amount / time[0]) for name, time in zip(names, times, strict=True)}
         ratios = {
-            "ratio": round(with_bare[0] / with_fit[0], 3),
-            "ratio_of_cpu_time": round(with_bare[1] / with_fit[1], 3),
+            "ratio": round(times[1][0] / times[0][0], 3),
+            "ratio_of_cpu_time": round(times[1][1] / times[0][1], 3),
         }
         rows.append({**speeds, **ratios})
         print(f"pair {number + 1}: " + "  ".join(f"{name} {value}" for name, value in rows[-1].items()), flush=True)
@@ -78,3 +84,16 @@ def write(target: Path, result: dict[str, Any]) -> None:
     part = target.with_suffix(f".{os.getpid()}.part")
     part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     part.replace(target)
+
+
+def run_parts(parts: dict[str, Callable[[], dict[str, Any]]], script: str, target: Path) -> None:
+    """Run the parts that the command line names, or all, and write each result into the target when it is there."""
+    chosen = sys.argv[1:] or list(parts)
+    for name in chosen:
+        if name not in parts:
+            raise SystemExit(f"There is no part {name!r}; there are {', '.join(parts)}.")
+    for name in chosen:
+        figures = parts[name]()
+        known = json.loads(target.read_text(encoding="utf-8")) if target.exists() else {}
+        known[name] = {**circumstances(f"python benchmarks/{script} {name}"), **figures}
+        write(target, {part: known[part] for part in parts if part in known})

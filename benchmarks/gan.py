@@ -5,8 +5,6 @@ throughput. The results go to the terminal and, part by part, to aigc_course/ben
 since the chapters that plot them are also run where there is no repository.
 """
 
-import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -194,25 +192,14 @@ def throughput() -> dict[str, Any]:
     """Train the chapter's DCGAN both ways, alternately."""
     settings = gan.recipe("dcgan")
     data = ImageData(**settings["data"])
-    images = EPOCHS * len(data.split("train")[0])
+    amount = EPOCHS * len(data.split("train")[0])
     return common.throughput(
-        partial(with_fit, data, settings), partial(with_bare_loop, data, settings), images=images, pairs=PAIRS
+        partial(with_fit, data, settings), partial(with_bare_loop, data, settings), amount=amount, pairs=PAIRS
     )
 
 
 PARTS = {"ring": ring, "conditioning": conditioning, "throughput": throughput}
 
 
-def main(names: list[str]) -> None:
-    for name in names:
-        if name not in PARTS:
-            raise SystemExit(f"There is no part {name!r}; there are {', '.join(PARTS)}.")
-    for name in names:
-        figures = PARTS[name]()
-        known = json.loads(TARGET.read_text(encoding="utf-8")) if TARGET.exists() else {}
-        known[name] = {**common.circumstances(f"python benchmarks/gan.py {name}"), **figures}
-        common.write(TARGET, {part: known[part] for part in PARTS if part in known})
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(PARTS))
+    common.run_parts(PARTS, "gan.py", TARGET)

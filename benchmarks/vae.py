@@ -57,7 +57,7 @@ def throughput() -> dict[str, Any]:
     return common.throughput(
         partial(with_fit, data, settings),
         partial(with_bare_loop, data, settings),
-        images=EPOCHS * len(data.split("train")[0]),
+        amount=EPOCHS * len(data.split("train")[0]),
         pairs=PAIRS,
     )
 
