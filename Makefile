@@ -11,7 +11,7 @@
 foundations_MODULES := mixture.py
 vae_MODULES := vae.py metrics.py judge.safetensors
 gan_MODULES := gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
-evaluation_MODULES := gan.py vae.py gpt.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
+evaluation_MODULES := gan.py vae.py gpt.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
 language_MODULES := gpt.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json
 COMMON_MODULES := __init__.py checks.py data/__init__.py data/files.py data/images.py training.py results.py plots.py
 

@@ -21,6 +21,16 @@ def check_not_negative(name: str, value: float) -> None:
         raise ValueError(f"{name} is {value}; it takes a number ≥ 0.")
 
 
+def check_tokens(tokens: Tensor, vocab_size: int) -> None:
+    """Raise unless `tokens`, of any shape, are whole numbers from 0 to `vocab_size` - 1."""
+    whole = not tokens.is_floating_point()
+    if not (whole and (tokens.numel() == 0 or (tokens.min() >= 0 and tokens.max() < vocab_size))):
+        values = f"values from {tokens.min()} to {tokens.max()}" if tokens.numel() else "no values"
+        raise ValueError(
+            f"the tokens have {values} and the type {tokens.dtype}; it takes whole numbers from 0 to {vocab_size - 1}."
+        )
+
+
 def check_unit_range(name: str, values: Tensor) -> None:
     """Raise unless all `values` are in [0, 1] (NaN is not)."""
     low, high = float(values.detach().min()), float(values.detach().max())

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc_course import training
-from aigc_course.checks import check_count, check_not_negative, check_positive
+from aigc_course.checks import check_count, check_not_negative, check_positive, check_tokens
 from aigc_course.data import BytePairTokenizer, TextData, load_text
 
 # --- attention --------------------------------------------------------------------------------------------------------
@@ -302,7 +302,7 @@ class GPT(training.EpochLogger):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss on a batch `(x, y)`."""
         if batch_idx == 0:  # once an epoch: a GPU has to wait for it
-            self._check_vocabulary(*batch)
+            check_tokens(torch.stack([*batch]), self.vocab_size)
         loss = self.loss(*batch)
         self.collect(train_loss=loss)
         return loss
@@ -339,14 +339,6 @@ class GPT(training.EpochLogger):
             )
         return super().load_state_dict(state_dict, strict, assign)
 
-    def _check_vocabulary(self, *rows: Tensor) -> None:
-        for tokens in rows:
-            if tokens.is_floating_point() or tokens.min() < 0 or tokens.max() >= self.vocab_size:
-                raise ValueError(
-                    f"the tokens have values from {tokens.min()} to {tokens.max()} and the type {tokens.dtype}; "
-                    f"the model takes whole numbers from 0 to {self.vocab_size - 1}."
-                )
-
     # --- generation ---------------------------------------------------------------------------------------------------
 
     def stream(
@@ -373,7 +365,7 @@ class GPT(training.EpochLogger):
                 f"prompt has the shape {tuple(prompt.shape)}; it takes (batch, time) with 1 to {self.context} tokens, "
                 "the model's context. Shorten the prompt, or build the model with a longer context."
             )
-        self._check_vocabulary(prompt)
+        check_tokens(prompt, self.vocab_size)
         choice: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
         next_token_probabilities(torch.zeros(1, self.vocab_size), **choice)  # a wrong argument is said now, not later
         return self._tokens(prompt, cache, None if greedy else choice)
@@ -420,7 +412,7 @@ class GPT(training.EpochLogger):
         """
         if tokens.ndim != 1 or len(tokens) < 2:
             raise ValueError(f"tokens has the shape {tuple(tokens.shape)}; it takes a row of at least two.")
-        self._check_vocabulary(tokens)
+        check_tokens(tokens, self.vocab_size)
         was_training = self.training
         self.eval()
         length = min(self.context, len(tokens) - 1)
@@ -616,6 +608,9 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
             "heads": (2, 4, 6)[scale],
             "width": (16, 128, 384)[scale],
             "dropout": (0.0, 0.1, 0.2)[scale],
+            # With so little text it is better to learn one vector a token than two.
+            "tied": True,
+            "learning_rate": 2e-3,
         },
         "fit": {"max_epochs": (1, 14, 14)[scale], "seed": 0, "gradient_clip_val": 1.0},
     }

@@ -200,11 +200,11 @@ def test_what_is_outside_the_vocabulary() -> None:
     tokenizer = CharTokenizer("abc")
     with pytest.raises(ValueError, match=r"outside the vocabulary of 3: 'x', 'é'. Leave them out, or build"):
         tokenizer.encode("abéx")
-    with pytest.raises(ValueError, match="from 0 to 3; the vocabulary has 0 to 2"):
+    with pytest.raises(ValueError, match=r"from 0 to 3 .* whole numbers from 0 to 2"):
         tokenizer.decode(torch.tensor([0, 3]))
     with pytest.raises(ValueError, match="from -1 to 2"):
         BytePairTokenizer("abc", 256).decode(torch.tensor([2, -1]))
-    with pytest.raises(ValueError, match="it takes a row of ids"):
+    with pytest.raises(ValueError, match=r"shape \(1, 2\); it takes a row"):
         tokenizer.decode(torch.tensor([[0, 1]]))
 
 
