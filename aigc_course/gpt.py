@@ -482,7 +482,8 @@ def from_gpt2(weights: dict[str, Tensor], heads: int) -> GPT:
     - `weights`: what `safetensors.torch.load_file("model.safetensors")` or `GPT2LMHeadModel.state_dict()` returns.
     - `heads`: the weights do not tell; 12, 16, 20 and 25 for GPT-2 from small to XL.
 
-    The sizes are read off the weights. Raises `ValueError` if one is missing, not used, or of a wrong shape.
+    The sizes are read off the weights; what else the file holds, such as GPT-2's stored masks, is left. Raises
+    `ValueError` if a weight is missing or of a wrong shape.
     """
     given = {name.removeprefix("transformer."): weight for name, weight in weights.items()}
     needed = {"wte.weight", "wpe.weight"} - given.keys()

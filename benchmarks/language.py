@@ -87,7 +87,7 @@ def shakespeare() -> dict[str, Any]:
 
 # --- speed ------------------------------------------------------------------------------------------------------------
 
-PAIRS, SPEED_STEPS, VOCABULARY = 9, 60, 65
+PAIRS, SPEED_STEPS, VOCABULARY = 5, 40, 65
 SIZES: dict[str, Any] = {"layers": 4, "heads": 4, "width": 128}
 GPT2: dict[str, Any] = LADDER[0][1]
 
@@ -136,6 +136,8 @@ def hugging_face() -> torch.nn.Module:
         embd_pdrop=0.0,
         attn_pdrop=0.0,
         use_cache=False,
+        bos_token_id=None,
+        eos_token_id=None,
     )
     model: torch.nn.Module = GPT2LMHeadModel(config)
     return model.to(common.DEVICE)

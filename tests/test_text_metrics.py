@@ -2,6 +2,8 @@
 
 import math
 import re
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,10 +134,11 @@ def test_random_characters_have_more_variety_than_a_text() -> None:
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize("metric", [text_metrics.distinct_n, text_metrics.repeated_share])
-def test_too_short_for_an_n_gram(metric) -> None:
+def test_too_short_for_an_n_gram(metric: Callable[..., float]) -> None:
     with pytest.raises(ValueError, match="n is 0"):
         metric("abc", 0)
-    for empty in ("", [], torch.tensor([], dtype=torch.long)):
+    nothing: tuple[Any, ...] = ("", [], torch.tensor([], dtype=torch.long))
+    for empty in nothing:
         with pytest.raises(ValueError, match="text has 0 items; it takes at least n, which is 1"):
             metric(empty, 1)
     with pytest.raises(ValueError, match="text has 3 items; it takes at least n, which is 4"):
