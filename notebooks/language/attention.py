@@ -50,8 +50,8 @@ from aigc_course import gpt, plots, results, training
 
 plots.use_style()
 profile = training.resolve_profile(profile)
-steps, lstm_factor = {"smoke": (20, 1), "cpu": (400, 3), "gpu": (500, 3)}[profile]
-print(f"Profile {profile}: {steps} steps of training for each model.")
+steps, lstm_factor, batch_size = {"smoke": (12, 1, 8), "cpu": (400, 3, 64), "gpu": (500, 3, 64)}[profile]
+print(f"Profile {profile}: {steps} steps for each model with attention, {lstm_factor * steps} for the LSTM.")
 
 # %% [markdown]
 # ## What followed last time?
@@ -131,7 +131,7 @@ def train(model, steps, after_step=lambda step: None, rate=5e-3):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
     curve = []  # nats a token
     for step in range(steps):
-        batch = streams(64)
+        batch = streams(batch_size)
         loss = F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
         optimizer.zero_grad()
         loss.backward()
@@ -726,7 +726,7 @@ def frame(step):  # one picture of the loop, with a palette of its own
     figure.canvas.draw()
     picture = Picture.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba())
     plt.close(figure)
-    return picture.convert("RGB").quantize(colors=48)
+    return picture.convert("RGB").quantize(colors=128)
 
 
 # %% mystnb={"image": {"alt": "Animation: an evenly faint triangle stays faint for a while; then dark cells appear at the places that followed earlier copies of each letter, and the rest fades."}}
@@ -794,7 +794,7 @@ def agreement(text):  # of the letters after the beginning that occur in it: the
 # %%
 for name in honest:
     torch.manual_seed(0)
-    texts = go_on(models[name], held_out[:100, :32])
+    texts = go_on(models[name], held_out[:60, :32])
     start, rest = ["".join(SYMBOLS[token] for token in part.tolist()) for part in texts[0].split(32)]
     print(f"{name}: {agreement(texts):.0%} of the known letters are followed by their digit\n  {start} | {rest}")
 
