@@ -576,7 +576,7 @@ for name, values in curves.items():
     print(f"{name:24s} ends at {values[-1]:.2f} nats per token")
 print(f"guessing by the tokens' frequencies alone costs {alone:.2f}")
 
-# %% mystnb={"image": {"alt": "Three losses against the step: two fall together and go on falling; the third jumps up at first, comes down to a dotted line and stays on it."}}
+# %% mystnb={"image": {"alt": "Three losses against the step: two fall together and go on falling; the third is the lowest at first, then falls much more slowly and ends far above them."}}
 steps = range(4, short_steps + 1, 4)
 for (name, values), style in zip(curves.items(), ("-", ":", "--"), strict=True):
     plt.plot(steps, values, style, marker="o" if len(steps) == 1 else "", label=name)
@@ -587,13 +587,13 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# It is (b). The first two curves hardly differ: at its ordinary rate a model that is so small, and normalised at every
-# turn, needs neither crutch. They are kept because they cost nothing, and because larger models and stranger texts do
-# need them. Ten times the rate is another matter. The loss jumps, comes back, and then lies flat on the dotted line:
-# what guessing by the tokens' frequencies costs, with no look at the past. The first huge steps have wrecked the way
-# through the blocks, and only the head still learns. Nothing crashed, no number was infinite; one who does not know
-# that line could take the curve for that of a model that is merely too small. The cure is a lower rate, from a fresh
-# start.
+# It is (b). The second curve ends a little above the first: at its ordinary rate a model that is so small, and normalised
+# at every turn, hardly needs the two crutches. They are kept because they cost nothing, and because larger models and
+# stranger texts do need them. Ten times the rate is another matter. The loss falls fastest of all at first, then lingers
+# about the dotted line, what guessing by the tokens' frequencies costs with no look at the past, and comes down from
+# there slowly. The first huge steps have wrecked the way through the blocks, and it takes long to find another. Nothing
+# crashed, no number was infinite; one who sees this curve alone could take it for that of a model that is merely too
+# small. The cure is a lower rate, from a fresh start.
 #
 # ## What it writes
 #
@@ -690,10 +690,10 @@ plt.show()
 #
 # ## What each change brings
 #
-# Between GPT-2 of 2019 and the model above lie six steps, most of them with a paper that praises it. Is the praise
+# Between GPT-2 of 2019 and the package's defaults lie six steps, most of them with a paper that praises it. Is the praise
 # deserved on *this* scale? A small setting that many know is Karpathy's [nanoGPT](https://github.com/karpathy/nanoGPT):
 # Shakespeare by characters, 4 layers of width 128, a context of 64, 2,000 steps of 12 windows. Its README reports a
-# loss of 1.88 for it. `benchmarks/language.py` climbs from GPT-2's model to ours in that setting, one change at a time,
+# loss of 1.88 for it. `benchmarks/language.py` climbs from GPT-2's model to those in that setting, one change at a time,
 # each row keeping the changes before. That takes too long for a chapter; the figures come with the package.
 #
 # > **Predict, then run.** Six steps, each with its reasons. How is the gain shared out? (a) Each brings about a sixth.
@@ -715,7 +715,7 @@ for change, value in mean.items():
     before = value
 print(f"From one seed to another a row differs by up to {spread:.3f} nats.")
 
-# %% mystnb={"image": {"alt": "One row a change, marks for the seeds; the validation loss falls from the first row to the last, and the last lies well left of a dashed line."}}
+# %% mystnb={"image": {"alt": "One row a change, marks for the seeds; the validation loss falls to the fourth row, rises at the sixth and falls again at the last; all rows but the first lie left of a dashed line."}}
 figure, ax = plt.subplots(figsize=(6, 3.4))
 for number, values in enumerate(losses.values()):
     ax.plot(values, [number] * len(values), "o", color=plots.COLOURS[0], label=None if number else "one seed each")
@@ -810,7 +810,7 @@ plots.curves(parrot_history, ["train_loss", "val_loss"], ylabel="loss (nats per 
 plt.show()
 
 # %% [markdown]
-# This is over-fitting in its grave form. The validation loss turns early and climbs, even above $\log V$: worse than a
+# This is over-fitting in its grave form. The validation loss turns early and climbs back towards $\log V$, the loss of a
 # model that knows nothing, because this one is ever surer of continuations that only its few pages have. Asked to go on
 # from half a window of its pages, it writes excellent text. What is wrong with it shows when one asks how much stands
 # word for word in the training text, in stretches of at least 50 characters:
