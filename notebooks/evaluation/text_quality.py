@@ -162,8 +162,8 @@ plt.show()
 # $$\text{bits per character} = \frac{T\, \ell}{C \ln 2}.$$
 #
 # It has a plain meaning: with this model as a compressor, the text would take that many bits a character. On the
-# right the order is turned round. The differences are small, and the model of characters, champion on the left, is
-# the worst: its five tokens of memory reach less far back. From here on we give bits per character, and the package's
+# right nothing is left of that order. The differences are small, and the model of characters, champion on the left, is
+# the worst: its four tokens of memory reach less far back. From here on we give bits per character, and the package's
 # function does what the formula says:
 
 # %%
@@ -189,7 +189,7 @@ by_position = torch.cat(parts).mean(dim=0)  # position 0: one token has been see
 edges = [0] + [2**k for k in range(int(math.log2(model.context)) + 1)]
 means = [by_position[a:b].mean().item() for a, b in pairwise(edges)]
 
-# %% mystnb={"image": {"alt": "A curve that falls from left to right: steeply over the first few tokens of a window, then more and more slowly."}}
+# %% mystnb={"image": {"alt": "A curve that falls steeply over the first few tokens of a window and is nearly flat towards its end."}}
 plt.plot(edges[1:], means, "o-")
 plt.xscale("log", base=2)
 plt.xticks(edges[1:], edges[1:])
@@ -414,7 +414,7 @@ for name, text in texts.items():
 # is as varied as noise. Real text stands in between, since language lives on repeating itself a little. **So neither
 # end of the scale is the goal; the value of real text is.** And that value depends on the length.
 
-# %% mystnb={"image": {"alt": "Distinct-3 against the length of the text: random characters stay at the top, GPT samples and real text fall slowly, the greedy loop drops to the bottom."}}
+# %% mystnb={"image": {"alt": "Distinct-3 against the length of the text: random characters stay at the top, GPT samples and real text fall more slowly, not at every step, the greedy loop drops to the bottom."}}
 lengths = [size // 2**k for k in range(6)]
 for name, text in texts.items():
     plt.plot(lengths, [text_metrics.distinct_n(text[:length], 3) for length in lengths], "o-", label=name)
@@ -428,7 +428,7 @@ plt.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1
 plt.show()
 
 # %% [markdown]
-# All curves but that of noise fall, because a long text has used up the common groups and must repeat them. So a
+# From one end to the other all curves but that of noise fall, because a long text has used up the common groups and must repeat them. So a
 # short sample looks more varied than a long one. Compare texts of the same length only; in this chapter all have the
 # same.
 
@@ -465,7 +465,7 @@ plt.show()
 
 # %% [markdown]
 # With ten characters most of every text is "copied", real new text included: words and turns of phrase belong to all.
-# With 50 hardly any of the held-out text is, and what is left is code and tables that the manual repeats. So $L = 50$
+# With 50 hardly any of the held-out text is, and what is left is what the manual repeats word for word. So $L = 50$
 # (the dotted line) is a sensible threshold *for this text*: the held-out text gives the scale, as always.
 #
 # The trick is on the same picture. *Disguised* is the training text with every fortieth character overwritten. From
@@ -474,10 +474,10 @@ plt.show()
 # %% [markdown]
 # ## All texts, all measures
 #
-# Now one table. Two texts are new in it: samples of the GPT with a low temperature, which are more cautious, and the
-# held-out text with its words shuffled. *n-gram* is a sample of a model that counts groups of six characters. BLEU
-# stops at pairs of words here (*BLEU-2*): there is so little real text to compare with that most texts share no group
-# of four words with it, and would get 0.
+# Now one table. Three texts are new in it: samples of the GPT with a low temperature, which are more cautious; the
+# held-out text with its words shuffled; and *n-gram*, a sample of a model that counts groups of six characters. BLEU
+# stops at pairs of words here (*BLEU-2*): there is so little real text to compare with that many texts share few groups
+# of four words with it or none, and those with none would get 0.
 
 # %%
 torch.manual_seed(2)
@@ -546,7 +546,7 @@ for column, names in fooled.items():
     print(f"{column:9} is fooled by: {', '.join(names) or 'none of these'}")
 
 # %% [markdown]
-# | measure | what it sees | what it does not see, and what fools it | what sees through that |
+# | measure | what it sees | what it does not see, or what can fool it | what sees through that |
 # | --- | --- | --- | --- |
 # | perplexity of a text | what the model did not expect | dull loops; training text | repeated share; copied share |
 # | bits per character of a model | the probabilities of new text | bad samples; leaks | reading samples; a control text |
@@ -556,7 +556,7 @@ for column, names in fooled.items():
 # | copied share | playing back word for word | disguised copies; noise | a search that forgives changes; bits |
 #
 # Read against the first line, the value of real text, loop, shuffled words, noise and playback each give themselves
-# away in one column at least. The disguised copy does so only faintly; it takes a search that is meant for it
+# away in one column at least. The disguised copy only looks like a poor text, not like a copy; it takes a search that is meant for it
 # (exercise 2). And all measures are blind to what matters most. Not one asks whether the text is *true*, whether it
 # makes sense, or whether anybody wants to read it. For that one has to ask somebody.
 

@@ -88,9 +88,9 @@ for name, choice in ways.items():
 
 # %% [markdown]
 # A small model knows how documentation sounds, not what is true; do not ask for sense. Ask which text could be
-# mistaken, from a few steps away, for a page of the manual. A is made of correct lines and goes round in a circle. B
-# is confetti. C and D both look like a manual; C takes more risks and invents words, D invents fewer. What each of
-# them did is told below, and this chapter is about the difference, and about doing all of it fast.
+# mistaken, from a few steps away, for a page of the manual. A soon says the same lines over and over. B is confetti. C
+# and D both look like a manual, and both invent words; C may draw any token, D only likely ones. What each of them did
+# is told below, and this chapter is about the difference, and about doing all of it fast.
 #
 # ## What there is to pick from
 #
@@ -126,7 +126,7 @@ for kind, place in contexts.items():
     tail = tokenizer.decode(window[: place + 1])[-60:]
     print(f"{kind}: … {tail!r}, then? {entropy(logits[place].softmax(dim=-1)):.2f} bits")
 
-# %% mystnb={"image": {"alt": "Two rows of bars for the likeliest tokens: on the left one bar dwarfs the others, on the right many bars are low and of similar length."}}
+# %% mystnb={"image": {"alt": "Two rows of bars for the likeliest tokens: on the left one bar dwarfs the others, on the right, at a finer scale, the bars shorten gradually."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.6))
 for ax, (kind, place) in zip(axes, contexts.items(), strict=True):
     top = logits[place].softmax(dim=-1).topk(12)
@@ -138,8 +138,8 @@ plt.show()
 
 # %% [markdown]
 # On the left there is hardly a choice. On the right even the likeliest token is improbable, and the twelve bars
-# together leave much of the probability to tokens that are not drawn. (The quotation marks belong to the plot, not to
-# the tokens, and × counts spaces.) Every rule below has to do something sensible in both cases.
+# together leave much of the probability to tokens that are not drawn. (The outermost quotation marks belong to the
+# plot, not to the tokens, and × counts spaces.) Every rule below has to do something sensible in both cases.
 #
 # **Greedy decoding** takes the likeliest token, $x_{t+1} = \arg\max_i p_i$. It draws nothing: the same prompt always
 # gives the same text. **Sampling** draws token $i$ with probability $p_i$, which is what the model learnt to imitate.
@@ -422,7 +422,7 @@ print(readable(tokenizer.decode(loudest[: length // 2])))
 # Why does it never get out? Nothing is drawn, so the tokens in view decide the next one. There are only so many ways
 # to fill a finite window: sooner or later a machine without chance meets a window that it has met before, and from
 # there on everything comes again, for ever. In practice it comes sooner, since what a small model goes by is mostly
-# the last few tokens: the same heading twice is enough.
+# the last few tokens: the same line a few times over is often enough.
 #
 # ### Likely text does not look like this
 #
@@ -461,7 +461,7 @@ plt.show()
 # > temperature 1, with the loop in view. How many of the draws are still in the loop, word for word, twenty tokens
 # > later? (a) Nearly all: it has become a habit. (b) About half. (c) Hardly any.
 
-# %% mystnb={"image": {"alt": "Share of draws still in the loop against tokens drawn: at a low temperature the line falls slowly, at one it drops to nearly zero at once."}}
+# %% mystnb={"image": {"alt": "Share of draws still in the loop against tokens drawn: at a low temperature the line falls slowly, at one it drops to nearly zero within several tokens."}}
 whole = torch.cat([prompts, greedy], dim=1)[order[-(places // 2) :], : model.context].repeat(32, 1)
 start, loop = whole[:, :-20], whole[:, -20:]  # the greedy texts that repeat most, and how they go on
 escapes = {f"temperature {value}": {"temperature": value} for value in (0.3, 0.6, 1.0)} | {"top-p 0.9": {"top_p": 0.9}}
@@ -559,7 +559,7 @@ for row in settings.values():
 for setting, row in settings.items():
     print(f"{setting:>15}: {row['bits']:.2f} bits per byte, {100 * row['copied']:4.1f} % copied")
 
-# %% mystnb={"image": {"alt": "Bits per byte against the share of different pairs: two rising curves that start at greedy decoding; the star for held-out text stands apart from them."}}
+# %% mystnb={"image": {"alt": "Bits per byte against the share of different pairs: two rising curves, to the right of the point for greedy decoding; the star for held-out text stands apart from them."}}
 for rows, label, marker in ((by_temperature, "temperature", "o-"), (by_top_p, "top-p", "s-")):
     plt.plot([row["distinct"].mean() for row in rows], [row["bits"] for row in rows], marker, label=label)
 plt.plot(always["distinct"].mean(), always["bits"], "D", color=plots.COLOURS[3], label="greedy")
@@ -574,8 +574,8 @@ plt.show()
 # and a loop of ordinary words has less. The star is where one wants to be, and the settings walk along a curve that
 # passes it by. At the star's variety the model's text is more ordinary than a person's; where it is as surprising as
 # a person's, it is more scattered. People stay with their subject *and* say what nobody expects. A decoding rule can
-# choose a point on the curve; only a better model moves the curve. At the hot end the price explodes: the letters no
-# longer make words.
+# choose a point on the curve; only a better model moves the curve. At the hot end the price explodes: more and
+# more of the words do not exist.
 #
 # The last column of the table is the share of characters in stretches of fifty that stand word for word in the
 # training text (`text_metrics.copied_share`). People's own held-out text has some: phrases of the manual. Cold

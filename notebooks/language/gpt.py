@@ -182,7 +182,7 @@ assert learnt[0][1] == max(Counter(pair for word in cut(paragraph) for pair in p
 
 # %% [markdown]
 # It is (b): a space and a `t`, since so many words begin with a `t`. Then pieces of words appear, soon the whole word "
-# the", and some merges later most of " token". Nobody told the program what a word is, or a stem.
+# the", and some merges later " token". Nobody told the program what a word is, or a stem.
 #
 # To encode a new text, apply the merges in the order in which they were learnt. The package's `BytePairTokenizer` does
 # all this by the library `tokenizers`, on **bytes**: its first 256 tokens are the 256 values of a byte. A text in any
@@ -212,7 +212,7 @@ print(f"{len(sentence)} characters, {len(pieces)} tokens:")
 print(" ".join(piece.replace(" ", "·") for piece in pieces))
 
 # %% [markdown]
-# The dot is a space. Words of the paragraph are one token or two, words it did not have fall into small pieces, and
+# The dot is a space. Frequent words of the paragraph are one token or two, rarer and new ones fall into smaller pieces, and
 # nothing is lost: the pieces put together are the text.
 #
 # From here on the tokens come from the training text, with the vocabulary of the recipe. The course's text is in ASCII,
@@ -243,9 +243,9 @@ plt.ylabel("characters per token, validation text")
 plt.show()
 
 # %% [markdown]
-# With 256 tokens nothing is merged, and a token is one character. The first few hundred merges bring most, since they
+# With 256 tokens nothing is merged, and a token is one character. Merge for merge the first few hundred bring the most, since they
 # are the most frequent; later ones are words that hardly come outside the training text, and at last there is nothing
-# left to merge. Each token needs a vector to be read and another to be predicted, and a token that comes three times in
+# left to merge. Each token needs a vector of its own, and a token that comes three times in
 # the training text has three chances to learn its vectors. With so small a text a vocabulary of about a thousand is a
 # fair compromise; GPT-2 took 50,257, for forty gigabytes of text.
 #
@@ -493,8 +493,8 @@ assert [len(reached) for reached in moving] == [1, 3, 4], "one floor a step"
 # %% [markdown]
 # It is (c). The gradient of everything below the head is multiplied by the head's zeros. After one step the head is not
 # zero any more, so the second reaches the embedding and the matrices that write into the stream, and the third
-# everything. Zero is no trap here, because the streams themselves are *not* zero, and on each way down there is never
-# more than one zero left to be filled.
+# everything. Zero is no trap here, because the streams themselves are *not* zero, and the zeros on each way down are
+# filled one after the other.
 #
 # ## How it is trained
 #
@@ -610,7 +610,7 @@ for seed, prompt in enumerate(['The "', "If the class"]):
 
 # %% [markdown]
 # Read it honestly. The form is often right: most of the words, quotes that close, code in its place, the tone of a
-# manual, the rule of asterisks under a heading. Some words do not exist, most sentences go wrong somewhere, and the
+# manual, the rule under a heading. Some words do not exist, most sentences go wrong somewhere, and the
 # content is empty: what a line claims, the next one has forgotten. That is what the loss asked for. The next token is
 # mostly settled by the spelling and by the phrase it stands in, and a model of this size, with this little text, gets
 # no further. (The chapter on decoding gets more out of the same model.)
@@ -878,7 +878,8 @@ assert max(list(losses.values())[-1]) <= 1.72, "nanoGPT's setting, every seed of
 # - A GPT is a stack of blocks on a stream. Attention moves information between positions, from left to right; the MLP
 #   works at each position; both read a normalised copy and add to the stream.
 # - It has $12 L d^2$ weights in its blocks. A training step costs about six operations a weight and token.
-# - At the start the loss is $\log V$. Zeros where blocks write into the stream make that exact.
+# - At the start the loss is about $\log V$. Zeros where blocks write into the stream, and in a head of its own, make
+#   that exact.
 # - AdamW, a short warm-up, a decay to zero, clipped gradients. Watch both curves: the training loss alone knows nothing
 #   of new text.
 # - In an ablation a gain smaller than the difference between two seeds is no gain yet.
