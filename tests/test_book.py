@@ -36,7 +36,9 @@ def test_the_book_has_all_its_pages():
 def test_no_request_leaves_the_machine(tags):
     for tag, attributes in tags:
         if tag in ("script", "img", "iframe", "source"):
-            assert "//" not in (attributes.get("src") or ""), attributes
+            source = attributes.get("src") or ""
+            # What stands in the page itself need not be fetched.
+            assert source.startswith("data:") or "//" not in source, attributes
         if tag == "link" and attributes.get("rel") not in ("canonical", "alternate"):
             assert "//" not in (attributes.get("href") or ""), attributes
 
