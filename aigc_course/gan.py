@@ -561,17 +561,13 @@ class GAN(training.EpochLogger):
             self._check_labels(labels, len(z))
         elif self.num_classes:
             labels = torch.randint(self.num_classes, (len(z),), device=z.device)
-        was_training = network.training
-        network.eval()  # each sample by itself: normalised by the statistics of the training, not of this batch
-        try:
+        with training.evaluating(network):  # each sample by itself: not normalised by the statistics of this batch
             return torch.cat(
                 [
                     network(part, None if labels is None else labels[start : start + 500])
                     for start, part in zip(range(0, len(z), 500), z.split(500), strict=True)
                 ]
             )
-        finally:
-            network.train(was_training)
 
     def _check_batch(self, x: Tensor, labels: Tensor) -> None:
         if tuple(x.shape[1:]) != self.shape:

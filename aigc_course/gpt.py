@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from aigc_course import training
 from aigc_course.checks import check_count, check_not_negative, check_positive, check_tokens
 from aigc_course.data import BytePairTokenizer, TextData, load_text
+from aigc_course.data.text import text_digest
 
 # --- attention --------------------------------------------------------------------------------------------------------
 
@@ -166,6 +167,17 @@ CHOICES = {
 }
 
 
+GPT2: dict[str, Any] = {  # the choices of GPT-2
+    "positions": "learned",
+    "normalisation": "layer",
+    "activation": "gelu",
+    "normalise_queries": False,
+    "zero_output": False,
+    "bias": True,
+    "tied": True,
+}
+
+
 class GPT(training.EpochLogger):
     r"""A decoder-only Transformer and its training on next tokens.
 
@@ -174,8 +186,7 @@ class GPT(training.EpochLogger):
     the mean over positions and batch, in nats a token, is lowered by AdamW. The learning rate rises along a line
     during `warmup` of the training, then falls along a line to 0. Logged once an epoch: `train_loss`, `val_loss`.
 
-    The defaults are today's usage; `positions="learned", normalisation="layer", activation="gelu",
-    normalise_queries=False, zero_output=False, bias=True, tied=True` is GPT-2.
+    The defaults are today's usage; `GPT(..., **GPT2)` is the model of GPT-2.
 
     **Arguments:**
 
@@ -302,7 +313,8 @@ class GPT(training.EpochLogger):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss on a batch `(x, y)`."""
         if batch_idx == 0:  # once an epoch: a GPU has to wait for it
-            check_tokens(torch.stack([*batch]), self.vocab_size)
+            for tokens in batch:
+                check_tokens(tokens, self.vocab_size)
         loss = self.loss(*batch)
         self.collect(train_loss=loss)
         return loss
@@ -372,9 +384,8 @@ class GPT(training.EpochLogger):
 
     @torch.no_grad()
     def _tokens(self, window: Tensor, cached: bool, choice: dict[str, Any] | None) -> Generator[Tensor]:
-        was_training, new, cache = self.training, window, KeyValueCache(self, len(window))
-        self.eval()
-        try:
+        new, cache = window, KeyValueCache(self, len(window))
+        with training.evaluating(self):
             while True:
                 logits = self(new, cache)[:, -1] if cached else self(window)[:, -1]
                 if choice is None:
@@ -387,8 +398,6 @@ class GPT(training.EpochLogger):
                     window = window[:, (self.context + 1) // 2 :]
                     cache.length, new = 0, torch.cat([window, new], dim=1)
                 window = torch.cat([window, token[:, None]], dim=1)
-        finally:
-            self.train(was_training)
 
     def generate(self, prompt: Int[Tensor, "batch time"], count: int, **choice: Any) -> Int[Tensor, "batch longer"]:
         """Return `prompt` and `count` tokens after it; `choice` takes the arguments of `stream`.
@@ -413,8 +422,6 @@ class GPT(training.EpochLogger):
         if tokens.ndim != 1 or len(tokens) < 2:
             raise ValueError(f"tokens has the shape {tuple(tokens.shape)}; it takes a row of at least two.")
         check_tokens(tokens, self.vocab_size)
-        was_training = self.training
-        self.eval()
         length = min(self.context, len(tokens) - 1)
         step = max(1, length // 2)
         starts = list(range(0, len(tokens) - length, step))
@@ -425,12 +432,12 @@ class GPT(training.EpochLogger):
             chosen = starts[first : first + batch_size]
             windows = torch.stack([tokens[start : start + length + 1] for start in chosen])
             x, y = windows[:, :-1], windows[:, 1:]
-            losses = F.cross_entropy(self(x).transpose(1, 2), y, reduction="none")
+            with training.evaluating(self):
+                losses = F.cross_entropy(self(x).transpose(1, 2), y, reduction="none")
             for start, row in zip(chosen, losses, strict=True):
                 fresh = start + length - counted  # the targets 1 … counted have been seen
                 total += float(row[length - fresh :].double().sum())
                 counted += fresh
-        self.train(was_training)
         return total / counted
 
 
@@ -497,13 +504,7 @@ def from_gpt2(weights: dict[str, Tensor], heads: int) -> GPT:
         layers=layers,
         heads=heads,
         width=width,
-        positions="learned",
-        normalisation="layer",
-        activation="gelu",
-        normalise_queries=False,
-        zero_output=False,
-        bias=True,
-        tied=True,
+        **GPT2,
     )
     ours = {"embedding": "wte", "positions": "wpe", "norm": "ln_f"}
     for i in range(layers):
@@ -619,7 +620,7 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
 
 def train(profile: str = "auto") -> tuple[GPT, dict[str, list[float]]]:
     """Train the GPT by its recipe and put it into the cache; return it with its curve."""
-    model, history = training.trained_by(recipe(profile), "gpt", GPT, TextData, retrain=True)
+    model, history = training.trained_by(_stored_under(profile), "gpt", GPT, TextData, retrain=True)
     return cast(GPT, model), history
 
 
@@ -628,6 +629,12 @@ def pretrained(profile: str = "auto") -> tuple[GPT, BytePairTokenizer]:
 
     The tokenizer is what `TextData` makes of the recipe: the byte pairs of the training text.
     """
+    settings = recipe(profile)["data"]
+    model, _ = training.trained_by(_stored_under(profile), "gpt", GPT, TextData)
+    return cast(GPT, model), BytePairTokenizer(load_text(settings["name"]), settings["tokenizer"])
+
+
+def _stored_under(profile: str) -> dict[str, Any]:
+    """The recipe and its text, which another version of Python has another of: with it the byte pairs change."""
     settings = recipe(profile)
-    model, _ = training.trained_by(settings, "gpt", GPT, TextData)
-    return cast(GPT, model), BytePairTokenizer(load_text(settings["data"]["name"]), settings["data"]["tokenizer"])
+    return {**settings, "text": text_digest(settings["data"]["name"])}

@@ -8,7 +8,6 @@ Sources: Shannon (1948), https://doi.org/10.1002/j.1538-7305.1948.tb01338.x; Che
 https://doi.org/10.1006/csla.1999.0128; Hochreiter and Schmidhuber (1997), https://doi.org/10.1162/neco.1997.9.8.1735.
 """
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,8 +21,8 @@ from torch.nn import functional as F
 
 from aigc_course import training
 from aigc_course.checks import check_count, check_positive, check_tokens
-from aigc_course.data.text import SPLITS, load_text
-from aigc_course.data.tokens import BytePairTokenizer, CharTokenizer, Tokenizer
+from aigc_course.data.text import load_splits, text_digest
+from aigc_course.data.tokens import CharTokenizer, Tokenizer, read_tokens
 
 State = tuple[Tensor, Tensor]  # the LSTM's h and c, each (layers, batch, width)
 
@@ -211,13 +210,8 @@ class StreamData(pl.LightningDataModule):
         super().__init__()
         check_count("batch_size", batch_size)
         check_count("chunk", chunk)
-        texts = {split: load_text(name, split) for split in SPLITS}
-        if tokenizer is None:
-            tokenizer = CharTokenizer("".join(texts.values()))
-        elif isinstance(tokenizer, int):
-            tokenizer = BytePairTokenizer(texts["train"], tokenizer)
-        self.batch_size, self.chunk, self.tokenizer = batch_size, chunk, tokenizer
-        self.tokens = {split: tokenizer.encode(text) for split, text in texts.items()}
+        self.batch_size, self.chunk = batch_size, chunk
+        self.tokenizer, self.tokens = read_tokens(name, tokenizer)
         for split in ("train", "validation"):
             self._rows(split, 1)
 
@@ -358,13 +352,11 @@ class RecurrentLanguageModel(training.EpochLogger):
         """
         _check_row(tokens, self.vocab_size, 2)
         check_count("chunk", chunk)
-        was_training = self.training
-        self.eval()
         total, state = 0.0, None
-        for x, y in zip(tokens[:-1].split(chunk), tokens[1:].split(chunk), strict=True):
-            logits, state = self(x[None], state)
-            total += float(F.cross_entropy(logits[0], y, reduction="none").double().sum())
-        self.train(was_training)
+        with training.evaluating(self):
+            for x, y in zip(tokens[:-1].split(chunk), tokens[1:].split(chunk), strict=True):
+                logits, state = self(x[None], state)
+                total += float(F.cross_entropy(logits[0], y, reduction="none").double().sum())
         return total / (len(tokens) - 1)
 
     @torch.no_grad()
@@ -383,13 +375,11 @@ class RecurrentLanguageModel(training.EpochLogger):
         check_tokens(prompt, self.vocab_size)
         check_count("count", count)
         check_positive("temperature", temperature)
-        was_training = self.training
-        self.eval()
         tokens, state = [prompt], None
-        for _ in range(count):
-            logits, state = self(tokens[-1], state)
-            tokens.append(torch.multinomial((logits[:, -1] / temperature).softmax(dim=-1), 1))
-        self.train(was_training)
+        with training.evaluating(self):
+            for _ in range(count):
+                logits, state = self(tokens[-1], state)
+                tokens.append(torch.multinomial((logits[:, -1] / temperature).softmax(dim=-1), 1))
         return torch.cat(tokens, dim=1)
 
 
@@ -404,12 +394,11 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
     Raises `ValueError` for an unknown profile.
     """
     profile = training.resolve_profile(profile)
-    texts = [load_text("python_docs", split) for split in SPLITS]
     return {
-        "text": hashlib.sha256("".join(texts).encode()).hexdigest(),
+        "text": text_digest("python_docs"),
         "data": {"name": "python_docs", "batch_size": 16, "chunk": {"smoke": 256, "cpu": 64, "gpu": 64}[profile]},
         "model": {
-            "vocab_size": CharTokenizer("".join(texts)).vocab_size,
+            "vocab_size": _characters().vocab_size,
             "width": {"smoke": 48, "cpu": 256, "gpu": 512}[profile],
             "dropout": {"smoke": 0.0, "cpu": 0.25, "gpu": 0.5}[profile],
             "learning_rate": 4e-3,
@@ -435,4 +424,9 @@ def pretrained(profile: str = "auto") -> tuple[RecurrentLanguageModel, Tokenizer
     """
     settings = recipe(profile)
     model = cast(RecurrentLanguageModel, training.trained_by(settings, "lstm", RecurrentLanguageModel, StreamData)[0])
-    return model, StreamData(**settings["data"]).tokenizer
+    return model, _characters()
+
+
+def _characters() -> CharTokenizer:
+    """The recipe's tokenizer, which `StreamData` makes of its text too."""
+    return CharTokenizer("".join(load_splits("python_docs").values()))

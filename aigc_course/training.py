@@ -41,6 +41,17 @@ def resolve_profile(profile: str = "auto") -> str:
     return profile
 
 
+@contextlib.contextmanager
+def evaluating(network: torch.nn.Module) -> Iterator[None]:
+    """Let the network work as it does when it is used, without dropout and the like; then as it did before."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(was_training)
+
+
 class EpochLogger(pl.LightningModule):
     """A LightningModule that gathers figures at every training step and logs their means once an epoch.
 

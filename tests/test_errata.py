@@ -6,7 +6,6 @@ for GANs. The names are printed in the errata; the last test keeps the two lists
 
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +18,6 @@ from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from torch.nn import functional as F
 
 ERRATA = Path(__file__).parents[1] / "book" / "errata.md"
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
 
 
 # --- General ---------------------------------------------------------------------------------------------------------

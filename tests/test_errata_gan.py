@@ -5,7 +5,6 @@
 
 import io
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -18,13 +17,6 @@ from torch.optim import SGD, Adam
 from torch.utils.data import DataLoader, TensorDataset
 from torchvision.datasets import MNIST
 from torchvision.utils import save_image
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
 
 
 def value(real_logits: Tensor, fake_logits: Tensor) -> Tensor:

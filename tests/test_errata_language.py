@@ -5,19 +5,11 @@
 
 import itertools
 import math
-from collections.abc import Iterator
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-
-@pytest.fixture(autouse=True)
-def _seed() -> Iterator[None]:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
 
 
 def descend(loss: Tensor, weights: list[Tensor], learning_rate: float) -> None:

@@ -14,16 +14,7 @@ from torch.nn import functional as F
 from aigc_course import gpt, training
 from aigc_course.data import TextData
 
-GPT2_STYLE: dict[str, Any] = {
-    "positions": "learned",
-    "normalisation": "layer",
-    "activation": "gelu",
-    "normalise_queries": False,
-    "zero_output": False,
-    "bias": True,
-    "tied": True,
-}
-STYLES = pytest.mark.parametrize("style", [{"zero_output": False}, GPT2_STYLE], ids=["today", "gpt2"])
+STYLES = pytest.mark.parametrize("style", [{"zero_output": False}, gpt.GPT2], ids=["today", "gpt2"])
 
 
 def small(context: int = 12, **options: Any) -> gpt.GPT:
@@ -115,7 +106,7 @@ def test_number_of_weights() -> None:
 
 
 def test_tied_weights_are_one() -> None:
-    model = small(**GPT2_STYLE)
+    model = small(**gpt.GPT2)
     assert model.head.weight is model.embedding.weight
 
 

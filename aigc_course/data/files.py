@@ -16,6 +16,8 @@ import pooch
 from filelock import FileLock
 from numpy.typing import NDArray
 
+SPLITS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class RemoteFile:

@@ -20,7 +20,7 @@ from torchvision.datasets import CIFAR10
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
 from aigc_course.data.faces import read_faces
-from aigc_course.data.files import RemoteFile, cached_arrays, fetch
+from aigc_course.data.files import SPLITS, RemoteFile, cached_arrays, fetch
 from aigc_course.data.games import FRAME_COUNTS, read_frames
 
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
@@ -82,7 +82,6 @@ CIFAR10_FILE = RemoteFile(
     ),
 )
 
-SPLITS = ("train", "validation", "test")
 # How many pictures of the training part become the validation split.
 VALIDATION_SIZES = {
     "digits": 500,

@@ -1,5 +1,6 @@
 """Texts: Python's own documentation and folk tunes that need no network, and two more for those who have one."""
 
+import hashlib
 import importlib.util
 import json
 import re
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aigc_course.data.files import RemoteFile, fetch
+from aigc_course.data.files import SPLITS, RemoteFile, fetch
 
 SHAKESPEARE_FILE = RemoteFile(
     "tinyshakespeare.txt",
@@ -31,7 +32,6 @@ TANG_FILES = tuple(
     )
 )
 
-SPLITS = ("train", "validation", "test")
 # The share of a text, by characters, that is held out for validation and again for the test.
 HELD_OUT = {"python_docs": 0.08, "folk_tunes": 0.05, "shakespeare": 0.05, "tang_poems": 0.05}
 
@@ -42,7 +42,7 @@ def load_text(name: str | Path = "python_docs", split: str = "train") -> str:
     | name | text | characters (about) | needs a network |
     | --- | --- | --- | --- |
     | `python_docs` | the language reference that `help()` shows, in ASCII | 370,000 | no: ships with Python |
-    | `folk_tunes` | melodies of the Essen collection in ABC notation, in ASCII | 1,500,000 | no: ships with music21 |
+    | `folk_tunes` | melodies of the Essen collection in ABC notation, in ASCII | 1,700,000 | no: ships with music21 |
     | `shakespeare` | scenes from the plays | 1,115,394 | at the first call |
     | `tang_poems` | 5,000 poems of the Complete Tang Poems, in Chinese | 340,000 | at the first call |
     | a `pathlib.Path` | your own file in UTF-8; its last tenth is held out | | no |
@@ -60,27 +60,38 @@ def load_text(name: str | Path = "python_docs", split: str = "train") -> str:
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it takes one of {', '.join(map(repr, SPLITS))}.")
+    return load_splits(name)[split]
+
+
+def load_splits(name: str | Path = "python_docs") -> dict[str, str]:
+    """Return all three splits of a text by their names; the source is read once. Raises as `load_text` does."""
     if isinstance(name, Path):
-        return _cut(name.read_text(encoding="utf-8"), split, str(name))
+        return _cut(name.read_text(encoding="utf-8"), str(name))
     if name not in HELD_OUT:
         raise ValueError(
             f"text {name!r} is unknown; there are {', '.join(map(repr, HELD_OUT))}, or a pathlib.Path to a file."
         )
     if name == "shakespeare":
-        return _cut(fetch(SHAKESPEARE_FILE).read_text(encoding="utf-8"), split, name)
+        return _cut(fetch(SHAKESPEARE_FILE).read_text(encoding="utf-8"), name)
     units: Callable[[], Iterable[str]] = {"python_docs": _sections, "folk_tunes": _tunes, "tang_poems": _poems}[name]
-    return "\n\n".join(_drawn(list(dict.fromkeys(units())), HELD_OUT[name], split)) + "\n"
+    drawn = _drawn(list(dict.fromkeys(units())), HELD_OUT[name])
+    return {split: "\n\n".join(drawn[split]) + "\n" for split in SPLITS}
 
 
-def _cut(text: str, split: str, name: str) -> str:
+def text_digest(name: str) -> str:
+    """Return the SHA-256 of a text's splits: what a model has to be stored under if its text may change."""
+    return hashlib.sha256("".join(load_splits(name).values()).encode()).hexdigest()
+
+
+def _cut(text: str, name: str) -> dict[str, str]:
     if not text.strip():
         raise ValueError(f"{name} holds no text; give a file with at least a few thousand characters.")
     first, second = int(0.9 * len(text)), int(0.95 * len(text))
-    return {"train": text[:first], "validation": text[first:second], "test": text[second:]}[split]
+    return {"train": text[:first], "validation": text[first:second], "test": text[second:]}
 
 
-def _drawn(units: list[str], share: float, split: str) -> list[str]:
-    """The units of one split, in their old order; held-out splits are filled up to their share of the characters."""
+def _drawn(units: list[str], share: float) -> dict[str, list[str]]:
+    """The units of each split, in their old order; held-out splits are filled up to their share of the characters."""
     wanted = share * sum(map(len, units))
     chosen: dict[str, list[int]] = {"test": [], "validation": [], "train": []}
     sizes = dict.fromkeys(chosen, 0)
@@ -91,7 +102,7 @@ def _drawn(units: list[str], share: float, split: str) -> list[str]:
         part = fits[0] if fits else "train"
         sizes[part] += size
         chosen[part].append(number)
-    return [units[number] for number in sorted(chosen[split])]
+    return {split: [units[number] for number in sorted(numbers)] for split, numbers in chosen.items()}
 
 
 _UNDERLINE = re.compile(r"\s*([*=\-~^])\1{2,}\s*")

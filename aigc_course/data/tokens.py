@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from aigc_course.checks import check_count, check_tokens
-from aigc_course.data.text import SPLITS, load_text
+from aigc_course.data.text import load_splits
 
 
 @runtime_checkable
@@ -108,6 +108,20 @@ def _check_row(tokens: Tensor, vocab_size: int) -> None:
     check_tokens(tokens, vocab_size)
 
 
+def read_tokens(name: str | Path, tokenizer: Tokenizer | int | None) -> tuple[Tokenizer, dict[str, Tensor]]:
+    """Return the tokenizer, and a text's tokens, a row for each split.
+
+    **Arguments:** `name`: see `load_text`; `tokenizer`: the one to use; or the size of a byte-pair vocabulary to learn
+    from the training split; or `None` for characters, those of all three splits.
+    """
+    texts = load_splits(name)
+    if tokenizer is None:
+        tokenizer = CharTokenizer("".join(texts.values()))
+    elif isinstance(tokenizer, int):
+        tokenizer = BytePairTokenizer(texts["train"], tokenizer)
+    return tokenizer, {split: tokenizer.encode(text) for split, text in texts.items()}
+
+
 class _Windows(Dataset[tuple[Tensor, Tensor]]):
     """Windows of a row of tokens, each with its copy shifted by one: what is known and what comes next."""
 
@@ -162,13 +176,8 @@ class TextData(pl.LightningDataModule):
         super().__init__()
         check_count("context", context)
         check_count("batch_size", batch_size)
-        texts = {split: load_text(name, split) for split in SPLITS}
-        if tokenizer is None:
-            tokenizer = CharTokenizer("".join(texts.values()))
-        elif isinstance(tokenizer, int):
-            tokenizer = BytePairTokenizer(texts["train"], tokenizer)
-        self.context, self.batch_size, self.tokenizer = context, batch_size, tokenizer
-        self.tokens = {split: tokenizer.encode(text) for split, text in texts.items()}
+        self.context, self.batch_size = context, batch_size
+        self.tokenizer, self.tokens = read_tokens(name, tokenizer)
         if limit is not None:
             check_count("limit", limit)
             self.tokens["train"] = self.tokens["train"][:limit]

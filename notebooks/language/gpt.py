@@ -894,9 +894,8 @@ assert max(list(losses.values())[-1]) <= 1.72, "nanoGPT's setting, every seed of
 # %% tags=["hide-cell"]
 # @title Solution
 by_formula = 12 * (12 * 768**2 + (3 + 1 + 4 + 1) * 768 + 2 * 2 * 768) + (50_257 + 1024) * 768 + 2 * 768
-as_gpt2 = {"positions": "learned", "normalisation": "layer", "activation": "gelu", "normalise_queries": False}
 with torch.device("meta"):
-    gpt2 = gpt.GPT(50_257, 1024, layers=12, heads=12, width=768, **as_gpt2, zero_output=False, bias=True, tied=True)
+    gpt2 = gpt.GPT(50_257, 1024, layers=12, heads=12, width=768, **gpt.GPT2)
 print(f"{by_formula:,} weights")
 assert by_formula == sum(weight.numel() for weight in gpt2.parameters())
 
