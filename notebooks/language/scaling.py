@@ -107,7 +107,9 @@ for layers, width in sorted({(row["layers"], row["width"]) for row in rows}):
     assert 1 <= real / rule < 1.5
 
 # %% [markdown]
-# The rule is a little low each time, by the attention that it leaves out, and the less so the wider the model is. Note
+# Where PyTorch's counter does not look into the fused attention, as on a CPU, the count equals the rule; where it does, the
+# count lies a little above it, and the less so the wider the model is. (In the [last chapter](gpt.ipynb) attention was
+# written out, and counted to the last operation.) Note
 # where the constant 12 comes from: in a block of width $w$ the queries, keys and values take $3w^2$ weights, the output
 # $w^2$, and the two layers of the network for each position $4w^2$ each.
 
