@@ -1,0 +1,211 @@
+"""Measure the agents: CartPole from five seeds beside stable-baselines3, each trick switched off in turn, speed.
+
+Run from the repository's root: python benchmarks/rl.py, or with the names of parts: python benchmarks/rl.py cartpole
+ablation. The results go to the terminal and, part by part, to aigc_course/benchmarks/rl.json, inside the package, since
+the chapter that plots them is also run where there is no repository.
+"""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import common
+import torch
+from common import clock, seconds
+from stable_baselines3 import DQN as Peer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.env_util import make_vec_env
+
+from aigc_course import dqn, training
+
+TARGET = Path(__file__).parents[1] / "aigc_course" / "benchmarks" / "rl.json"
+SEEDS = range(5)
+EPISODES = 100  # played at the end, with starts that nobody has seen
+FRESH = 9_000_000  # their seeds begin here
+
+# --- CartPole from several seeds --------------------------------------------------------------------------------------
+
+
+def settings(seed: int, **changes: dict[str, Any]) -> dict[str, Any]:
+    """The chapter's recipe with changes to its parts and with this seed."""
+    recipe = dqn.recipe("cartpole", "cpu")
+    recipe = {part: {**values, **changes.get(part, {})} for part, values in recipe.items()}
+    recipe["games"]["seed"] = 10_000 * seed
+    recipe["fit"]["seed"] = seed
+    return recipe
+
+
+def steps_an_epoch(recipe: dict[str, Any]) -> int:
+    return recipe["games"]["count"] * recipe["agent"]["steps"] * recipe["games"]["chunks"]
+
+
+def fresh_return(network: torch.nn.Module, seed: int) -> dict[str, float]:
+    """Play the fresh episodes greedily; return their mean and how many lasted to the limit."""
+    games = dqn.make_games("CartPole-v1", EPISODES)
+    returns, _ = dqn.play(network, games, seed=FRESH + 10_000 * seed)
+    games.close()
+    return {"mean_return": round(float(returns.mean()), 1), "full_episodes": int((returns == 500).sum())}
+
+
+def ours(seed: int, **changes: dict[str, Any]) -> dict[str, Any]:
+    """Train by the recipe with changes; return the curve and what the best and the last weights earn."""
+    recipe = settings(seed, **changes)
+    games = dqn.Games(**recipe["games"])
+    torch.manual_seed(seed)
+    agent = dqn.build(recipe, games)
+    start = clock()
+    history = training.fit(agent, games, **recipe["fit"], enable_progress_bar=False)
+    cpu_seconds = seconds(start, clock())[1]
+    return {
+        "seed": seed,
+        **fresh_return(agent.network, seed),
+        "cpu_seconds": round(cpu_seconds, 1),
+        "steps": [steps_an_epoch(recipe) * (epoch + 1) for epoch in range(recipe["fit"]["max_epochs"])],
+        "returns": [round(value, 1) for value in history["return"]],
+        "online_returns": [round(value, 1) for value in history.get("return_online", [])],
+        "values": [round(value, 2) for value in history.get("value", [])],
+    }
+
+
+class Judge(BaseCallback):
+    """Judges the peer as our agent is judged: as often, by as many greedy episodes, the best weights kept."""
+
+    def __init__(self, interval: int, seed: int) -> None:
+        super().__init__()
+        self.interval, self.curve, self.steps = interval, list[float](), list[int]()
+        self.best: tuple[float, dict[str, Any]] = (float("-inf"), {})
+        self.games = dqn.make_games("CartPole-v1", dqn.recipe("cartpole", "cpu")["games"]["evaluation_episodes"])
+        self.games.reset(seed=10_000 * seed + 1_000_000)
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps % self.interval == 0:
+            network = self.model.q_net  # type: ignore[attr-defined]
+            mean = float(dqn.play(network, self.games)[0].mean())
+            self.curve.append(round(mean, 1))
+            self.steps.append(self.num_timesteps)
+            if mean >= self.best[0]:
+                self.best = mean, copy.deepcopy(network.state_dict())
+        return True
+
+    def _on_training_end(self) -> None:
+        self.games.close()
+
+
+# The settings for CartPole-v1 in rl-baselines3-zoo's hyperparams/dqn.yml; there they are for 50,000 steps.
+ZOO: dict[str, Any] = {
+    "learning_rate": 2.3e-3,
+    "batch_size": 64,
+    "buffer_size": 100_000,
+    "learning_starts": 1000,
+    "gamma": 0.99,
+    "target_update_interval": 10,
+    "train_freq": 256,
+    "gradient_steps": 128,
+    "exploration_final_eps": 0.04,
+    "policy_kwargs": {"net_arch": [256, 256]},
+}
+ZOO_STEPS, ZOO_EXPLORATION = 50_000, 0.16
+
+
+def peer(seed: int) -> dict[str, Any]:
+    """Train stable-baselines3's DQN by the zoo's settings for as many steps as ours."""
+    recipe = settings(seed)
+    total = steps_an_epoch(recipe) * recipe["fit"]["max_epochs"]
+    judge = Judge(steps_an_epoch(recipe), seed)
+    # Exploration falls over as many steps as there, however long the training is.
+    share = ZOO_EXPLORATION * ZOO_STEPS / total
+    model = Peer("MlpPolicy", make_vec_env("CartPole-v1"), seed=seed, device="cpu", exploration_fraction=share, **ZOO)
+    start = clock()
+    model.learn(total, callback=judge)
+    cpu_seconds = seconds(start, clock())[1]
+    model.q_net.load_state_dict(judge.best[1])
+    figures = fresh_return(model.q_net, seed)
+    return {
+        "seed": seed,
+        **figures,
+        "cpu_seconds": round(cpu_seconds, 1),
+        "steps": judge.steps,
+        "returns": judge.curve,
+    }
+
+
+def show(name: str, run: dict[str, Any]) -> None:
+    print(f"{name}: " + "  ".join(f"{k} {v}" for k, v in run.items() if not isinstance(v, list)), flush=True)
+
+
+def cartpole() -> dict[str, Any]:
+    """Train ours and the peer from every seed."""
+    result: dict[str, Any] = {"episodes": EPISODES, "recipe": settings(0), "zoo": ZOO, "ours": [], "peer": []}
+    for seed in SEEDS:
+        for name, train in (("ours", ours), ("peer", peer)):
+            result[name].append(train(seed))
+            show(name, result[name][-1])
+    return result
+
+
+# --- each trick switched off ------------------------------------------------------------------------------------------
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "the recipe": {},
+    "no averaging": {"agent": {"ema_decay": 0.0}},
+    "dueling network": {"network": {"dueling": True}},
+    "single estimate": {"agent": {"double": False}},
+    "squared error": {"agent": {"huber": False, "clip": 0.0}},
+    "no target network": {"agent": {"target_interval": 1}},
+    "no replay": {"games": {"capacity": 256}},
+    "no exploration": {"agent": {"epsilon": (0.0, 0.0)}},
+    "limit ends the game": {"games": {"bootstrap_at_limit": False}},
+}
+
+
+def ablation() -> dict[str, Any]:
+    """Train with one thing changed a row, from every seed, for half the recipe's steps."""
+    epochs = settings(0)["fit"]["max_epochs"] // 2
+    rows: dict[str, Any] = {}
+    for name, changes in VARIANTS.items():
+        rows[name] = {"changes": changes, "runs": []}
+        for seed in SEEDS:
+            run = ours(seed, **{**changes, "fit": {"max_epochs": epochs}})
+            show(name, run)
+            rows[name]["runs"].append(run)
+    return {"epochs": epochs, "rows": rows}
+
+
+# --- speed ------------------------------------------------------------------------------------------------------------
+
+
+def throughput() -> dict[str, Any]:
+    """Play and learn with both, the same network, batch, number of games and updates for a step, without judging."""
+    recipe = settings(0, games={"evaluation_episodes": 0}, fit={"max_epochs": 6})
+    agent_settings, count = recipe["agent"], recipe["games"]["count"]
+    amount = steps_an_epoch(recipe) * (recipe["fit"]["max_epochs"] - 1)
+    updates = amount // (count * agent_settings["steps"]) * agent_settings["updates"]
+
+    def our_seconds() -> tuple[float, float]:
+        games = dqn.Games(**recipe["games"])
+        return common.seconds_with_fit(dqn.build(recipe, games), games, recipe["fit"]["max_epochs"] - 1)
+
+    def peer_seconds() -> tuple[float, float]:
+        model = Peer(
+            "MlpPolicy",
+            make_vec_env("CartPole-v1", n_envs=count),
+            device="cpu",
+            seed=0,
+            learning_starts=0,
+            train_freq=agent_settings["steps"],
+            gradient_steps=agent_settings["updates"],
+            batch_size=agent_settings.get("batch_size", 64),
+            buffer_size=100_000,
+            target_update_interval=1000,
+            policy_kwargs={"net_arch": [recipe["network"]["width"]] * 2},
+        )
+        model.learn(steps_an_epoch(recipe))  # the machine warms up, as in ours
+        start = clock()
+        model.learn(amount, reset_num_timesteps=False)
+        return seconds(start, clock())
+
+    unit = {"amount": amount + updates, "unit": "steps_and_updates", "names": ("ours", "peer")}
+    return {"steps": amount, "updates": updates, **common.throughput(our_seconds, peer_seconds, pairs=5, **unit)}
+
+
+if __name__ == "__main__":
+    common.run_parts({"cartpole": cartpole, "ablation": ablation, "throughput": throughput}, "rl.py", TARGET)
