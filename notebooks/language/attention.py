@@ -304,9 +304,10 @@ plt.show()
 
 # %% [markdown]
 # It is (c). Scores that spread over tens of units make the softmax put nearly everything on one key, at random, before
-# anything is learnt. And there it is stuck: the softmax's derivative is $\partial w_j / \partial s_j = w_j (1 - w_j)$,
-# which is 0 for weights of 0 and of 1. The right picture shows this slope, summed over the keys. Dividing by $\sqrt d$
-# brings the spread back to 1, at any width.
+# anything is learnt. And there it is stuck: with $s_j$ for the score of key $j$, the softmax's derivative is
+# $\partial w_j / \partial s_j = w_j (1 - w_j)$, which is 0 for weights of 0 and of 1. The right picture shows this slope, summed
+# over the keys: without the root it falls towards 0 as the vectors get longer. Dividing by $\sqrt d$ brings the spread
+# back to 1 at any width (left), and the slope stays where it was.
 #
 # ## The mask
 #
@@ -478,9 +479,10 @@ assert same
 # $$q_m = R(m\theta)\, q, \qquad k_n = R(n\theta)\, k, \qquad
 # q_m \cdot k_n = q^\top R(m\theta)^\top R(n\theta)\, k = q^\top R\big((n - m)\theta\big)\, k .$$
 #
-# Turning back by $m\theta$ and on by $n\theta$ is one turn by the difference. So the score depends on the two vectors
-# and on *how far apart* they are, and not on where. Each pair $i$ has a speed of its own, $\theta_i = 10000^{-2i/d}$:
-# fast hands and slow ones, as on a clock.
+# Here $R(a)$ is the matrix that turns a point of the plane by the angle $a$, and $\theta$ the angle from one place to
+# the next. Turning back by $m\theta$ and on by $n\theta$ is one turn by the difference. So the score depends on the two
+# vectors and on *how far apart* they are, and not on where. Each pair $i$ has a speed of its own,
+# $\theta_i = 10000^{-2i/d}$: fast hands and slow ones, as on a clock.
 
 # %% mystnb={"image": {"alt": "Three circles with the places of one vector's pair. The fastest goes round more than once and its dots are wide apart; the second moves along an arc; the third hardly leaves its beginning."}}
 angles = gpt.rotary_angles(10, 8)  # (time, pairs): ten places, four pairs
@@ -495,9 +497,9 @@ axes[1].set_xlabel("first number of the pair")
 plt.show()
 
 # %% [markdown]
-# Each dot is one place, from dark (place 0) to light (place 9). The first pair tells neighbours apart and soon repeats
-# itself; the later ones are too slow for neighbours and tell near from far. Now the property itself, for random
-# vectors:
+# Each dot is one place, from dark (place 0) to light (place 9). The first pair tells neighbours apart and soon comes
+# round again; the later ones are too slow for neighbours and tell near from far. (The fourth pair, slower still, is
+# left out.) Now the property itself, for random vectors:
 
 # %%
 torch.manual_seed(0)
@@ -542,8 +544,8 @@ plt.show()
 # %% [markdown]
 # Twice the text costs four times the scores. In short texts they hardly count; from $T = 2D$ on they cost more than the
 # matrices, and in a long one they are nearly all. That is the price of keeping the whole past in view. What it buys,
-# besides memory, is speed of another kind: all places are computed *at once*, whereas an LSTM has to wait for place $t
-# - 1$ before it can begin with $t$.
+# besides memory, is speed of another kind: all places are computed *at once*, whereas an LSTM has to wait for place
+# $t - 1$ before it can begin with $t$.
 #
 # ## Training: two layers of attention
 #
@@ -623,7 +625,7 @@ recall_one = right_answers(one)[ago > 0].float().mean().item()
 for name, model, found in (("two layers", two, recall), ("one layer", one, recall_one), ("LSTM", lstm, recall_lstm)):
     print(f"{name:10s} recall {found:.3f}, held-out loss {held_out_loss(model):.3f} (floor {floor:.3f})")
 
-# %% mystnb={"image": {"alt": "Loss against steps: all curves fall together at first; then the one with two layers drops steeply towards the dashed floor while one layer and the LSTM stay on a high plateau."}}
+# %% mystnb={"image": {"alt": "Loss against steps: all curves fall from a high level to a plateau, the LSTM's a little later; then the one with two layers drops steeply towards the dashed floor while one layer and the LSTM stay on a high plateau."}}
 for (name, curve), style in zip({**curves, "LSTM": lstm_curve}.items(), ("-", "--", ":"), strict=True):
     smooth = torch.tensor(curve).unfold(0, 10, 1).mean(dim=1)  # the mean of ten steps
     plt.plot(range(10, 10 + len(smooth)), smooth, style, label=name)
@@ -677,7 +679,7 @@ def draw_map(ax, weights, marked=True):
     ax.grid(False)
 
 
-# %% mystnb={"image": {"alt": "Four attention maps. In the first layer one head has a dark line just below the diagonal; in the second layer the letters' rows are dark in the marked cells, one place to the right of earlier copies of the letter."}}
+# %% mystnb={"image": {"alt": "Four attention maps. In the first layer one head has dark cells just below the diagonal, in every other row; in the second layer the letters' rows are dark in the marked cells, one place to the right of earlier copies of the letter."}}
 with torch.no_grad():
     two(drawn[None])
 figure, axes = plt.subplots(2, 2, figsize=(6, 6.2))
@@ -690,12 +692,12 @@ plt.show()
 
 # %% [markdown]
 # Read the maps row by row: the row is the place that asks, a dark cell in it is a place it looks at. In the first layer
-# look for the line just below the diagonal: a **previous-token head**, which at each digit looks at the letter before
-# it, and so writes into the digit's place what it follows. In the second layer take the row of a letter that has
-# occurred before. Its dark cells lie at the *digits that followed* its earlier occurrences, which are marked by small
-# squares. (The rows of the digits have nothing to look up, as the next letter is random, and look here and there.) Such
-# a head is called an **induction head** (Olsson et al., 2022): query "I am a k", key "I follow a k", value "I am a 7".
-# The two layers have rebuilt our dictionary. Measured on all held-out streams:
+# look for the dark cells just below the diagonal, in the rows of the digits: a **previous-token head**, which at a
+# digit mostly looks at the letter before it, and so writes into the digit's place what it follows. In the second layer
+# take the row of a letter that has occurred before. Its darkest cells lie at the *digits that followed* its earlier
+# occurrences, which are marked by small squares. (The rows of the digits have nothing to look up, as the next letter is
+# random, and look here and there.) Such a head is called an **induction head** (Olsson et al., 2022): query "I am a k",
+# key "I follow a k", value "I am a 7". The two layers have rebuilt our dictionary. Measured on all held-out streams:
 
 # %%
 with torch.no_grad():
@@ -715,7 +717,7 @@ for layer, head in ((0, 0), (0, 1), (1, 0), (1, 1)):
 # %% [markdown]
 # The second layer's heads spend most of their weight on what followed last time, and a head of the first layer a good
 # part of its weight on the place before. (Two heads may share a job, so do not expect one clean head for each.) Here is
-# the second layer during training:
+# the second layer during training; the film shows its last picture first, then begins at step 0:
 
 
 # %%
@@ -729,7 +731,7 @@ def frame(step):  # one picture of the loop, with a palette of its own
     return picture.convert("RGB").quantize(colors=128)
 
 
-# %% mystnb={"image": {"alt": "Animation: an evenly faint triangle stays faint for a while; then dark cells appear at the places that followed earlier copies of each letter, and the rest fades."}}
+# %% mystnb={"image": {"alt": "Animation: an evenly faint triangle turns into something like a chessboard; then dark cells appear at the marked places, which followed earlier copies of each letter, and the rest fades."}}
 frames = [frame(step) for step in [max(film), *sorted(film)]]  # the end comes first: it is what a printed page shows
 buffer = io.BytesIO()
 pauses = [1500] + [500] * len(film)
@@ -738,8 +740,9 @@ print(f"{len(frames)} frames; t counts the steps, and each cell is the mean of t
 display(Image(data=buffer.getvalue(), format="gif", alt="The attention map of an induction head forms"))
 
 # %% [markdown]
-# The pattern comes at the time at which the loss falls off its plateau. Neither layer is of use without the other, so
-# for a while nothing moves; once both have begun, each makes the other's gradient stronger.
+# First a chessboard appears, as letters and digits are told apart. The marked cells darken later, at the time at which
+# the loss falls off its plateau. For looking up, neither layer is of use without the other, so for a while there is
+# little progress; once both have begun, each makes the other's gradient stronger.
 #
 # ## When it fails
 #

@@ -390,7 +390,7 @@ for name, model in models.items():
 # > **Predict, then look.** The last layer alone has several times as many weights to train as the adapters, but all in one
 # > place. Which of the two is ahead after the first stretch? (a) The last layer. (b) The adapters. (c) Neither.
 
-# %% mystnb={"image": {"alt": "Four falling curves. Training all weights is lowest throughout; the last layer, the adapters and training from nothing lie above it, with the last layer falling fastest at first."}}
+# %% mystnb={"image": {"alt": "Four falling curves. Training all weights is lowest throughout; training from nothing begins highest and ends second; the last layer and the adapters level off above both."}}
 looks = np.arange(epochs + 1) * steps
 for (name, path), style in zip(paths.items(), (":", "-", "-.", "--"), strict=True):
     plt.plot(looks, [new for new, old in path], style, label=name)
@@ -405,12 +405,13 @@ plt.show()
 # leave it frozen, and have to reach new tokens through an output that was made for English; but they change what the blocks
 # look for, with a quarter of the weights, or less. Neither can do what all weights together can.
 #
-# And what were the old weights worth? Training all of them is ahead of the new model from the first look to the last: it
-# does not begin with tunes, but with attention that knows how to look back and with layers that know how to copy and to
-# count occurrences, which serve in both texts. But see how quickly the new model comes down. Our two texts have little in common,
-# and there are a million tokens of the new one. From somebody else's weights one gains most when the new text is *scarce*
-# and *related* to the old, and when the old training was longer than one could afford oneself. Here a new model of all weights
-# may even overtake the adapters in these few steps. It has none of the old text to lose, and none of it to keep.
+# And what were the old weights worth? Training all of them is ahead of the new model from the first look to the last:
+# it does not begin with tunes, but with attention that knows how to look back and with layers that know how to copy and
+# to count occurrences, which serve in both texts. But see how quickly the new model comes down. Our two texts have
+# little in common, and there are a million tokens of the new one. From somebody else's weights one gains most when the
+# new text is *scarce* and *related* to the old, and when the old training was longer than one could afford oneself.
+# Here a new model of all weights soon overtakes the adapters, and in the short training of the cpu profile the last
+# layer as well. It has none of the old text to lose, and none of it to keep.
 #
 # ## What it gained and what it lost
 #
@@ -431,13 +432,15 @@ gain_share = gain["adapters"] / gain["all weights"]
 print(f"adapters: {100 * gain_share:.1f} % of the gain with {100 * trained / total:.1f} % of the weights")
 
 # %% [markdown]
-# So a few per cent of the weights do most of the work. Do not be too impressed by the share, though. The old model was so wrong about tunes that a good part of the gain is cheap: to know how
-# often each character comes would already be worth a few bits, as we saw above. What one would hear is the difference that
-# is left between the two, and there full fine-tuning is ahead.
+# So a few per cent of the weights do most of the work. Do not be too impressed by the share, though. The old model was
+# so wrong about tunes that a good part of the gain is cheap: to know how often each character comes would already be
+# worth a few bits, as we saw above. What one would hear is the difference that is left between the two, and there full
+# fine-tuning is ahead.
 #
-# The adapters also forget less, and for the same reason: they move the function less. The two numbers hang together, and
-# the learning rate shifts both. With a rate twice as high the adapters come closer to full fine-tuning in the gain *and* in
-# the forgetting. Biderman et al. (2024) found the same on large models: such adapters learn less, and forget less.
+# The adapters also forget less than full fine-tuning does, and for the same reason: they move the function less. The
+# two numbers hang together, and the learning rate shifts both. With a rate twice as high the adapters come closer to
+# full fine-tuning in the gain *and* in the forgetting. Biderman et al. (2024) found the same on large models: such
+# adapters learn less, and forget less.
 #
 # ### How high must the rank be?
 #
@@ -601,15 +604,16 @@ display(sound(composed))
 
 # %% [markdown]
 # Look at the adapters first. In bits they have most of the gain, and yet hardly a tune of theirs can be read, if any. A
-# tune is some two hundred characters long and is spoilt by a single wrong one, so what is left of the gain, the last tenth of
-# it, is what decides. A share of a loss is not a share of what one wants. Above, we have therefore played a tune of the model whose
-# weights were all trained, and we go on with that one. (A higher rank closes the gap, and costs what it costs.)
+# tune is some two hundred characters long and is spoilt by a single wrong one, so what is left of the gain, the last
+# tenth of it, is what decides. A share of a loss is not a share of what one wants. Above, we have therefore played a
+# tune of the model whose weights were all trained, and we go on with that one. (A higher rank narrows the gap, as we
+# saw, and costs what it costs.)
 #
-# With all weights trained, spelling is learnt well; whether the bars are full shows who has learnt to count, and that takes
-# longer. The real tunes do not reach 100 % either, since upbeats and free bars are written between bar lines as
-# well; their share is the one to compare with. And a tune that is well-formed need not be a good one. Listen: the
-# phrases rise and fall like phrases, and rarely lead anywhere. A tune is longer than the context, so the model
-# has forgotten its beginning before it comes to the end.
+# With all weights trained, spelling is learnt well; whether the bars are full shows who has learnt to count, and that
+# takes longer: both models that can be read are still far from the real tunes. These do not reach 100 % either, since
+# upbeats and free bars are written between bar lines as well; their share is the one to compare with. And a tune that
+# is well-formed need not be a good one. Listen: the phrases rise and fall like phrases, and rarely lead anywhere. Most
+# tunes are longer than the context, so the model has forgotten its beginning before it comes to the end.
 #
 # ## The prompt as a steering wheel
 #
@@ -644,11 +648,13 @@ for origin in ("China", "Europa"):
         print(f"{origin:>6}, {kind:>9}: {five:4.0%} pentatonic, {two_four:4.0%} in 2/4 (of {readable} readable)")
 
 # %% [markdown]
-# The real collections differ plainly in both counts, so the counts are worth something. The tunes that were asked for lean
-# the same way where the handle works. How far they lean is what to look at: the metre is written two lines after the origin,
-# a fact to remember; the choice of notes has to be kept up all along, and is learnt later. With some dozens of tunes a share
-# is uncertain by several per cent (by up to seven with fifty), so small differences mean nothing here. And the model
-# has learnt what goes with the word *China* in this collection, no more: not what Chinese music is.
+# The real collections differ plainly in both counts, so the counts are worth something. With some dozens of tunes a
+# share is uncertain by several points of a hundred (by up to seven with fifty), so small differences between the rows
+# that were asked for mean nothing. In the *metre* the handle works after the short training of the cpu profile: China
+# is plainly ahead of Europa, if less so than in the real tunes. In the *choice of notes* it does not work yet: there
+# the two origins come out alike. The metre stands in the line after the origin, close at hand; the choice of notes has
+# to be kept up all along, and is learnt later. And the model has learnt what goes with the word *China* in this
+# collection, no more: not what Chinese music is.
 #
 # ### A format is a habit
 #
@@ -656,8 +662,8 @@ for origin in ("China", "Europa"):
 # three kinds of header: the tune's own; another tune's; and the tune's own facts in other words, `Origin: China. Metre:
 # 2/4. …`, as a person might type them.
 #
-# > **Predict, then run.** Which costs more bits: a header in the right form with the facts of another tune, or the right
-# > facts in an unknown form?
+# > **Predict, then run.** Which costs more bits? (a) A header in the right form with the facts of another tune. (b) The
+# > right facts in an unknown form. (c) Neither costs anything.
 
 
 # %%
@@ -691,9 +697,10 @@ for name, used in forms.items():
     print(f"{name:>14}: {note_bits(models['all weights'], used, notes):.3f} bits a character of notes")
 
 # %% [markdown]
-# Facts that are wrong cost something, since the model uses them. The right facts in an unknown form are costly as well: it
-# has read thousands of headers, all of one form, and takes `Metre: 2/4` for something else. To a person the third header says
-# the same as the first. To the model the form *is* the meaning.
+# Facts that are wrong cost something, since the model uses them. And the right facts in an unknown form cost even more,
+# so it is (b), although the differences are small: most of what the next note will be is said by the notes before it.
+# The model has read thousands of headers, all of one form, and takes `Metre: 2/4` for something else. To a person the
+# third header says the same as the first. To the model the form *is* the meaning.
 #
 # This is all there is to an **instruction format**. A model that answers questions was fine-tuned on texts in which a
 # question is followed by its answer, in a fixed form, the **chat template**; the program around it pastes what you type
@@ -836,9 +843,11 @@ if profile != "smoke":
 # - It overwrites what the new text does not ask for. Measure on the old text; the training curve will not tell you.
 # - An adapter adds $\frac{\alpha}{r} B A$ beside a frozen $W$. With $B = 0$ it begins as nothing; merged it costs nothing;
 #   taken off it leaves nothing behind.
-# - A few per cent of the weights reach most of the gain, because the change that is needed is simple.
+# - A few per cent of the weights reach most of the gain, because the change that is needed is simple. What they leave may
+#   still be what matters.
 # - Rehearsal, some old text mixed into the new, is the plain cure for forgetting.
-# - A prompt's form is a condition that was learnt from text. Changed facts are obeyed; a changed form is a strange language.
+# - A prompt's form is a condition that was learnt from text. Facts in it are obeyed as far as
+#   they were learnt; a changed form is a strange language.
 # - Somebody else's checkpoint is a dictionary of names and shapes. Compare outputs before you believe that you loaded it.
 #
 # ## Check yourself

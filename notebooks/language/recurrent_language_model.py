@@ -70,7 +70,7 @@ text = {split: load_text("python_docs", split) for split in ("train", "validatio
 print(f"{len(train)} characters to learn from, {len(validation)} to choose by, {len(test)} for the final test")
 print(f"{V} different characters; the first of the test are {text['test'][:21]!r}")
 
-# %% mystnb={"image": {"alt": "Bars over the characters of a line: high at the beginnings of words, low inside them, almost nothing at their ends."}}
+# %% mystnb={"image": {"alt": "Bars over the characters of a line: high at the beginnings of words, low inside them, almost nothing at the ends of the longer ones."}}
 player = recurrent.NGram(V, min(6, highest)).fit(train)
 start = text["test"].index(". ", 3000) + 2
 line = range(start, start + 36)
@@ -83,8 +83,8 @@ plt.xlabel("the text, one character a bar")
 plt.show()
 
 # %% [markdown]
-# The beginnings of words cost the most; once a word is under way, the rest comes nearly free. That is what "to know a
-# language" means here, and it can be measured.
+# The beginnings of words cost the most; once a longer word is well under way, the rest comes nearly free. That is what
+# "to know a language" means here, and it can be measured.
 #
 # ## The probability of a text
 #
@@ -190,8 +190,9 @@ for order in orders:
 #    order is asked when the higher one knows little; there it should not count how often $w$ came, but after *how many
 #    different* characters. This is Kneser and Ney's idea (1995).
 #
-# With $c_k$ for the count at order $k$ (numbers of different predecessors, except at the highest order), $N(h)$ for the
-# number of different characters seen after $h$, and $h'$ for $h$ without its first character:
+# With $c_k$ for the count at order $k$ (numbers of different predecessors, except at the highest order), $D_k$ for the
+# discount there, $N(h)$ for the number of different characters seen after $h$, and $h'$ for $h$ without its first
+# character:
 #
 # $$
 # p_k(w \mid h) = \frac{\max(c_k(h, w) - D_k, 0)}{\sum_v c_k(h, v)}
@@ -274,9 +275,11 @@ plt.show()
 
 # %% [markdown]
 # With smoothing no order is infinite, and on new text longer contexts go on helping, less and less. The widening gap is
-# **overfitting**: what the model has learnt by heart. (The higher orders also do better than the packing program.) A
-# longer context costs it nothing, since a context that is new hands over to a shorter one. But it gains nothing either:
-# for most contexts of ten characters there is just no count.
+# **overfitting**: what the model has learnt by heart. (At low orders, where nothing can be learnt by heart, the curves
+# may even cross: the two texts are different ones, and one is a little easier.) On the test text, too, the higher
+# orders do better than the packing program. A longer context costs a model nothing, since a context that is new hands
+# over to a shorter one. But it hardly gains anything either: about half of the contexts of ten characters have never
+# been seen.
 #
 # ## Shannon's approximations
 #
@@ -295,14 +298,14 @@ for order, model in zip(orders, bare, strict=True):
 # %% [markdown]
 # Order 1 has about the right letters, order 2 makes pairs that can be spoken, order 3 words that could exist, and from
 # order 5 or so on there are real words and bits of syntax. (We drew from the bare counts: a sample has no need of what
-# was never seen.) The highest orders copy whole phrases. What none of them does is to remember: a bracket opened eight
-# characters ago is gone from their sight.
+# was never seen.) The highest orders copy whole phrases. What none of them does is to remember: a bracket opened a
+# dozen characters ago is gone from their sight.
 #
 # ## A state that is carried along
 #
 # Counting forgets everything but the last few characters because it needs a table for each past. A **recurrent
 # network** instead keeps a vector $h_t$, its *state*, and renews it with each character. Let $x_t$ be the character as
-# a vector; then, with weights $W$, $U$ and $b$ that are the same at each step,
+# a vector; then, with weights $W$, $U$, $b$, $A$ and $a$ that are the same at each step,
 #
 # $$h_t = \tanh(W x_t + U h_{t-1} + b), \qquad p(x_{t+1} \mid x_{\le t}) = \mathrm{softmax}(A h_t + a) .$$
 #
@@ -312,7 +315,8 @@ for order, model in zip(orders, bare, strict=True):
 # ### The trouble with long memories
 #
 # To learn that a bracket matters forty characters later, the loss there has to be traced back to the bracket. By the
-# chain rule of calculus that is a product of forty matrices, one for each step:
+# chain rule of calculus that is a product of forty matrices, one for each step (the last step stands leftmost, and
+# $1 - h_s^2$ is the derivative of $\tanh$):
 #
 # $$\frac{\partial h_t}{\partial h_0} = \prod_{s=1}^{t} \operatorname{diag}(1 - h_s^2)\, U .$$
 #
@@ -356,7 +360,7 @@ assert torch.allclose(torch.stack(outputs, dim=1), theirs, atol=1e-6)
 assert torch.allclose(c, c_n[0], atol=1e-6)
 
 # %% [markdown]
-# Our six lines and PyTorch's `nn.LSTM` agree, given the same weights. Now the memory. We let untrained cells of 32
+# Our four lines and PyTorch's `nn.LSTM` agree, given the same weights. Now the memory. We let untrained cells of 32
 # numbers read 60 random inputs, compute the matrix of all derivatives $\partial h_t / \partial h_0$ (for the LSTM with
 # respect to $h_0$ and $c_0$), and draw its size. The weights are drawn as PyTorch does; once the RNN's $U$ is
 # multiplied by 3, and once we add 3 to the bias of the LSTM's gate $f$, so that it begins by keeping nearly all.
@@ -397,11 +401,11 @@ plt.show()
 
 # %% [markdown]
 # A straight line on this axis is an exponential. The plain RNN forgets by a constant factor each step, and after 60
-# steps there is nothing left to learn from. With larger weights the derivatives do not vanish, but they are wild: that
-# is the other trouble, to which we come back. The surprise is the LSTM: untrained, its gates stand half open,
-# $f \approx \frac12$, and it forgets exponentially too, if less fast. The cell alone does not solve the problem; it
-# makes the solution *learnable*. A change of one bias is enough to keep the memory alive for all 60 steps, and training
-# can find it.
+# steps there is nothing left to learn from. With larger weights the derivatives do not vanish but climb, slowly and
+# with bumps: they explode, which is the other trouble, to which we come back. The surprise is the LSTM: untrained, its
+# gates stand half open, $f \approx \frac12$, and it forgets exponentially too, if less fast. The cell alone does not
+# solve the problem; it makes the solution *learnable*. A change of one bias is enough to keep the memory alive for all
+# 60 steps, and training can find it.
 #
 # ## Backpropagation in pieces
 #
@@ -533,10 +537,10 @@ for temperature in (0.3, 0.7, 1.0, 1.5):
     print(f"--- temperature {temperature}\n{tokenizer.decode(sample)}\n")
 
 # %% [markdown]
-# Words are mostly right, agreement within a phrase often, and the look of the documentation (lines of the right length,
-# lists, code) well met. There is no thought behind it: a sentence does not know how it began. Cold samples are safe and
-# dull, hot ones fall apart into invented words. The chapter [From probabilities to text](decoding.ipynb) is about
-# choosing well.
+# Up to a temperature of 1 words are mostly right, agreement within a phrase often, and the look of the documentation
+# (its line ends, lists and names in quotes) is met, least of all in the coldest sample. There is no thought behind it:
+# a sentence does not know how it began. Cold samples are safe and dull, hot ones fall apart into invented words. The
+# chapter [From probabilities to text](decoding.ipynb) is about choosing well.
 #
 # ## What does one number in the state keep?
 #
@@ -591,7 +595,9 @@ bottom.set_xlabel("characters of the test text")
 plt.show()
 
 # %% [markdown]
-# A correlation that holds on the test is a finding: this number does follow the feature. Where the two columns of the
+# Above is the feature, below the number of the state that follows it best. It goes up wherever the feature does, but it
+# also twitches in places where the feature does not move: the two are related, not equal. A correlation that holds on
+# the test is a finding: this number does follow the feature. Where the two columns of the
 # table differ, luck had a hand in the choice. And a correlation is not a purpose. To say that the network *uses* the
 # number one would have to change it and see the prediction change. Most numbers of the state follow nothing that has a
 # name.
@@ -668,7 +674,7 @@ plt.show()
 print(f"median gradient {slope.abs().median():.2g}, largest {slope.abs().max():.2g}")
 
 # %% [markdown]
-# On the plains the gradient is small, and one would choose a large step. At the cliff it is thousands of times larger,
+# On the plains the gradient is small, and one would choose a large step. At the cliff it is many thousand times larger,
 # because 15 factors near 2 were multiplied, and one step throws $b$ out of the picture; what was learnt is lost.
 # Clipping keeps the direction and limits the length: $g \leftarrow g \cdot \min(1, 1 / \lVert g \rVert)$. (Pascanu,
 # Mikolov and Bengio, 2013.) The same on our text: a plain RNN with large recurrent weights and plain gradient descent,
@@ -704,7 +710,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Without the limit, a few steps are enough to do harm that is never made good.
+# With the limit the loss falls, after a few jumps at the beginning. Without it, a few steps are enough to do harm that
+# is not made good to the end of the picture: the loss jumps about far above that of the untrained network.
 #
 # **Going round in circles.** At a low temperature the model keeps choosing what is likely after what it just wrote.
 # Soon it is in a state that it has been in before, and writes the same again. We count the share of stretches of 20
@@ -726,7 +733,8 @@ again = model.generate(prompt, min(written, 300), temperature=0.05)[0]
 print(f"\n{tokenizer.decode(again)}")
 
 # %% [markdown]
-# Real text hardly repeats itself so. In training, the model only ever went on from what *people* had written; here it
+# The coldest sample is caught in such a circle; at higher temperatures chance leads out of it. Real text hardly repeats
+# itself so. In training, the model only ever went on from what *people* had written; here it
 # has to go on from its own writing, and nothing has taught it the way back. The mismatch is known as *exposure bias*.
 #
 # ## What the source articles got wrong here

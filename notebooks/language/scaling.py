@@ -164,8 +164,9 @@ plt.show()
 # ## A law
 #
 # Kaplan and others (2020) found that, over many powers of ten, such lines are nearly straight when both axes are
-# logarithmic and a constant has been taken off: they are **power laws**. Hoffmann and others (2022) wrote one formula for
-# size and text together,
+# logarithmic: they are **power laws**. No such line can stay straight for ever, as the loss cannot fall to 0. Hoffmann
+# and others (2022) wrote one formula for size and text together, with a constant that is left over when both are
+# unlimited,
 #
 # $$L(N, D) = E + \frac{A}{N^{\alpha}} + \frac{B}{D^{\beta}},$$
 #
@@ -202,7 +203,7 @@ error = np.abs(law(fitted, N, D) - L)
 print(f"E = {E:.2f}, A = {math.exp(log_A):.1f}, alpha = {alpha:.2f}, B = {math.exp(log_B):.1f}, beta = {beta:.2f}")
 print(f"largest error {error.max():.3f} nats, mean {error.mean():.3f}")
 
-# %% mystnb={"image": {"alt": "Points of the nine runs and three smooth falling lines through or near them, one line an amount of text."}}
+# %% mystnb={"image": {"alt": "Points of the nine runs and three smooth falling lines through or near them, one line an amount of text, each above a dotted level line that it approaches."}}
 smooth = np.geomspace(min(sizes) / 2, max(sizes) * 8, 100)
 for colour, amount in zip(plots.COLOURS, amounts, strict=False):
     plt.plot(sizes, [loss[weights, amount] for weights in sizes], "o", color=colour, label=f"{amount:,d} characters")
@@ -215,14 +216,18 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The dots are the runs, the lines the formula, and the dotted lines are where a line would end if the model grew without
-# limit: a wall made of too little text. Read the exponents in the printed line. That of the text, $\beta$, is the larger one,
-# so the loss falls faster with text than with size: at this end of the scale, text is what is short. And $E$ is about one
-# nat, or one and a half bits a character, of which nobody should believe the second digit.
+# The dots are the runs, the lines the formula, and the dotted lines are where a line would end if the model grew
+# without limit: a wall made of too little text. Read the exponents in the printed line. That of the text, $\beta$, is
+# the larger one, so the term of the text shrinks faster than the term of the size. How large it is, the dotted lines
+# tell: on the least text the wall stands more than a nat above the constant $E$, more than even the smallest model
+# gives away by its size; on the most text it stands close above it, and there size is what all but the largest model
+# are short of. And $E$ itself is about one nat, or one and a half bits a character, of which nobody should believe the
+# second digit.
 #
-# The formula also misses, and where it does is instructive. On the least text the two smaller models are nearly equal, and
-# the formula has no way to say so. A sum of two terms assumes that a lack of text costs every model the same, but a
-# large model that reads a short text again and again learns it by heart, as we shall see below, and its training is then cut off early.
+# The formula also misses, and where it does is instructive. On the least text the two smaller models are nearly equal,
+# and the formula has no way to say so: it puts one of them too high and the other too low. A sum of two terms assumes
+# that a lack of text costs every model the same. But the more weights a model has, the sooner it knows a short text by
+# heart, as we shall see below, and its training is then cut off early.
 
 # %% [markdown]
 # ### How far may it be trusted?
@@ -245,7 +250,8 @@ miss = abs(guess - L[corner][0])
 # have said that the largest model is hardly worth its price, and would have been wrong. The five numbers have moved, too:
 # several sets of constants go nearly through the same few points. So a fitted law is good for a step or two beyond its
 # points, and then roughly; its exponents are worth less than its guesses; and constants from one text do not hold for
-# another. Those of Kaplan and of Hoffmann differ for reasons of this kind, and the advice drawn from them differed a great deal.
+# another. Those of Kaplan and of Hoffmann differ, too, not least because the runs behind them were planned differently,
+# and the advice drawn from them differed a great deal.
 
 # %% [markdown]
 # ## The best size for a budget
@@ -267,12 +273,12 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Go along a vertical line, a fixed budget, and look which curve is lowest there. Where two stand side by side, the smaller
-# model is ahead, by a wide margin: the larger one has hardly begun. But the small model's curve then flattens, and the
-# medium one's dives below the level at which the small one came to rest; the large one's does the same a power of ten later.
-# The lower edge of all curves together is what a budget buys, and each size touches it for a while only. (Compare with care:
-# every training lets its learning rate fall to zero at its own end, and a run that is stopped half-way is not as good as one
-# that was planned to be half as long.)
+# Go along a vertical line, a fixed budget, and look which curve is lowest there. Where two stand side by side, the
+# smaller model is ahead, by a wide margin: the larger one has hardly begun. But the small model's curve then flattens,
+# and the medium one's dives below the level at which the small one came to rest; at a budget more than ten times as
+# large, the large one's dives below the medium one's. The lower edge of all curves together is what a budget buys, and
+# each size touches it for a while only. (Compare with care: every training lets its learning rate fall to zero at its
+# own end, and a run that is stopped half-way is not as good as one that was planned to be half as long.)
 #
 # This edge was the point of Hoffmann and others: the best size and the best amount of text grow together, and the large
 # models of their time had been trained on too little text for their size.
@@ -396,8 +402,8 @@ assert abs(math.log(growth / 100 ** (beta / (alpha + beta)))) < 0.05
 #
 # ## Further reading
 #
-# - Kaplan et al. (2020), [Scaling Laws for Neural Language Models](https://arxiv.org/abs/2001.08361): the laws, over
-#   seven powers of ten of compute.
+# - Kaplan et al. (2020), [Scaling Laws for Neural Language Models](https://arxiv.org/abs/2001.08361): the
+#   laws, some of them over more than seven powers of ten.
 # - Hoffmann et al. (2022), [Training Compute-Optimal Large Language Models](https://arxiv.org/abs/2203.15556): the formula
 #   used here, and why the models of that time had been too large for their text.
 # - Muennighoff et al. (2023), [Scaling Data-Constrained Language Models](https://arxiv.org/abs/2305.16264): what reading

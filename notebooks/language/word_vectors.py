@@ -484,9 +484,12 @@ plt.show()
 # %% [markdown]
 # On the pairs never met it is (c). The table can only say how frequent the two words are, and that is worth little. The
 # vectors know that a context which goes with *similar* words is likely here, too: that is what a word vector is for.
-# Over all pairs the table is hard to beat, for it remembers every meeting, and most test pairs were met before. Of the two
-# ways to make vectors the game is the better one here, and two reasons are near at hand: it weighs a pair by its
-# frequency, and it takes notice of pairs that come *less* often than by chance, which the positive PMI has thrown away.
+# (The bar of the frequencies points down: among the pairs never met the real ones are made of somewhat *rarer* words
+# than the shuffled ones, since frequent words that go together have mostly met. The table ranks such pairs the other
+# way round, and its bar is as high as that one is deep.) Over all pairs the table is hard to beat, for it remembers
+# every meeting, and most test pairs were met before. Of the two ways to make vectors the game is the better one here,
+# and two reasons are near at hand: it weighs a pair by its frequency, and it takes notice of pairs that come *less*
+# often than by chance, which the positive PMI has thrown away.
 #
 # And look at the size of the numbers. The best of the four saves less than a tenth of a bit, out of one. Company within two
 # words, in sections that none of the methods has read, is mostly unpredictable. That is no reason to be disappointed: a
@@ -533,8 +536,10 @@ ax.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 plt.show()
 
 # %% [markdown]
-# Words that are used alike lie together, and the groups lie apart from one another. Do not read more from it: two
-# directions of a hundred are drawn, and two words that lie on top of each other here may be far apart in the others.
+# Words that are used alike lie together: the exceptions, the special names and the plurals have each a side of their
+# own. The small words, which go with everything, are scattered in the middle, and some lie nearer to a plural or an
+# exception than to each other. Do not read more from it: two directions of all those in the vectors are drawn, and two
+# words that lie on top of each other here may be far apart in the others.
 #
 # ## Analogies, and a control
 #
@@ -653,7 +658,7 @@ times = torch.tensor([frequency[word] for word in vocabulary])
 edges = (5, 7, 10, 20, 50, 100, 10**6)
 bands = [shared[(times >= low) & (times < high)].mean().item() for low, high in itertools.pairwise(edges)]
 
-# %% mystnb={"image": {"alt": "Bars, one for each band of frequency: rare words share almost none of their neighbours between the two halves of the text, the bars grow towards frequent words."}}
+# %% mystnb={"image": {"alt": "Bars, one for each band of frequency, all above the dotted line of chance: rare words share few of their neighbours between the two halves of the text, the bars grow towards frequent words."}}
 figure, ax = plt.subplots(figsize=(6, 3))
 ax.bar(range(len(bands)), bands)
 ax.axhline(10 / size, color="black", linestyle=":", label="by chance")
@@ -664,9 +669,11 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# The neighbours of a word that comes five times are little more than an accident of which five sentences it stood in,
-# although its cosines look as precise as any others. There is no cure but more text, or pieces of words in place of words, which
-# are less rare ([byte-pair encoding](gpt.ipynb)).
+# The bars grow with the frequency. All are above chance, the dotted line; but for the rarest words fewer than one
+# neighbour in ten is found again, and even for the most frequent ones most are not. The neighbours of a word that comes
+# five times are little more than an accident of which five sentences it stood in, although its cosines look as precise
+# as any others. There is no cure but more text, or pieces of words in place of words, which are less rare ([byte-pair
+# encoding](gpt.ipynb)).
 #
 # ### One vector for two senses
 #
