@@ -12,6 +12,7 @@ foundations_MODULES := mixture.py
 vae_MODULES := vae.py metrics.py judge.safetensors
 gan_MODULES := gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
 evaluation_MODULES := gan.py vae.py gpt.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
+rl_MODULES := dqn.py gpt.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
 language_MODULES := gpt.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json
 COMMON_MODULES := __init__.py checks.py data/__init__.py data/files.py data/images.py training.py results.py plots.py
 
@@ -85,7 +86,7 @@ $(BUILD)/vae/conditional_vae.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb
 $(BUILD)/gan/dcgan.ipynb: | $(BUILD)/gan/adversarial_game.ipynb
 $(BUILD)/gan/conditional_gan.ipynb: | $(BUILD)/gan/dcgan.ipynb
 $(BUILD)/language/decoding.ipynb $(BUILD)/language/fine_tuning.ipynb: | $(BUILD)/language/gpt.ipynb
-$(BUILD)/evaluation/text_quality.ipynb: | $(BUILD)/language/gpt.ipynb
+$(BUILD)/rl/reward_tuned_generation.ipynb $(BUILD)/evaluation/text_quality.ipynb: | $(BUILD)/language/gpt.ipynb
 $(BUILD)/evaluation/image_quality.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb $(BUILD)/gan/dcgan.ipynb
 
 # What a student has on Colab: the heavy packages and the built wheel, but not the repository.

@@ -158,12 +158,12 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
 
 
 def ablation() -> dict[str, Any]:
-    """Train with one thing changed a row, from every seed, for half the recipe's steps."""
+    """Train with one thing changed a row, from the first seeds, for half the recipe's steps."""
     epochs = settings(0)["fit"]["max_epochs"] // 2
     rows: dict[str, Any] = {}
     for name, changes in VARIANTS.items():
         rows[name] = {"changes": changes, "runs": []}
-        for seed in SEEDS:
+        for seed in SEEDS[:3]:
             run = ours(seed, **{**changes, "fit": {"max_epochs": epochs}})
             show(name, run)
             rows[name]["runs"].append(run)

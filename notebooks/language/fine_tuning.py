@@ -438,9 +438,8 @@ print(f"adapters: {100 * gain_share:.1f} % of the gain with {100 * trained / tot
 # fine-tuning is ahead.
 #
 # The adapters also forget less than full fine-tuning does, and for the same reason: they move the function less. The
-# two numbers hang together, and the learning rate shifts both. With a rate twice as high the adapters come closer to
-# full fine-tuning in the gain *and* in the forgetting. Biderman et al. (2024) found the same on large models: such
-# adapters learn less, and forget less.
+# two numbers hang together: what moves the function further may be expected to raise both. Biderman et al. (2024) found
+# the same on large models: such adapters learn less, and forget less.
 #
 # ### How high must the rank be?
 #
@@ -693,6 +692,9 @@ headers, notes = map(list, zip(*split_tunes, strict=True))
 half = len(headers) // 2  # the collection is sorted by origin: half a turn away is a tune from elsewhere
 forms = {"its own": headers, "another tune's": headers[half:] + headers[:half]}
 forms["other words"] = [reworded(header) for header in headers]
+for i, text in enumerate(notes):  # the same notes after each header, as many as the longest of the three leaves room for
+    room = new_data.context + 1 - max(len(tokenizer.encode(f"\n\n{used[i]}")) for used in forms.values())
+    notes[i] = tokenizer.decode(tokenizer.encode(text)[:room])
 for name, used in forms.items():
     print(f"{name:>14}: {note_bits(models['all weights'], used, notes):.3f} bits a character of notes")
 
