@@ -1,0 +1,713 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Deep Q-learning
+#
+# **After this chapter you can**
+#
+# - replace the table of Q-learning by a network, and write the loss that trains it;
+# - say what the replay buffer, the target network, $\varepsilon$ and the Huber loss are each for, and what happens without;
+# - tell an episode that *ended* from one that was *cut off*, and why the difference decides what is learnt;
+# - show by measurement that a maximum over noisy values is too high, and how Double DQN answers it;
+# - explain why an agent forgets a skill that it had, and cure it.
+#
+# **You need**: returns, discount and the Bellman equation from [Learning what actions are worth](q_learning.ipynb). The
+# [notation](../../book/notation.md) is on a page of its own. · [How long this chapter takes to run](../../book/results.md)
+
+# %% tags=["parameters"]
+profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+
+# %% tags=["hide-input"]
+import sys
+
+if "google.colab" in sys.modules:
+    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+
+# %%
+import copy
+import io
+import json
+import random
+from collections import deque
+from importlib.resources import files
+
+import gymnasium as gym
+import matplotlib.pyplot as plt
+import pytorch_lightning as pl
+import torch
+from IPython.display import Image, display
+from PIL import Image as Picture
+from PIL import ImageDraw
+from torch import nn
+from torch.nn import functional as F
+
+# %%
+from aigc_course import dqn, plots, results, training
+
+plots.use_style()
+profile = training.resolve_profile(profile)
+recipe = dqn.recipe("cartpole", profile)
+an_epoch = recipe["games"]["count"] * recipe["agent"]["steps"] * recipe["games"]["chunks"]
+print(f"Profile {profile}: the agent takes {an_epoch * recipe['fit']['max_epochs']:,} steps in the game.")
+
+# %% [markdown]
+# ## A pole on a cart
+#
+# A pole stands on a cart, joined to it at its foot. Every fiftieth of a second you push the cart to the left or to the
+# right, always with the same force. If the pole leans by more than 12 degrees, or the cart runs more
+# than 2.4 metres from the middle of its track, the game is over. Every step that it is not over earns a reward of 1, and
+# after 500 steps the referee goes home.
+#
+# The game is CartPole, as [Gymnasium](https://arxiv.org/abs/2407.17032) has it. Its state is four numbers: where the cart is, how
+# fast it goes, how far the pole leans, how fast it turns. That is all the picture below shows, and all the agent is told.
+# Nobody tells it what a pole is.
+
+
+# %%
+def draw(state, width=360, height=150):
+    """Draw the cart and the pole of a state; the track is 4.8 metres long."""
+    x, _, lean, _ = (float(value) for value in state)
+    sheet = Picture.new("RGB", (2 * width, 2 * height), "white")  # twice as large, for smooth edges
+    pen, metre, ground = ImageDraw.Draw(sheet), 2 * width / 5.2, 2 * height - 24
+    middle = width + x * metre
+    pen.line([(width - 2.4 * metre, ground), (width + 2.4 * metre, ground)], fill="#606060", width=4)
+    pen.rectangle([middle - 0.25 * metre, ground - 44, middle + 0.25 * metre, ground - 8], fill=plots.COLOURS[0])
+    turn = torch.tensor(lean)
+    tip = (middle + 1.6 * metre * turn.sin().item(), ground - 44 - 1.6 * metre * turn.cos().item())
+    pen.line([(middle, ground - 44), tip], fill=plots.COLOURS[3], width=14)
+    return sheet.resize((width, height), Picture.Resampling.LANCZOS)
+
+
+# %% mystnb={"image": {"alt": "Three drawings of a blue cart with an orange pole: upright in the middle, leaning a little to the right with the cart left of the middle, and leaning to the left near the right end of the track."}}
+examples = {"safe": (0.0, 0, 0.0, 0), "still to be saved": (-0.8, 0, 0.14, 0), "lost on two counts": (2.35, 0, -0.2, 0)}
+figure, axes = plt.subplots(3, 1, figsize=(4.2, 5.4))
+for ax, (name, state) in zip(axes, examples.items(), strict=True):
+    ax.imshow(draw(state))
+    ax.set_title(name, fontsize=11)
+    ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# How long does somebody last who pushes at random? `dqn.make_games` opens any number of games side by side, and `dqn.play`
+# plays each of them once. With $\varepsilon = 1$ every action is drawn by lot, whatever the network says.
+
+# %%
+games = dqn.make_games("CartPole-v1", 100)
+torch.manual_seed(0)
+lengths = dqn.play(dqn.DenseQNetwork((4,), 2), games, seed=0, epsilon=1.0)[0]
+games.close()
+print(f"at random: {lengths.mean():.0f} steps on average, {lengths.max():.0f} at best")
+
+# %% [markdown]
+# About two dozen steps: half a second. The referee's 500 are far away.
+#
+# ## From the table to a network
+#
+# The [table](q_learning.ipynb) of the last chapter had a row for every state. Four real numbers have no rows. If we cut each
+# of them into 20 parts there would be $20^4 = 160{,}000$ rows, and the table would have to visit each of them many times
+# before it knew anything about it. What we want instead is a *function* that, having seen a pole lean by 5 degrees, has an
+# opinion about 5.1 degrees. So let a network with weights $\theta$ take a state $s$ and return one number for each action $a$:
+#
+# $$Q_\theta(s, \cdot) \in \mathbb R^{|\mathcal A|}, \qquad
+#   \text{and the greedy choice is } \arg\max_a Q_\theta(s, a).$$
+#
+# What should it be trained to say? The Bellman equation of the last chapter names a better guess than the present one, as
+# soon as one step was taken: the agent was in $s$, did $a$, received the reward $r$ and found itself in $s'$. The **target** is
+#
+# $$y = \begin{cases} r & \text{if the game ended in } s',\\
+#       r + \gamma \max_{a'} Q_\theta(s', a') & \text{if it went on,}\end{cases}$$
+#
+# where the discount $\gamma$, here 0.99, says how much a reward counts that comes a step later. Then lower the distance
+# between $Q_\theta(s, a)$ and $y$ by gradient descent, for the action taken and no other. $y$ is used as if it were a
+# label: no gradient flows into it. That looks like ordinary regression, and two differences make all the trouble of
+# this chapter. The labels are made by the network that learns them. And the data are made by what it has learnt.
+#
+# > An article that this course grew out of writes $Q(s,a) = r + \gamma \max_{a'} Q(s',a')$ and calls it what $Q$ *is*. It
+# > is not: the right side is one random draw, and where the game ends it is $r$ alone. See the
+# > [errata](../../book/errata.md#errata-reinforcement-learning).
+#
+# ## From scratch
+#
+# Four ideas turn this into an algorithm that works, the DQN of [Mnih et al. (2015)](https://doi.org/10.1038/nature14236).
+# Here they are in forty lines.
+#
+# **A second network.** If the labels come from the very network that is being changed, every update moves its own goal. So a
+# copy, the *target network* $Q^-$, makes the labels, and is renewed only now and then.
+
+# %%
+torch.manual_seed(0)
+q_network = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+target_network = copy.deepcopy(q_network)
+optimizer = torch.optim.Adam(q_network.parameters(), 1e-3)
+memory = deque(maxlen=10_000)
+
+
+# %% [markdown]
+# **The Huber loss.** Early on an error can be large, and squared it would throw the weights about. `smooth_l1_loss` is
+# $\frac12 e^2$ for errors $|e| \le 1$ and $|e| - \frac12$ beyond: the slope is never more than 1.
+
+
+# %%
+def td_loss(states, actions, rewards, next_states, terminated, discount=0.99):
+    q = q_network(states).gather(1, actions[:, None]).squeeze(1)  # of the actions that were taken
+    with torch.no_grad():  # labels: no gradient
+        next_values = target_network(next_states).amax(dim=1)
+        y = rewards + discount * next_values * ~terminated
+    return F.smooth_l1_loss(q, y)
+
+
+# %% [markdown]
+# **Replay.** Transitions that follow one another are all alike: for a second the pole leans to the left, and the batch says
+# nothing about the right. So they go into a memory, and a batch is drawn from all of it. Each transition is used many times.
+
+
+# %%
+def learn_from_memory(batch_size=64):
+    states, actions, rewards, next_states, terminated = zip(*random.sample(memory, batch_size), strict=True)
+    numbers = torch.tensor(actions), torch.tensor(rewards), torch.stack(next_states), torch.tensor(terminated)
+    optimizer.zero_grad()
+    td_loss(torch.stack(states), *numbers).backward()
+    optimizer.step()
+
+
+# %% [markdown]
+# **$\varepsilon$-greedy.** An agent that always does what it thinks best never learns what it thinks wrongly. With
+# probability $\varepsilon$ it acts at random; $\varepsilon$ falls from 1 to 0.05.
+#
+# And the loop: one step in the game, one update every second step, a new copy every 200 steps.
+
+
+# %%
+def scratch(steps, lengths):
+    game, over = gym.make("CartPole-v1"), True
+    for step in range(steps):
+        if over:
+            state, _ = game.reset(seed=step)
+            lengths.append(0)
+        explore = random.random() < max(0.05, 1 - step / 3000)
+        action = random.randrange(2) if explore else int(q_network(torch.tensor(state)).argmax())
+        before, (state, reward, ended, cut, _) = state, game.step(action)
+        memory.append((torch.tensor(before), action, reward, torch.tensor(state), ended))
+        over, lengths[-1] = ended or cut, lengths[-1] + 1
+        if step % 2 == 0 and len(memory) >= 64:
+            learn_from_memory()
+        if step % 200 == 0:
+            target_network.load_state_dict(q_network.state_dict())
+
+
+# %%
+random.seed(0)
+lengths = []
+scratch({"smoke": 400, "cpu": 12_000, "gpu": 12_000}[profile], lengths)
+lengths = torch.tensor(lengths[:-1]).float()  # the last game was not finished
+print(f"{len(lengths)} games; the first ten lasted {lengths[:10].mean():.0f} steps on average,")
+print(f"the last ten {lengths[-10:].mean():.0f}, the longest {lengths.max():.0f}")
+
+# %% [markdown]
+# The agent began with no idea and, in the `cpu` profile, ends with games many times as long. It still explores while it plays
+# these, one push in twenty at random. So the idea works, in forty lines. What the package adds is speed (many games at once,
+# memory taken in one piece), an examination, and the switches with which we shall take the method apart.
+#
+# ## With the package
+#
+# In `dqn.py` the same method is a LightningModule. Its data are `dqn.Games`: games side by side, and the buffer. A
+# training step is a chunk: some steps in every game, then many updates. On the same transitions, with the same
+# weights, both must have the same loss.
+
+# %%
+columns = [
+    torch.stack(c) if torch.is_tensor(c[0]) else torch.tensor(c) for c in zip(*random.sample(memory, 64), strict=True)
+]
+agent = dqn.DQN(dqn.DenseQNetwork((4,), 2, width=64), double=False)
+agent.network.load_state_dict(dict(zip(agent.network.state_dict(), q_network.state_dict().values(), strict=True)))
+agent.target_network.load_state_dict(
+    dict(zip(agent.network.state_dict(), target_network.state_dict().values(), strict=True))
+)
+ours, packaged = td_loss(*columns), agent.loss(dqn.Transitions(*columns))
+print(f"from scratch {ours:.6f}, package {packaged:.6f}")
+torch.testing.assert_close(ours, packaged)
+
+# %% [markdown]
+# ## Ended, or cut off?
+#
+# Gymnasium tells two ends apart. *Terminated*: the pole fell, there is no next state, and the target is $r$. *Truncated*: 500
+# steps are over. Nothing happened to the pole! The state at step 500 looks like any other good state, and from it the
+# game would have gone on. If we told the network that the value there is 1, it would meet contradictory labels
+# for states that look the same ([Pardo et al., 2018](https://arxiv.org/abs/1712.00378)). So a truncated game bootstraps
+# like one that goes on.
+#
+# What is balancing for ever worth? The rewards are 1 at each step, so the return is a geometric series,
+#
+# $$G = 1 + \gamma + \gamma^2 + \dots = \frac{1}{1 - \gamma} = 100 \quad\text{for } \gamma = 0.99.$$
+#
+# Keep this number in mind. No policy can earn more. A network that says more than 100 is wrong, and we can see it.
+
+# %%
+agent = dqn.DQN(dqn.DenseQNetwork((4,), 2, width=64))
+ceiling = 1 / (1 - agent.discount)
+targets = dqn.bellman_targets(torch.ones(2), torch.tensor([True, False]), torch.full((2,), ceiling), agent.discount)
+print(f"the pole fell: y = {targets[0]:.0f}; the referee went home: y = {targets[1]:.0f}")
+
+
+# %% [markdown]
+# ## Training
+#
+# The recipe plays eight games at once and makes one update for every two steps. After each epoch it is examined on games of
+# their own: twenty, played without exploration, and the best weights are kept. Each network is trained twice, as it were:
+# there is the *online* network, which learns, and an average of its weights over the last couple of thousand updates,
+# which is what we shall use. Why, the second half of the chapter shows. Meanwhile a callback keeps the online
+# network's weights of every epoch.
+
+
+# %%
+class Snapshots(pl.Callback):
+    """Keeps the learning network as it is at the end of each epoch."""
+
+    def __init__(self):
+        self.networks = []
+
+    def on_train_epoch_end(self, trainer, agent):
+        self.networks.append(copy.deepcopy(agent.network).eval())
+
+
+# %%
+data = dqn.Games(**recipe["games"])
+torch.manual_seed(0)
+agent = dqn.build(recipe, data)
+snapshots = Snapshots()
+history = training.fit(agent, data, callbacks=[snapshots], **recipe["fit"])
+print(f"best examination: {max(history['return']):.0f} steps of 500")
+
+# %% mystnb={"image": {"alt": "Two curves over the steps taken. The average of the weights climbs to 500 and mostly stays there. The online network gets there too, but falls back to between 100 and 300 several times."}}
+steps = torch.arange(1, len(history["return"]) + 1) * an_epoch
+figure, ax = plt.subplots()
+ax.plot(steps, history["return_online"], color=plots.COLOURS[1], lw=1.2, label="online network")
+ax.plot(steps, history["return"], color=plots.COLOURS[0], label="average of its weights")
+ax.axhline(500, color="#606060", lw=1, ls=":")
+ax.set_xlabel("steps in the games")
+ax.set_ylabel("return of 20 greedy games")
+ax.set_ylim(0, 520)
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# Read the thin curve first. It climbs within the first few thousand steps and then sinks for a long while to about a
+# hundred: the agent keeps the pole up, and drives off the end of its track while it does. After some tens of thousands of
+# steps it reaches the referee's limit. Then comes the surprise: it *falls*, though it learns on from more data than before,
+# and comes back, and falls again. The thick curve of the averaged weights arrives a little later and is calmer.
+#
+# ## The examination
+#
+# A score from which the best weights were chosen is too good: of many noisy scores the highest is lucky. So the last word
+# is had by 100 games with starts that nobody has used.
+
+
+# %%
+def examine(network, seed=9_000_000):
+    games = dqn.make_games("CartPole-v1", {"smoke": 5}.get(profile, 100))
+    returns, _ = dqn.play(network, games, seed=seed)
+    games.close()
+    return returns
+
+
+returns = examine(agent.network)
+mean_return = returns.mean().item()
+print(
+    f"mean return {mean_return:.1f}, standard deviation {returns.std(correction=0):.1f}, worst game {returns.min():.0f}"
+)
+
+
+# %% [markdown]
+# In the `cpu` profile nearly every game lasts to the end. Watch one.
+
+
+# %%
+def watch(network, steps=300, every=16, seed=5):
+    game = gym.make("CartPole-v1")
+    state, pictures = game.reset(seed=seed)[0], []
+    for step in range(steps):
+        if step % every == 0:
+            pictures.append(draw(state).quantize(colors=32))
+        with torch.no_grad():
+            action = int(network(torch.tensor(state)[None]).argmax())
+        state, _, terminated, truncated, _ = game.step(action)
+        if terminated or truncated:
+            break
+    return pictures
+
+
+# %% mystnb={"image": {"alt": "Animation: the cart makes small moves to both sides and the pole stays upright."}}
+pictures = watch(agent.network)
+film = io.BytesIO()
+pictures[0].save(film, "GIF", save_all=True, append_images=pictures[1:], duration=160, loop=0)
+display(Image(data=film.getvalue(), format="gif", alt="A trained agent balances the pole"))
+
+# %% [markdown]
+# The frames are a third of a second of the game apart. The pole hardly leans, and the cart stays away from the ends.
+#
+# **Is one seed enough?** No: in deep reinforcement learning the seed can decide about success
+# ([Henderson et al., 2018](https://arxiv.org/abs/1709.06560)). `benchmarks/rl.py` trains this recipe from five seeds, and beside
+# it a well-kept library, stable-baselines3, with the settings that its authors' collection gives for this game, examined in the
+# same way.
+
+# %%
+benchmark = json.loads(files("aigc_course").joinpath("benchmarks/rl.json").read_text(encoding="utf-8"))
+several = benchmark["cartpole"]
+for name, label in (("ours", "this course"), ("peer", "stable-baselines3")):
+    means = [run["mean_return"] for run in several[name]]
+    print(f"{label}: best weights of each seed, 100 fresh games: {', '.join(f'{mean:.0f}' for mean in means)}")
+
+# %% mystnb={"image": {"alt": "Three panels of learning curves with five seeds each, over 98,000 steps. Online networks and stable-baselines3 swing between about 100 and 500 to the end; most of the averaged ones stay at 500."}}
+panels = [
+    ("ours", "online_returns", "online network"),
+    ("ours", "returns", "averaged"),
+    ("peer", "returns", "stable-baselines3"),
+]
+figure, axes = plt.subplots(3, 1, figsize=(6, 6), sharex=True)
+for ax, (who, key, label) in zip(axes, panels, strict=True):
+    for number, run in enumerate(several[who]):
+        ax.plot(run["steps"], run[key], lw=1.2, color=plots.COLOURS[number])
+    ax.set_title(label, fontsize=11)
+    ax.set_ylabel("return")
+    ax.set_ylim(0, 520)
+axes[-1].set_xlabel("steps in the games")
+plt.show()
+
+# %% [markdown]
+# Each colour is one seed. All the networks of the top panel reach 500, and none of them stays there. The middle panel shows
+# the same five trainings through their averaged weights: most are much calmer, and one is not, because its online network
+# is lost for so long that the average has nothing good to remember. At the bottom is the library, which has no averaging: it
+# forgets as well. So the forgetting is no mistake of ours. It belongs to the method, and this is the time to ask why.
+#
+# The printed line says something else: at *some* time each of the ten trainings was excellent. Who keeps the weights of
+# that time, chosen by an examination, has a good agent in any case. That is why keeping the best is the custom, and it is a
+# cure of the result, not of the training.
+#
+# ## When it fails: the agent that forgets
+#
+# **Predict, then run.** The agent could balance the pole, and an epoch later it cannot. What is different?
+#
+# 1. The values have become worse: the network no longer knows what a state is worth.
+# 2. The memory has overflowed: it has lost the failures from which the agent had learnt.
+# 3. The values are as good as before, but what the agent does hangs on something much smaller than the values.
+#
+# The second is easily answered: the buffer of this recipe holds 100,000 transitions, more than the agent ever sees. Nothing
+# is lost. For the others, collect the states that the trained agent visits, and ask consecutive snapshots about them.
+
+# %%
+games = dqn.make_games("CartPole-v1", 10)
+seen, _ = games.reset(seed=1)
+visited = []
+for _ in range({"smoke": 20}.get(profile, 300)):
+    visited.append(torch.tensor(seen))
+    seen = games.step(dqn.choose(agent.network(visited[-1]), 0.0).numpy())[0]
+games.close()
+visited = torch.cat(visited)
+with torch.no_grad():
+    q = torch.stack([network(visited) for network in snapshots.networks])  # (epoch, state, action)
+print(f"{len(visited)} states; values of {q.shape[0]} networks for {q.shape[2]} actions")
+
+# %% [markdown]
+# For each epoch we compute three numbers over these states. How large the better action's value is. How far apart the two
+# actions are, $|Q(s, \text{left}) - Q(s, \text{right})|$: the **action gap**. And by how much this difference has changed
+# since the epoch before.
+
+# %% mystnb={"image": {"alt": "Three curves over the steps on a logarithmic axis. The value rises to about a hundred. The action gap stays about a hundred times smaller. Its change from epoch to epoch is nearly as large as the gap."}}
+gap = q[..., 0] - q[..., 1]
+figure, ax = plt.subplots()
+ax.plot(steps, q.amax(dim=2).median(dim=1).values, color=plots.COLOURS[2], label="value of the better action")
+ax.plot(steps, gap.abs().median(dim=1).values, color=plots.COLOURS[0], label="action gap")
+ax.plot(
+    steps[1:], gap.diff(dim=0).abs().median(dim=1).values, color=plots.COLOURS[1], lw=1.2, label="change of the gap"
+)
+ax.set_yscale("log")
+ax.set_xlabel("steps in the games")
+ax.set_ylabel("median over states")
+ax.legend()
+plt.show()
+
+# %%
+flips = (gap[1:].sign() != gap[:-1].sign()).float().mean(dim=1)
+late = len(flips) // 2
+print(f"later half: median value {q[late:].amax(dim=2).median():.0f}, median gap {gap[late:].abs().median():.2f}")
+print(f"share of states where the greedy action changes from one epoch to the next: {flips[late:].mean():.0%}")
+
+# %% [markdown]
+# The answer is the third. One wrong push can be mended by the next, so both actions are worth nearly the same: the gap is
+# around one, in values of about a hundred. **The policy is the sign of a small difference between two large numbers.**
+# The loss looks at the large numbers; an error of one part in a hundred is a fine regression and may turn any action around.
+# From one epoch to the next the difference changes by about half of itself or more, and in a good part of the states the
+# greedy action is another one than before.
+#
+# Mostly that does no harm, since a push too many is corrected. It does when the errors agree. Look at how the worst of
+# the snapshots that came *after* the first good one loses its games.
+
+# %%
+online = torch.tensor(history["return_online"])
+first_good = int((online >= min(475, online.max())).nonzero()[0])
+worst = first_good + int(online[first_good:].argmin())
+games = dqn.make_games("CartPole-v1", 50)
+seen, ends, network = torch.tensor(games.reset(seed=2)[0]), {}, snapshots.networks[worst]
+while len(ends) < 50:
+    following, _, ended, cut, _ = games.step(dqn.choose(network(seen), 0.0).numpy())
+    for number in (ended | cut).nonzero()[0]:
+        ends.setdefault(int(number), following[number][[0, 2]])
+    seen = torch.tensor(following)
+games.close()
+ends = torch.tensor([list(map(float, end)) for end in ends.values()])
+print(f"epoch {first_good + 1}: return {online[first_good]:.0f}; epoch {worst + 1}: return {online[worst]:.0f}")
+print(
+    f"left the track: {(ends[:, 0].abs() > 2.4).float().mean():.0%}; fell: {(ends[:, 1].abs() > 0.2095).float().mean():.0%}"
+)
+
+# %% mystnb={"image": {"alt": "The last states of fifty games, position of the cart against lean of the pole, with dashed lines where the game is over. The points lie close together at one end of the track, with the pole nearly upright."}}
+figure, ax = plt.subplots(figsize=(6, 3))
+ax.scatter(ends[:, 0], ends[:, 1] * 180 / torch.pi, color=plots.COLOURS[3], s=30)
+for x in (-2.4, 2.4):
+    ax.axvline(x, color="#606060", lw=1, ls="--")
+for lean in (-12, 12):
+    ax.axhline(lean, color="#606060", lw=1, ls="--")
+ax.set_xlim(-3, 3)
+ax.set_ylim(-15, 15)
+ax.set_xlabel("last position of the cart (metres)")
+ax.set_ylabel("last lean (degrees)")
+plt.show()
+
+# %% [markdown]
+# In most runs the points lie beyond one of the upright dashed lines, with the pole well between the others: the agent still
+# balances perfectly, and drives off the track while it does. Balancing asks for the right push *now*, and a wrong one is
+# punished within half a second. Staying on the track asks for a very slight preference over hundreds of steps, and that is
+# the sort of knowledge which drowns first when the values jitter.
+#
+# **The cure** follows from the diagnosis. The jitter has no direction: now it pushes to the left, now to the right. An average
+# over many updates keeps what they have in common and lets the jitter cancel, just as averaged weights gave calmer
+# pictures in [the GAN part](../gan/dcgan.ipynb):
+#
+# $$\bar\theta \leftarrow \beta\,\bar\theta + (1 - \beta)\,\theta, \qquad \beta = 0.9995 \text{ after each update.}$$
+#
+# The averaged network plays the examination; the online network learns on as it would have, and explores. How much calmer is it?
+
+# %%
+after = slice(first_good, None)
+for name, label in (("return_online", "online"), ("return", "averaged")):
+    curve = torch.tensor(history[name])[after]
+    print(
+        f"{label:>8}: mean return since then {curve.mean():.0f}, examinations above 475: {(curve >= 475).float().mean():.0%}"
+    )
+
+
+# %% [markdown]
+# ## Values that cannot be true
+#
+# We know a bound that no value may exceed: 100. Compare what the online network *promises* at the start of a game, $\max_a
+# Q(s_0, a)$, with the discounted return $\sum_t \gamma^t r_t$ that it then *earns*.
+
+
+# %%
+def promise_and_return(network, count=10, seed=3):
+    games = dqn.make_games("CartPole-v1", count)
+    seen = torch.tensor(games.reset(seed=seed)[0])
+    promised = network(seen).amax(dim=1).mean().item()
+    earned, running, weight = torch.zeros(count), torch.ones(count, dtype=torch.bool), 1.0
+    while running.any():
+        seen, _, ended, cut, _ = games.step(dqn.choose(network(seen), 0.0).numpy())
+        seen, earned = torch.tensor(seen), earned + weight * running
+        running, weight = running & ~torch.tensor(ended | cut), 0.99 * weight
+    games.close()
+    return promised, earned.mean().item()
+
+
+# %% mystnb={"image": {"alt": "Two curves over the steps. The earned discounted return rises early and stays below the dotted line at 100 with dips; the promised value rises more slowly, crosses it, and goes above the dotted line."}}
+every = slice(None, None, 3)
+with torch.no_grad():
+    pairs = torch.tensor([promise_and_return(network) for network in snapshots.networks[every]])
+figure, ax = plt.subplots()
+ax.plot(steps[every], pairs[:, 0], color=plots.COLOURS[3], marker="o", ms=4, label="promised")
+ax.plot(steps[every], pairs[:, 1], color=plots.COLOURS[0], marker="o", ms=4, label="earned")
+ax.axhline(ceiling, color="#606060", lw=1, ls=":")
+ax.set_xlabel("steps in the games")
+ax.set_ylabel("discounted return from the start")
+ax.legend()
+plt.show()
+print(f"highest promise: {pairs[:, 0].max():.0f}; possible: {ceiling:.0f}")
+
+# %% [markdown]
+# At first the promises are far below what is earned: the network begins near 0, and knowledge of the future arrives one
+# bootstrapped step at a time. Then they grow, and as a rule they do not stop at the dotted line, although they could not be true above it. Two
+# things push them. Labels come from the network itself, so an error in $Q(s')$ is copied to $Q(s)$, and only a game that
+# *ends* contradicts with a label that is a plain reward. The better the agent, the rarer such labels are: it is the good
+# agents that lose touch with the ground. And the maximum in the label prefers errors upwards. This second reason deserves
+# an experiment of its own.
+#
+# **The maximum of noisy values is too high.** Let $n$ actions all be worth 0, and our estimates of them be standard normal
+# noise. The mean of each estimate is right. What is the mean of their maximum?
+
+# %% mystnb={"image": {"alt": "The mean of the maximum over n noisy values grows from 0 for one action to almost 2 for sixteen; the double estimate stays at 0."}}
+torch.manual_seed(0)
+numbers = [1, 2, 4, 8, 16]
+single = [dqn.greedy_values(torch.randn(20_000, n)).mean() for n in numbers]
+double = [dqn.greedy_values(torch.randn(20_000, n), torch.randn(20_000, n)).mean() for n in numbers]
+figure, ax = plt.subplots(figsize=(6, 3))
+ax.plot(numbers, single, marker="o", color=plots.COLOURS[3], label="maximum of one estimate")
+ax.plot(numbers, double, marker="o", color=plots.COLOURS[0], label="one chooses, another tells the value")
+ax.set_xlabel("actions, all worth 0")
+ax.set_ylabel("mean of the estimate")
+ax.legend()
+plt.show()
+
+# %% [markdown]
+# The maximum picks the action whose noise points up, and takes the noise for value; the more actions, the more it gains.
+# The lower curve is the answer of **Double DQN** ([van Hasselt, Guez and Silver, 2016](https://arxiv.org/abs/1509.06461)):
+# one network says *which* action is best, another what it is *worth*. If their errors are independent, the second has no
+# reason to be too high at just that action. Two networks are at hand:
+#
+# $$y = r + \gamma\, Q^-\big(s', \arg\max_{a'} Q_\theta(s', a')\big).$$
+#
+# Their errors are not independent, since one is an older copy of the other. So this lessens the excess and does not remove
+# it; with two actions that are worth nearly the same, as here, there is also little for it to do. Our recipe uses it, and the
+# promises above still crossed the line.
+#
+# **Dueling networks** ([Wang et al., 2016](https://arxiv.org/abs/1511.06581)) answer the small action gap. Where both actions
+# are worth about the same, learn that common value once, and beside it how the actions differ, $A$:
+#
+# $$Q(s, a) = V(s) + A(s, a) - \frac{1}{|\mathcal A|} \sum_{b} A(s, b).$$
+#
+# The mean is taken off because otherwise a constant could wander between $V$ and $A$ unseen.
+
+# %%
+dueling = dqn.DenseQNetwork((4,), 2, dueling=True)
+head = dueling.net[-1]
+before = dueling(visited[:5])
+with torch.no_grad():
+    head.advantage.bias += 10  # the same for all actions
+torch.testing.assert_close(dueling(visited[:5]), before)
+print("a constant added to all advantages changes nothing")
+
+# %% [markdown]
+# ## Which trick is worth what?
+#
+# An ablation: the recipe for half the steps, from three seeds, with one thing changed a row. Each dot is one seed's mean
+# return over the examinations of the later half of its training, so that forgetting counts.
+
+# %% mystnb={"image": {"alt": "Dots for nine variants in rows, three seeds each. The recipe and the dueling network lie far to the right; without replay and without exploration far to the left."}}
+rows = benchmark["ablation"]["rows"]
+figure, ax = plt.subplots(figsize=(6, 4.2))
+for place, row in enumerate(rows.values()):
+    later = [torch.tensor(run["returns"][len(run["returns"]) // 2 :]) for run in row["runs"]]
+    means = [returns.mean().item() for returns in later]
+    ax.scatter(means, [place] * len(means), color=plots.COLOURS[0], s=28, alpha=0.8)
+    ax.plot([sum(means) / len(means)] * 2, [place - 0.3, place + 0.3], color=plots.COLOURS[3])
+ax.set_yticks(range(len(rows)), list(rows))
+ax.invert_yaxis()
+ax.set_xlabel("mean return, later half of the training")
+ax.set_xlim(0, 510)
+plt.show()
+
+# %%
+for name, row in rows.items():
+    means = [run["mean_return"] for run in row["runs"]]
+    values = [max(run["values"]) for run in row["runs"]]
+    print(f"{name:>20}: best weights {min(means):4.0f} to {max(means):4.0f}, highest mean value {max(values):6.0f}")
+
+# %% [markdown]
+# ABLATION_TEXT
+#
+# ## What the articles got wrong here
+#
+# They print the target as an identity, without expectation and without the case that the game has ended; and they say that
+# these models need labelled data, when a DQN makes all of its data by playing. The
+# [errata](../../book/errata.md#errata-reinforcement-learning) have both, with the right title, year and authors of the Atari paper.
+
+# %%
+figures = results.record(
+    "dqn",
+    profile,
+    mean_return=round(mean_return, 1),
+    mean_returns=[run["mean_return"] for run in several["ours"]],
+    online_mean_return_later_half=round(float(online[len(online) // 2 :].mean()), 1),
+    averaged_mean_return_later_half=round(float(torch.tensor(history["return"])[len(online) // 2 :].mean()), 1),
+)
+print(figures["mean_return"], figures["mean_returns"])
+if profile != "smoke":
+    assert figures["mean_return"] >= 475
+    assert min(figures["mean_returns"]) >= 475
+
+# %% [markdown]
+# ## Summary
+#
+# - A network replaces the table. It is trained by regression to labels $r + \gamma \max_{a'} Q^-(s', a')$ that a slow copy of it
+#   makes, on transitions drawn from a memory of its own play.
+# - Where the game ended the label is $r$; where a clock cut it off the label bootstraps.
+# - The policy is the sign of small differences between large values. Values can be learnt well while the policy
+#   jitters, and the agent forgets; averaged weights cure much of it, and the best weights are kept.
+# - The maximum of noisy values is too high; Double DQN lets another network say what the chosen action is worth.
+# - One run proves nothing: look at several seeds, and examine on games that played no part in choosing.
+#
+# ## Check yourself
+#
+# **1.** The discount decides how far the agent looks ahead. What is balancing for ever worth with $\gamma = 0.9$, and how many
+# steps ahead is a reward worth half? Compute both.
+
+# %% tags=["hide-cell"]
+# @title Solution
+for discount in (0.9, 0.99):
+    half = torch.log(torch.tensor(0.5)) / torch.log(torch.tensor(discount))
+    print(f"γ = {discount}: worth {1 / (1 - discount):.0f}, half after {half:.0f} steps")
+assert abs(0.9**6.58 - 0.5) < 0.001
+
+# %% [markdown]
+# **2.** A sub-environment that has ended is reset by the *next* call of `step`, whose action is ignored. Which transition would
+# a careless loop store there, and what would the network learn from it?
+#
+# <details><summary>Answer</summary>
+#
+# From the last state of one game to the first state of the next, with a reward of 0 and not terminated: the fallen pole would
+# seem to be worth $0 + \gamma \max_a Q(s_0, a)$, nearly as much as a new game. Falling would look harmless. `dqn.Games` leaves
+# these steps out, and a test with a game of known rewards sees to it.
+#
+# </details>
+#
+# **3.** Show that the gradient of the loss does not reach the values of the actions that were not taken.
+
+# %% tags=["hide-cell"]
+# @title Solution
+free = torch.randn(5, 2, requires_grad=True)  # in place of the network's output
+taken = torch.tensor([0, 1, 1, 0, 0])
+F.smooth_l1_loss(free.gather(1, taken[:, None]).squeeze(1), torch.zeros(5)).backward()
+print(free.grad)
+assert (free.grad.gather(1, 1 - taken[:, None]) == 0).all()
+
+# %% [markdown]
+# **4.** Why is the exploration of an agent that has learnt to balance less informative than it was at the beginning?
+#
+# <details><summary>Answer</summary>
+#
+# A random push here and there is corrected at once, so the agent hardly leaves the states that it knows. The states near the
+# ends of the track and near the fall, from which labels come that do not depend on the network, become rare in new
+# data; they are in the memory only from the early days.
+#
+# </details>
+#
+# **Graded assignment**: [the pieces of a DQN](../exercises/rl.ipynb).
+#
+# ## Further reading
+#
+# - V. Mnih et al., [Playing Atari with Deep Reinforcement Learning](https://arxiv.org/abs/1312.5602) (2013) and [Human-level
+#   control through deep reinforcement learning](https://doi.org/10.1038/nature14236) (2015).
+# - H. van Hasselt, A. Guez and D. Silver, [Deep Reinforcement Learning with Double
+#   Q-learning](https://arxiv.org/abs/1509.06461) (2016).
+# - Z. Wang et al., [Dueling Network Architectures for Deep Reinforcement Learning](https://arxiv.org/abs/1511.06581) (2016).
+# - F. Pardo et al., [Time Limits in Reinforcement Learning](https://arxiv.org/abs/1712.00378) (2018).
+# - P. Henderson et al., [Deep Reinforcement Learning that Matters](https://arxiv.org/abs/1709.06560) (2018): on seeds.
+#
+# Next: [Playing from the picture](dqn_from_pixels.ipynb), where four numbers become four hundred.
