@@ -530,6 +530,11 @@ class DQN(training.EpochLogger):
                 f"the buffer holds {games.buffer.capacity} transitions, fewer than the batch_size {self.batch_size}; "
                 "give the games a larger capacity."
             )
+        if games.buffer.capacity < self.learning_starts:
+            raise ValueError(
+                f"learning_starts is {self.learning_starts}, and the buffer never holds more than "
+                f"{games.buffer.capacity} transitions: it would never learn. Lower the one or raise the other."
+            )
 
     @property
     def _games(self) -> Games:

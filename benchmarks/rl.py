@@ -151,7 +151,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "single estimate": {"agent": {"double": False}},
     "squared error": {"agent": {"huber": False, "clip": 0.0}},
     "no target network": {"agent": {"target_interval": 1}},
-    "no replay": {"games": {"capacity": 256}},
+    "no replay": {"games": {"capacity": 256}, "agent": {"learning_starts": 256}},
     "no exploration": {"agent": {"epsilon": (0.0, 0.0)}},
     "limit ends the game": {"games": {"bootstrap_at_limit": False}},
 }
@@ -174,8 +174,12 @@ def ablation() -> dict[str, Any]:
 
 
 def throughput() -> dict[str, Any]:
-    """Play and learn with both, the same network, batch, number of games and updates for a step, without judging."""
-    recipe = settings(0, games={"evaluation_episodes": 0}, fit={"max_epochs": 6})
+    """Play and learn with both, the same network, batch, number of games and updates for a step, without judging.
+
+    The peer has neither the double estimate nor averaged weights, so for the race ours goes without them too.
+    """
+    plain = {"double": False, "ema_decay": 0.0}
+    recipe = settings(0, games={"evaluation_episodes": 0}, agent=plain, fit={"max_epochs": 6})
     agent_settings, count = recipe["agent"], recipe["games"]["count"]
     amount = steps_an_epoch(recipe) * (recipe["fit"]["max_epochs"] - 1)
     updates = amount // (count * agent_settings["steps"]) * agent_settings["updates"]

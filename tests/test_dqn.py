@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -308,6 +309,28 @@ def test_the_loss_is_the_formula_and_only_the_chosen_values_learn(double: bool, 
         torch.testing.assert_close(gradient, wanted)
 
 
+def test_the_averaged_network_follows_by_the_formula() -> None:
+    class Watch(pl.Callback):
+        """Repeats the average from the weights after every chunk, which here has one update."""
+
+        average = torch.empty(0)
+
+        def on_train_batch_end(self, *arguments: Any) -> None:
+            now = nn.utils.parameters_to_vector(agent.network.parameters()).detach()
+            if agent.updates_done == 1:
+                self.average = now.clone()  # the average begins at the first weights it sees
+            elif agent.updates_done > 1:
+                self.average = 0.9 * self.average + 0.1 * now
+
+    agent, watch = small(5, updates=1, ema_decay=0.9), Watch()
+    games = dqn.Games("Chain-v0", count=2, chunks=12, evaluation_episodes=0)
+    training.fit(agent, games, max_epochs=1, callbacks=[watch])
+    assert agent.averaged is not None
+    averaged = nn.utils.parameters_to_vector(agent.averaged.module.parameters())
+    torch.testing.assert_close(averaged, watch.average)
+    assert not torch.allclose(averaged, nn.utils.parameters_to_vector(agent.network.parameters()))
+
+
 def test_epsilon_falls_linearly_and_then_stays() -> None:
     agent = small(epsilon=(0.9, 0.1), exploration=100)
     found = []
@@ -337,7 +360,7 @@ def test_it_finds_the_exact_values_of_a_chain(double: bool) -> None:
     torch.manual_seed(0)
     agent = dqn.DQN(
         dqn.DenseQNetwork((5,), 2, width=32, depth=1),
-        learning_rate=3e-3,
+        learning_rate=5e-3,
         decay=True,
         discount=0.8,
         steps=4,
@@ -348,7 +371,7 @@ def test_it_finds_the_exact_values_of_a_chain(double: bool) -> None:
         epsilon=(1.0, 0.3),
         double=double,
     )
-    history = training.fit(agent, games, max_epochs=4)
+    history = training.fit(agent, games, max_epochs=2)
     # An action that leads to a place n steps from the end is worth 0.8 ** n.
     expected = torch.tensor([[0.8 ** (4 - max(place - 1, 0)), 0.8 ** (3 - place)] for place in range(4)])
     with torch.no_grad():
@@ -360,8 +383,8 @@ def test_it_finds_the_exact_values_of_a_chain(double: bool) -> None:
 def test_the_value_goes_on_beyond_a_time_limit(bootstrap: bool) -> None:
     games = dqn.Games("Endless-v0", count=2, chunks=100, evaluation_episodes=0, bootstrap_at_limit=bootstrap)
     torch.manual_seed(0)
-    agent = small(discount=0.8, learning_rate=3e-3, target_interval=10, decay=True)
-    training.fit(agent, games, max_epochs=4)
+    agent = small(discount=0.8, learning_rate=5e-3, target_interval=10, decay=True)
+    training.fit(agent, games, max_epochs=2)
     name = float(games.buffer._rows.observations[0, 0])
     with torch.no_grad():
         values = agent(torch.tensor([[name, 50.0, 4.0]])).amax(dim=1)
@@ -412,10 +435,12 @@ def test_games_are_closed_also_by_an_error(breaks_at: int) -> None:
 
 
 def test_it_learns_to_balance() -> None:
-    recipe = dqn.recipe("cartpole", "smoke")
-    games = dqn.Games(**{**recipe["games"], "chunks": 10, "evaluation_episodes": 10})
+    recipe = dqn.recipe("cartpole", "cpu")
+    recipe["games"] |= {"chunks": 10, "evaluation_episodes": 10}
+    recipe["agent"] |= {"exploration": 4000, "ema_decay": 0.99}
+    games = dqn.Games(**recipe["games"])
     torch.manual_seed(0)
-    agent = dqn.DQN(dqn.DenseQNetwork(games.shape, games.actions, width=64), **{**recipe["agent"], "exploration": 4000})
+    agent = dqn.build(recipe, games)
     history = training.fit(agent, games, max_epochs=4)
     fresh = dqn.make_games("CartPole-v1", 20)
     returns, _ = dqn.play(agent.network, fresh, seed=123)
@@ -462,6 +487,7 @@ def test_recipes_can_be_built(name: str, profile: str) -> None:
         (lambda: dqn.ConvQNetwork((4, 10), 2), r"shape is \(4, 10\)"),
         (lambda: dqn.ConvQNetwork((4, 10, 10), 2, layers=dqn.ATARI_LAYERS), "smaller than what the layers"),
         (lambda: small(discount=1.0), "discount is 1.0"),
+        (lambda: small(ema_decay=1.0), "ema_decay is 1.0"),
         (lambda: small(learning_rate=0.0), "learning_rate is 0.0"),
         (lambda: small(epsilon=(1.0, 1.2)), "epsilon is"),
         (lambda: small(updates=0), "updates is 0"),
@@ -491,6 +517,11 @@ def test_a_continuous_game_is_closed_before_it_is_refused() -> None:
             lambda: small(batch_size=64),
             lambda: dqn.Games("Known-v0", capacity=32),
             "the buffer holds 32 transitions, fewer than the batch_size 64",
+        ),
+        (
+            lambda: small(learning_starts=33),
+            lambda: dqn.Games("Known-v0", capacity=32),
+            "learning_starts is 33, and the buffer never holds more than 32",
         ),
         (lambda: small(), lambda: RingData(batches=1), "the data are RingData; an agent learns from Games"),
     ],

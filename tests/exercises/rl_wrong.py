@@ -1,0 +1,482 @@
+"""Wrong answers to notebooks/exercises/rl.py, and the points that each deserves.
+
+For each answer cell (its grade_id) a list of (what is wrong, the code, the points of each check of that question).
+The k-th wrong answers of all questions are handed in together, so a check that lets a mistake in one question cost
+points in another shows up as well.
+"""
+
+Answer = tuple[str, str, dict[str, float]]
+
+
+def _targets(points: tuple[float, float, float], result: str, before: str = "pass") -> tuple[str, dict[str, float]]:
+    code = f"""\
+def bellman_targets(rewards, terminated, truncated, next_values, discount):
+    {before}
+    return {result}"""
+    return code, dict(zip(("targets-ongoing", "targets-terminated", "targets-truncated"), points, strict=True))
+
+
+def _epsilon(
+    points: tuple[float, float, float, float],
+    best: str = "values.argmax(dim=1)",
+    drawn: str = "torch.randint(actions, (batch,), generator=generator)",
+    explore: str = "torch.rand(batch, generator=generator) < epsilon",
+    before: str = "pass",
+    result: str = "torch.where(explore, drawn, best)",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def epsilon_greedy(values, epsilon, generator):
+    batch, actions = values.shape
+    {before}
+    best = {best}
+    drawn = {drawn}
+    explore = {explore}
+    return {result}"""
+    checks = ("epsilon-greedy", "epsilon-random", "epsilon-mixture", "epsilon-generator")
+    return code, dict(zip(checks, points, strict=True))
+
+
+def _ring(
+    points: tuple[float, float],
+    places: str = "[(added + i) % capacity for i in range(count)]",
+    names: str = "batch",
+    rows: str = "batch[name]",
+    stored: str = "buffer[name][places] = rows",
+    then: str = "buffer['added'] = added + count",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def add_to_buffer(buffer, batch):
+    count, capacity, added = len(batch["rewards"]), len(buffer["rewards"]), buffer["added"]
+    places = {places}
+    for name in {names}:
+        rows = {rows}
+        {stored}
+    {then}"""
+    return code, dict(zip(("ring-rows", "ring-oldest"), points, strict=True))
+
+
+_STARTS_AGAIN = """\
+def add_to_buffer(buffer, batch):
+    count, capacity = len(batch["rewards"]), len(buffer["rewards"])
+    start = buffer["added"] % capacity
+    if start + count > capacity:
+        start = 0
+    for name, rows in batch.items():
+        buffer[name][start : start + count] = rows
+    buffer["added"] += count"""
+
+_COUNTED_FOR_EACH_COLUMN = """\
+def add_to_buffer(buffer, batch):
+    for name, rows in batch.items():
+        for row in rows:
+            buffer[name][buffer["added"] % len(buffer[name])] = row
+            buffer["added"] += 1"""
+
+
+def _draw(
+    points: tuple[float, float],
+    places: str = "torch.randint(stored, (count,), generator=generator)",
+    stored: str = "min(buffer['added'], len(buffer['rewards']))",
+    rows: str = "column[places]",
+    then: str = "pass",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def sample_from_buffer(buffer, count, generator):
+    stored = {stored}
+    places = {places}
+    batch = {{name: {rows} for name, column in buffer.items() if name != "added"}}
+    {then}
+    return batch"""
+    return code, dict(zip(("draw-rows", "draw-evenly"), points, strict=True))
+
+
+def _double(
+    points: tuple[float, float],
+    choosing: str = "online(next_states)",
+    best: str = "choosing.argmax(dim=1)",
+    judging: str = "target(next_states)",
+    found: str = "judging[torch.arange(len(best)), best]",
+    result: str = "found.detach()",
+    before: str = "pass",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def double_values(online, target, next_states):
+    {before}
+    choosing = {choosing}
+    best = {best}
+    judging = {judging}
+    found = {found}
+    return {result}"""
+    return code, dict(zip(("double-choice", "double-gradient"), points, strict=True))
+
+
+def _huber(
+    points: tuple[float, float],
+    values: str = "q[torch.arange(len(q)), batch['actions']]",
+    best: str = "online(batch['next_states']).argmax(dim=1, keepdim=True)",
+    judging: str = "target(batch['next_states'])",
+    next_values: str = "judging.gather(1, best).squeeze(1).detach()",
+    targets: str = "batch['rewards'] + discount * next_values * ~batch['terminated']",
+    loss: str = "F.smooth_l1_loss(values, targets)",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def td_loss(online, target, batch, discount):
+    q = online(batch["states"])
+    values = {values}
+    best = {best}
+    judging = {judging}
+    next_values = {next_values}
+    targets = {targets}
+    return {loss}"""
+    return code, dict(zip(("huber-value", "huber-gradient"), points, strict=True))
+
+
+_HUBER_UPON_WRONG = """\
+def td_loss(online, target, batch, discount):
+    values = online(batch["states"]).gather(1, batch["actions"][:, None])[:, 0]
+    next_values = double_values(online, target, batch["next_states"])
+    over = batch["terminated"]
+    targets = bellman_targets(batch["rewards"], over, over & False, next_values, discount)
+    return F.huber_loss(values, targets)"""
+
+
+def _bug(
+    points: tuple[float, float, float],
+    action: str = "drawn if explores else best",
+    value: str = "0.0 if terminated else q[next_state].max()",
+    entry: str = "q[state, action]",
+    update: str = "+= learning_rate * (reward + discount * value - q[state, action])",
+    result: str = "0 if terminated or interrupted else next_state",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def training_step(q, state, world, epsilon, learning_rate, discount, generator):
+    best = int(q[state].argmax())
+    explores = torch.rand((), generator=generator).item() < epsilon
+    drawn = int(torch.randint(q.shape[1], (), generator=generator))
+    action = {action}
+    next_state, reward, terminated, interrupted = move(world, state, action, generator)
+    value = {value}
+    {entry} {update}
+    return {result}"""
+    return code, dict(zip(("bug-ends", "bug-path", "bug-chance"), points, strict=True))
+
+
+_BUG_UPON_WRONG = """\
+def training_step(q, state, world, epsilon, learning_rate, discount, generator):
+    action = epsilon_greedy(q[state : state + 1], epsilon, generator)[0]
+    next_state, reward, *ends = move(world, state, int(action), generator)
+    over, cut = (torch.tensor([end]) for end in ends)
+    target = bellman_targets(torch.tensor([reward]), over, cut, q[next_state : next_state + 1].amax(dim=1), discount)
+    q[state, action] = (1 - learning_rate) * q[state, action] + learning_rate * target[0]
+    return 0 if any(ends) else next_state"""
+
+WRONG: dict[str, list[Answer]] = {
+    "targets": [
+        ("ends ignored", *_targets((1, 0, 1), "rewards + discount * next_values")),
+        (
+            "the time limit taken for an end",
+            *_targets((1, 1, 0), "rewards + discount * next_values * ~(terminated | truncated)"),
+        ),
+        ("the flags exchanged", *_targets((1, 0, 0), "rewards + discount * next_values * ~truncated")),
+        ("the reward lost at the end", *_targets((1, 0, 1), "(rewards + discount * next_values) * ~terminated")),
+        ("the flag upside down", *_targets((0, 0, 0), "rewards + discount * next_values * terminated")),
+        ("the discount forgotten", *_targets((0, 1, 1), "rewards + next_values * ~terminated")),
+        ("the reward discounted", *_targets((0, 1, 1), "discount * (rewards + next_values * ~terminated)")),
+        ("the reward forgotten", *_targets((0, 1, 1), "discount * next_values * ~terminated")),
+        ("sign", *_targets((0, 1, 1), "rewards - discount * next_values * ~terminated")),
+        (
+            "the given values overwritten",
+            *_targets((1, 0, 1), "rewards + discount * next_values", before="next_values[terminated] = 0"),
+        ),
+        (
+            "the whole batch over with one",
+            *_targets((1, 0, 1), "rewards + discount * next_values * (not terminated.any())"),
+        ),
+        (
+            "the game goes on at the time limit, always",
+            *_targets((1, 1, 0), "rewards + discount * next_values * ~(terminated & ~truncated)"),
+        ),
+        ("the mean of the batch", *_targets((0, 0, 0), "(rewards + discount * next_values * ~terminated).mean()")),
+    ],
+    "epsilon": [
+        ("the least valuable", *_epsilon((0, 1, 1, 1), best="values.argmin(dim=1)")),
+        ("the last of equal ones", *_epsilon((0, 1, 1, 1), best="actions - 1 - values.flip(1).argmax(dim=1)")),
+        (
+            "anything but the best",
+            *_epsilon(
+                (1, 0, 1, 1), drawn="(best + torch.randint(1, actions, (batch,), generator=generator)) % actions"
+            ),
+        ),
+        (
+            "the last action never drawn",
+            *_epsilon((1, 0, 1, 1), drawn="torch.randint(actions - 1, (batch,), generator=generator)"),
+        ),
+        ("in turn", *_epsilon((1, 0, 1, 1), drawn="torch.arange(batch) % actions")),
+        ("one action for all", *_epsilon((1, 0, 1, 1), drawn="torch.randint(actions, (1,), generator=generator)")),
+        ("one decision for all", *_epsilon((1, 1, 0, 1), explore="torch.rand(1, generator=generator) < epsilon")),
+        (
+            "one number for both",
+            *_epsilon(
+                (1, 1, 0, 1),
+                before="chance = torch.rand(batch, generator=generator)",
+                drawn="(chance * actions).long()",
+                explore="chance < epsilon",
+            ),
+        ),
+        ("upside down", *_epsilon((0, 0, 1, 1), explore="torch.rand(batch, generator=generator) >= epsilon")),
+        ("never explores", *_epsilon((1, 0, 0, 0), result="best")),
+        ("always explores", *_epsilon((0, 1, 0, 1), result="drawn")),
+        ("explores above a half", *_epsilon((1, 1, 0, 1), explore="torch.tensor(epsilon > 0.5)")),
+        (
+            "the global generator",
+            *_epsilon((1, 1, 1, 0), drawn="torch.randint(actions, (batch,))", explore="torch.rand(batch) < epsilon"),
+        ),
+        ("the same numbers each time", *_epsilon((1, 1, 0, 0), before="generator.manual_seed(0)")),
+        ("floats", *_epsilon((0, 1, 1, 1), result="torch.where(explore, drawn, best).float()")),
+    ],
+    "ring": [
+        ("starts again when a batch does not fit", _STARTS_AGAIN, {"ring-rows": 1, "ring-oldest": 0}),
+        ("a step for each column", _COUNTED_FOR_EACH_COLUMN, {"ring-rows": 0, "ring-oldest": 0}),
+        (
+            "a full buffer takes no more",
+            *_ring((1, 0), stored="buffer[name][added : added + count] = rows[: capacity - added]"),
+        ),
+        (
+            "the last place again and again",
+            *_ring((1, 0), places="[min(added + i, capacity - 1) for i in range(count)]"),
+        ),
+        ("counted no further than the capacity", *_ring((1, 0), then="buffer['added'] = min(added + count, capacity)")),
+        ("batches counted", *_ring((0, 0), then="buffer['added'] += 1")),
+        ("never counted", *_ring((0, 0), then="pass")),
+        ("a column forgotten", *_ring((0, 2), names="['states', 'actions', 'rewards', 'terminated']")),
+        (
+            "states and next states exchanged",
+            *_ring((0, 2), rows="batch[{'states': 'next_states', 'next_states': 'states'}.get(name, name)]"),
+        ),
+        (
+            "a growing tensor",
+            *_ring((0, 0), stored="buffer[name] = torch.cat([buffer[name][:added], rows])[-capacity:]"),
+        ),
+        ("moved up", *_ring((0, 0), stored="buffer[name].copy_(torch.cat([buffer[name], rows])[-capacity:])")),
+        ("from the end", *_ring((0, 0), places="[capacity - 1 - (added + i) % capacity for i in range(count)]")),
+        ("places drawn at random", *_ring((0, 0), places="torch.randint(capacity, (count,))")),
+        ("one row for the whole batch", *_ring((0, 0), rows="batch[name][:1]")),
+    ],
+    "draw": [
+        ("places from the whole capacity", *_draw((1, 0), stored="len(buffer['rewards'])")),
+        ("every transition ever added", *_draw((1, 0), stored="buffer['added']")),
+        ("each column for itself", *_draw((0, 2), rows="column[torch.randint(stored, (count,), generator=generator)]")),
+        ("without replacement", *_draw((1, 0), places="torch.randperm(stored, generator=generator)[:count]")),
+        ("the newest", *_draw((1, 0), places="torch.arange(stored - count, stored) % stored")),
+        (
+            "one after the other",
+            *_draw(
+                (1, 0), places="(int(torch.randint(stored, (), generator=generator)) + torch.arange(count)) % stored"
+            ),
+        ),
+        (
+            "one for the whole batch",
+            *_draw((1, 0), places="torch.randint(stored, (1,), generator=generator).repeat(count)"),
+        ),
+        (
+            "the last one never",
+            *_draw((1, 0), places="torch.randint(max(1, stored - 1), (count,), generator=generator)"),
+        ),
+        (
+            "the first and the last half as often",
+            *_draw((1, 0), places="(torch.rand(count, generator=generator) * (stored - 1)).round().long()"),
+        ),
+        (
+            "the next row's state for the next state",
+            *_draw((0, 2), then="batch['next_states'] = buffer['states'][(places + 1) % stored]"),
+        ),
+        ("sorted columns", *_draw((0, 2), then="batch['actions'] = batch['actions'].flip(0) + 1")),
+        (
+            "new ones more often",
+            *_draw((1, 0), places="(torch.rand(count, generator=generator).sqrt() * stored).long()"),
+        ),
+        (
+            "the buffer itself",
+            "def sample_from_buffer(buffer, count, generator):\n    return buffer",
+            {"draw-rows": 0, "draw-evenly": 0},
+        ),
+    ],
+    "double": [
+        (
+            "the target network alone",
+            *_double(
+                (0, 1),
+                best="judging.argmax(dim=1)",
+                choosing="None",
+                judging="target(next_states)",
+                before="judging = target(next_states)",
+            ),
+        ),
+        ("the online network alone", *_double((0, 1), judging="online(next_states)")),
+        ("exchanged", *_double((0, 1), choosing="target(next_states)", judging="online(next_states)")),
+        ("with a gradient", *_double((2, 0), result="found")),
+        ("the mean of both", *_double((0, 1), choosing="(online(next_states) + target(next_states)) / 2")),
+        ("the smaller maximum", *_double((0, 1), found="torch.minimum(choosing.amax(dim=1), judging.amax(dim=1))")),
+        (
+            "one action for the whole batch",
+            *_double((0, 1), best="choosing.mean(dim=0).argmax().repeat(len(choosing))"),
+        ),
+        ("all pairs of rows", *_double((0, 1), found="judging[:, best]")),
+        ("an axis too many", *_double((0, 1), found="judging.gather(1, best[:, None])")),
+        ("the action, not its value", *_double((0, 1), result="best.float()")),
+        (
+            "networks frozen for good",
+            *_double((2, 0), before="online.requires_grad_(False), target.requires_grad_(False)"),
+        ),
+        (
+            "the maximum over the batch",
+            *_double(
+                (0, 1),
+                best="choosing.argmax(dim=0)[torch.arange(len(choosing)) % choosing.shape[1]] % choosing.shape[1]",
+            ),
+        ),
+        ("the mean of the actions", *_double((0, 1), found="judging.mean(dim=1)")),
+        ("in the mode of evaluation", *_double((2, 0), before="online.eval(), target.eval()")),
+    ],
+    "huber": [
+        ("the squared error", *_huber((0, 2), loss="F.mse_loss(values, targets)")),
+        ("half the squared error", *_huber((0, 2), loss="(values - targets).square().mean() / 2")),
+        ("sum", *_huber((0, 2), loss="F.huber_loss(values, targets, reduction='sum')")),
+        ("the absolute error", *_huber((0, 2), loss="F.l1_loss(values, targets)")),
+        ("the error cut off", *_huber((0, 0), loss="(values - targets).clamp(-1, 1).square().mean() / 2")),
+        ("the best action's value", *_huber((0, 0), values="q.amax(dim=1)")),
+        (
+            "all actions towards the target",
+            *_huber((0, 0), values="q", loss="F.huber_loss(values, targets[:, None].expand_as(q))"),
+        ),
+        ("a gradient into the target network", *_huber((2, 0), next_values="judging.gather(1, best).squeeze(1)")),
+        (
+            "the online network judges, with a gradient",
+            *_huber((0, 0), judging="online(batch['next_states'])", next_values="judging.gather(1, best).squeeze(1)"),
+        ),
+        ("the online network judges", *_huber((0, 2), judging="online(batch['next_states'])")),
+        ("the plain target", *_huber((0, 2), next_values="judging.amax(dim=1).detach()")),
+        ("the end ignored", *_huber((0, 2), targets="batch['rewards'] + discount * next_values")),
+        ("no gradient at all", *_huber((2, 0), loss="F.huber_loss(values, targets).detach()")),
+        ("every value with every target", *_huber((0, 2), values="q.gather(1, batch['actions'][:, None])")),
+        (
+            "the target learns",
+            *_huber(
+                (0, 0),
+                values="q[torch.arange(len(q)), batch['actions']].detach()",
+                next_values="judging.gather(1, best).squeeze(1)",
+                loss="F.mse_loss(values, targets)",
+            ),
+        ),
+        # Not wrong: it calls functions of earlier questions, which are wrong in the same notebook or may be.
+        ("right, upon wrong functions", _HUBER_UPON_WRONG, {"huber-value": 2, "huber-gradient": 2}),
+    ],
+    "bug": [
+        (
+            "all five mistakes left",
+            *_bug(
+                (0, 0, 0),
+                value="0.0 if interrupted else q[state].max()",
+                entry="q[state, best]",
+                update="= reward + discount * value",
+            ),
+        ),
+        ("assigned", *_bug((2, 2, 0), update="= reward + discount * value")),
+        ("bootstraps where the game is over", *_bug((0, 2, 2), value="q[next_state].max()")),
+        (
+            "an interruption taken for an end",
+            *_bug((0, 2, 2), value="0.0 if terminated or interrupted else q[next_state].max()"),
+        ),
+        ("the value of the state left behind", *_bug((2, 0, 2), value="0.0 if terminated else q[state].max()")),
+        (
+            "credited to the best action",
+            *_bug(
+                (2, 0, 2),
+                entry="q[state, best]",
+                update="+= learning_rate * (reward + discount * value - q[state, best])",
+            ),
+        ),
+        ("the mean of what may come", *_bug((2, 0, 2), value="0.0 if terminated else q[next_state].mean()")),
+        ("the same action again", *_bug((2, 0, 2), value="0.0 if terminated else q[next_state, action]")),
+        ("a random next action", *_bug((2, 0, 2), value="0.0 if terminated else q[next_state, drawn]")),
+        ("goes on behind the end", *_bug((0, 2, 2), result="next_state")),
+        ("starts again after a real end only", *_bug((0, 2, 2), result="0 if terminated else next_state")),
+        ("never explores", *_bug((2, 0, 2), action="best")),
+        ("always explores", *_bug((2, 0, 2), action="drawn")),
+        ("explores upside down", *_bug((2, 0, 2), action="best if explores else drawn")),
+        ("the whole row", *_bug((2, 0, 2), entry="q[state]")),
+        ("all states", *_bug((2, 0, 2), entry="q[:, action]")),
+        (
+            "a learning rate of its own",
+            *_bug((2, 2, 0), update="+= 0.1 * (reward + discount * value - q[state, action])"),
+        ),
+        (
+            "half the step",
+            *_bug((2, 2, 0), update="+= 0.5 * learning_rate * (reward + discount * value - q[state, action])"),
+        ),
+        ("the old value kept", *_bug((0, 0, 0), update="+= learning_rate * (reward + discount * value)")),
+        (
+            "away from the target",
+            *_bug((0, 0, 0), update="-= learning_rate * (reward + discount * value - q[state, action])"),
+        ),
+        # Not wrong: it calls functions of earlier questions, which are wrong in the same notebook or may be.
+        ("right, upon wrong functions", _BUG_UPON_WRONG, {"bug-ends": 2, "bug-path": 2, "bug-chance": 2}),
+    ],
+}
+
+# Right, but written otherwise than the solution: no check may insist on one way to write an answer.
+OTHERWISE: dict[str, str] = {
+    "targets": """\
+def bellman_targets(rewards, terminated, truncated, next_values, discount):
+    warnings.warn("this is not a mistake")
+    targets = rewards.clone()
+    for row in range(len(rewards)):
+        if truncated[row] and not terminated[row] or not terminated[row]:
+            targets[row] += discount * next_values[row]
+    return targets""",
+    "epsilon": """\
+def epsilon_greedy(values, epsilon, generator):
+    batch, actions = values.shape
+    chances = torch.full((batch, actions), epsilon / actions)
+    chances[torch.arange(batch), values.max(dim=1).indices] += 1 - epsilon
+    return chances.multinomial(1, generator=generator).flatten()""",
+    "ring": """\
+def add_to_buffer(buffer, batch):
+    for transition in zip(*batch.values()):
+        for name, value in zip(batch, transition):
+            buffer[name][buffer["added"] % len(buffer[name])] = value
+        buffer["added"] += 1""",
+    "draw": """\
+def sample_from_buffer(buffer, count, generator):
+    stored = min(buffer["added"], buffer["rewards"].numel())
+    chances = torch.rand(count, generator=generator, dtype=torch.float64)
+    places = (chances * stored).floor().long()
+    return {name: buffer[name].index_select(0, places) for name in buffer if isinstance(buffer[name], Tensor)}""",
+    "double": """\
+def double_values(online, target, next_states):
+    best = F.one_hot(online(next_states).max(dim=1).indices, target(next_states).shape[1])
+    return (target(next_states) * best).sum(dim=1).detach()""",
+    "huber": """\
+def td_loss(online, target, batch, discount):
+    q = online(batch["states"])
+    values = (q * F.one_hot(batch["actions"], q.shape[1])).sum(dim=1)
+    with torch.no_grad():
+        best = online(batch["next_states"]).argmax(dim=1)
+        coming = torch.stack([row[action] for row, action in zip(target(batch["next_states"]), best)])
+        targets = batch["rewards"] + torch.where(batch["terminated"], 0.0, discount * coming)
+    error = (values - targets).abs()
+    return torch.where(error <= 1, error**2 / 2, error - 0.5).sum() / len(error)""",
+    "bug": """\
+def training_step(q, state, world, epsilon, learning_rate, discount, generator):
+    chances = torch.full((q.shape[1],), epsilon / q.shape[1])
+    chances[q[state].argmax()] += 1 - epsilon
+    action = torch.multinomial(chances, 1, generator=generator).item()
+    next_state, reward, terminated, interrupted = move(world, state, action, generator)
+    target = torch.tensor(reward)
+    if not terminated:
+        target = target + discount * q[next_state].amax()
+    q[state, action] = torch.lerp(q[state, action], target, learning_rate)
+    if terminated or interrupted:
+        next_state = 0
+    return next_state""",
+}
