@@ -692,9 +692,10 @@ headers, notes = map(list, zip(*split_tunes, strict=True))
 half = len(headers) // 2  # the collection is sorted by origin: half a turn away is a tune from elsewhere
 forms = {"its own": headers, "another tune's": headers[half:] + headers[:half]}
 forms["other words"] = [reworded(header) for header in headers]
-for i, text in enumerate(
-    notes
-):  # the same notes after each header, as many as the longest of the three leaves room for
+
+# %%
+# The same notes after each header: as many as the longest of the three leaves room for.
+for i, text in enumerate(notes):
     room = new_data.context + 1 - max(len(tokenizer.encode(f"\n\n{used[i]}")) for used in forms.values())
     notes[i] = tokenizer.decode(tokenizer.encode(text)[:room])
 for name, used in forms.items():
