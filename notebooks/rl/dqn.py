@@ -16,10 +16,11 @@
 # **After this chapter you can**
 #
 # - replace the table of Q-learning by a network, and write the loss that trains it;
-# - say what the replay buffer, the target network, $\varepsilon$ and the Huber loss are each for, and what happens without;
-# - tell an episode that *ended* from one that was *cut off*, and why the difference decides what is learnt;
+# - say what the replay buffer, the target network, $\varepsilon$ and the Huber loss are each for, and what happens
+#   without them;
+# - tell an episode that *ended* from one that was *cut off*, and say why they need different labels;
 # - show by measurement that a maximum over noisy values is too high, and how Double DQN answers it;
-# - explain why an agent forgets a skill that it had, and cure it.
+# - explain why an agent forgets a skill that it had, and say what helps.
 #
 # **You need**: returns, discount and the Bellman equation from [Learning what actions are worth](q_learning.ipynb). The
 # [notation](../../book/notation.md) is on a page of its own. · [How long this chapter takes to run](../../book/results.md)
@@ -65,12 +66,12 @@ print(f"Profile {profile}: the agent takes {an_epoch * recipe['fit']['max_epochs
 #
 # A pole stands on a cart, joined to it at its foot. Every fiftieth of a second you push the cart to the left or to the
 # right, always with the same force. If the pole leans by more than 12 degrees, or the cart runs more
-# than 2.4 metres from the middle of its track, the game is over. Every step that it is not over earns a reward of 1, and
+# than 2.4 metres from the middle of its track, the game is over. Every step earns a reward of 1, the last one too, and
 # after 500 steps the referee goes home.
 #
-# The game is CartPole, as [Gymnasium](https://arxiv.org/abs/2407.17032) has it. Its state is four numbers: where the cart is, how
-# fast it goes, how far the pole leans, how fast it turns. That is all the picture below shows, and all the agent is told.
-# Nobody tells it what a pole is.
+# The game is CartPole, as [Gymnasium](https://arxiv.org/abs/2407.17032) has it. Its state is four numbers: where the
+# cart is, how fast it goes, how far the pole leans, how fast it turns. The drawings below show the first and the third.
+# The agent is told all four and nothing else: nobody tells it what a pole is.
 
 
 # %%
@@ -89,7 +90,7 @@ def draw(state, width=360, height=150):
 
 
 # %% mystnb={"image": {"alt": "Three drawings of a blue cart with an orange pole: upright in the middle, leaning a little to the right with the cart left of the middle, and leaning to the left near the right end of the track."}}
-examples = {"safe": (0.0, 0, 0.0, 0), "still to be saved": (-0.8, 0, 0.14, 0), "lost on two counts": (2.35, 0, -0.2, 0)}
+examples = {"safe": (0.0, 0, 0.0, 0), "still to be saved": (-0.8, 0, 0.14, 0), "close to both limits": (2.35, 0, -0.2, 0)}
 figure, axes = plt.subplots(3, 1, figsize=(4.2, 5.4))
 for ax, (name, state) in zip(axes, examples.items(), strict=True):
     ax.imshow(draw(state))
@@ -98,6 +99,9 @@ for ax, (name, state) in zip(axes, examples.items(), strict=True):
 plt.show()
 
 # %% [markdown]
+# In the second drawing the pole leans to the right, and a push to the right brings the cart back under it. In the third
+# both limits are close.
+#
 # How long does somebody last who pushes at random? `dqn.make_games` opens any number of games side by side, and `dqn.play`
 # plays each of them once. With $\varepsilon = 1$ every action is drawn by lot, whatever the network says.
 
@@ -116,13 +120,15 @@ print(f"at random: {lengths.mean():.0f} steps on average, {lengths.max():.0f} at
 # The [table](q_learning.ipynb) of the last chapter had a row for every state. Four real numbers have no rows. If we cut each
 # of them into 20 parts there would be $20^4 = 160{,}000$ rows, and the table would have to visit each of them many times
 # before it knew anything about it. What we want instead is a *function* that, having seen a pole lean by 5 degrees, has an
-# opinion about 5.1 degrees. So let a network with weights $\theta$ take a state $s$ and return one number for each action $a$:
+# opinion about 5.1 degrees. So let a network with weights $\theta$ take a state $s$ and return one number for each
+# action $a$ in the set $\mathcal A$ of all actions, here two:
 #
 # $$Q_\theta(s, \cdot) \in \mathbb R^{|\mathcal A|}, \qquad
 #   \text{and the greedy choice is } \arg\max_a Q_\theta(s, a).$$
 #
-# What should it be trained to say? The Bellman equation of the last chapter names a better guess than the present one, as
-# soon as one step was taken: the agent was in $s$, did $a$, received the reward $r$ and found itself in $s'$. The **target** is
+# What should it be trained to say? The Bellman equation of the last chapter names a better guess than the present one,
+# as soon as one step has been taken: the agent was in $s$, did $a$, received the reward $r$ and found itself in $s'$.
+# The **target** is
 #
 # $$y = \begin{cases} r & \text{if the game ended in } s',\\
 #       r + \gamma \max_{a'} Q_\theta(s', a') & \text{if it went on,}\end{cases}$$
@@ -181,8 +187,8 @@ def learn_from_memory(batch_size=64):
 
 
 # %% [markdown]
-# **$\varepsilon$-greedy.** An agent that always does what it thinks best never learns what it thinks wrongly. With
-# probability $\varepsilon$ it acts at random; $\varepsilon$ falls from 1 to 0.05.
+# **$\varepsilon$-greedy.** An agent that always does what it thinks best never tries anything else, and never finds out
+# where it is wrong. So with probability $\varepsilon$ it acts at random; $\varepsilon$ falls from 1 to 0.05.
 #
 # And the loop: one step in the game, one update every second step, a new copy every 200 steps.
 
@@ -214,15 +220,16 @@ print(f"{len(lengths)} games; the first ten lasted {lengths[:10].mean():.0f} ste
 print(f"the last ten {lengths[-10:].mean():.0f}, the longest {lengths.max():.0f}")
 
 # %% [markdown]
-# The agent began with no idea and, in the `cpu` profile, ends with games many times as long. It still explores while it plays
-# these, one push in twenty at random. So the idea works, in forty lines. What the package adds is speed (many games at once,
-# memory taken in one piece), an examination, and the switches with which we shall take the method apart.
+# The agent began with no idea and, in the `cpu` profile, ends with games several times as long. It still explores while
+# it plays these, with one push in twenty at random. So the idea works, in forty lines. What the package adds is speed
+# (many games at once, memory taken in one piece), an examination, and the switches with which we shall take the method
+# apart.
 #
 # ## With the package
 #
-# In `dqn.py` the same method is a LightningModule. Its data are `dqn.Games`: games side by side, and the buffer. A
-# training step is a chunk: some steps in every game, then many updates. On the same transitions, with the same
-# weights, both must have the same loss.
+# In `dqn.py` the same method is a LightningModule. Its data are `dqn.Games`: games side by side, and the memory,
+# which is usually called the *replay buffer*. A training step is a chunk: some steps in every game, then many updates.
+# On the same transitions, with the same weights, both must have the same loss.
 
 # %%
 columns = [
@@ -240,11 +247,11 @@ torch.testing.assert_close(ours, packaged)
 # %% [markdown]
 # ## Ended, or cut off?
 #
-# Gymnasium tells two ends apart. *Terminated*: the pole fell, there is no next state, and the target is $r$. *Truncated*: 500
-# steps are over. Nothing happened to the pole! The state at step 500 looks like any other good state, and from it the
-# game would have gone on. If we told the network that the value there is 1, it would meet contradictory labels
-# for states that look the same ([Pardo et al., 2018](https://arxiv.org/abs/1712.00378)). So a truncated game bootstraps
-# like one that goes on.
+# Gymnasium tells two ends apart. *Terminated*: the pole fell, or the cart left its track; there is no next state, and
+# the target is $r$. *Truncated*: 500 steps are over. Nothing happened to the pole! The state at step 500 looks like any
+# other good state, and from it the game would have gone on. If we told the network that the value there is 1, it would
+# meet contradictory labels for states that look the same ([Pardo et al., 2018](https://arxiv.org/abs/1712.00378)). So a
+# truncated game bootstraps like one that goes on.
 #
 # What is balancing for ever worth? The rewards are 1 at each step, so the return is a geometric series,
 #
@@ -262,10 +269,10 @@ print(f"the pole fell: y = {targets[0]:.0f}; the referee went home: y = {targets
 # %% [markdown]
 # ## Training
 #
-# The recipe plays eight games at once and makes one update for every two steps. After each epoch it is examined on games of
-# their own: twenty, played without exploration, and the best weights are kept. Each network is trained twice, as it were:
-# there is the *online* network, which learns, and an average of its weights over the last couple of thousand updates,
-# which is what we shall use. Why, the second half of the chapter shows. Meanwhile a callback keeps the online
+# The recipe plays eight games at once and makes one update for every two steps. After each epoch the agent is examined:
+# it plays twenty games that are kept for this, without exploration, and the best weights so far are kept. There are two
+# sets of weights: those of the *online* network, which learns, and their average over the last couple of thousand
+# updates, which is what we shall use. The second half of the chapter shows why. Meanwhile a callback keeps the online
 # network's weights of every epoch.
 
 
@@ -288,7 +295,7 @@ snapshots = Snapshots()
 history = training.fit(agent, data, callbacks=[snapshots], **recipe["fit"])
 print(f"best examination: {max(history['return']):.0f} steps of 500")
 
-# %% mystnb={"image": {"alt": "Two curves over the steps taken. The average of the weights climbs to 500 and mostly stays there. The online network gets there too, but falls back to between 100 and 300 several times."}}
+# %% mystnb={"image": {"alt": "Two curves over the steps taken. The average of the weights climbs to 500 and stays there but for short falls. The online network gets there too, and falls far back again and again."}}
 steps = torch.arange(1, len(history["return"]) + 1) * an_epoch
 figure, ax = plt.subplots()
 ax.plot(steps, history["return_online"], color=plots.COLOURS[1], lw=1.2, label="online network")
@@ -328,7 +335,7 @@ print(
 
 
 # %% [markdown]
-# In the `cpu` profile nearly every game lasts to the end. Watch one.
+# In the `cpu` profile nearly every game lasts to the end. Let us watch the beginning of one.
 
 
 # %%
@@ -346,14 +353,15 @@ def watch(network, steps=300, every=16, seed=5):
     return pictures
 
 
-# %% mystnb={"image": {"alt": "Animation: the cart makes small moves to both sides and the pole stays upright."}}
+# %% mystnb={"image": {"alt": "Animation: the cart stays near the middle of its track; the pole sways from side to side and does not fall."}}
 pictures = watch(agent.network)
 film = io.BytesIO()
 pictures[0].save(film, "GIF", save_all=True, append_images=pictures[1:], duration=160, loop=0)
 display(Image(data=film.getvalue(), format="gif", alt="A trained agent balances the pole"))
 
 # %% [markdown]
-# The frames are a third of a second of the game apart. The pole hardly leans, and the cart stays away from the ends.
+# The frames are a third of a second of the game apart. The pole sways to both sides and is caught each time,
+# and the cart stays away from the ends.
 #
 # **Is one seed enough?** No: in deep reinforcement learning the seed can decide about success
 # ([Henderson et al., 2018](https://arxiv.org/abs/1709.06560)). `benchmarks/rl.py` trains this recipe from five seeds, and beside
@@ -367,7 +375,7 @@ for name, label in (("ours", "this course"), ("peer", "stable-baselines3")):
     means = [run["mean_return"] for run in several[name]]
     print(f"{label}: best weights of each seed, 100 fresh games: {', '.join(f'{mean:.0f}' for mean in means)}")
 
-# %% mystnb={"image": {"alt": "Three panels of learning curves with five seeds each, over 98,000 steps. Online networks and stable-baselines3 swing between about 100 and 500 to the end; most of the averaged ones stay at 500."}}
+# %% mystnb={"image": {"alt": "Three panels of learning curves with five seeds each, over 98,000 steps. Online networks and stable-baselines3 swing between 500 and far lower returns to the end; the averaged ones mostly stay at 500 with single falls, and one of them is low for a long while."}}
 panels = [
     ("ours", "online_returns", "online network"),
     ("ours", "returns", "averaged"),
@@ -402,14 +410,14 @@ for run in several["ours"]:
 #
 # ## When it fails: the agent that forgets
 #
-# **Predict, then run.** The agent could balance the pole, and an epoch later it cannot. What is different?
+# > **Predict, then run.** The agent could play to the end, and an epoch later it cannot. What is different? (a) The
+# > values have become worse: the network no longer knows what a state is worth. (b) The memory has overflowed: it has
+# > lost the failures from which the agent had learnt. (c) The values are as good as before, but what the agent does hangs
+# > on something much smaller than the values.
 #
-# 1. The values have become worse: the network no longer knows what a state is worth.
-# 2. The memory has overflowed: it has lost the failures from which the agent had learnt.
-# 3. The values are as good as before, but what the agent does hangs on something much smaller than the values.
-#
-# The second is easily answered: the buffer of this recipe holds 100,000 transitions, more than the agent ever sees. Nothing
-# is lost. For the others, collect the states that the trained agent visits, and ask consecutive snapshots about them.
+# We need no experiment to rule out (b): the buffer of this recipe holds 100,000 transitions, more than the agent ever
+# sees. Nothing is lost. For the others, collect the states that the trained agent visits, and ask consecutive snapshots
+# about them.
 
 # %%
 games = dqn.make_games("CartPole-v1", 10)
@@ -450,7 +458,7 @@ print(f"later half: median value {q[late:].amax(dim=2).median():.0f}, median gap
 print(f"share of states where the greedy action changes from one epoch to the next: {flips[late:].mean():.0%}")
 
 # %% [markdown]
-# The answer is the third. One wrong push can be mended by the next, so both actions are worth nearly the same: the gap is
+# The answer is (c). One wrong push can be mended by the next, so both actions are worth nearly the same: the gap is
 # around one, in values of about a hundred. **The policy is the sign of a small difference between two large numbers.**
 # The loss looks at the large numbers; an error of one part in a hundred is a fine regression and may turn any action around.
 # From one epoch to the next the difference changes by about half of itself or more, and in a good part of the states the
@@ -503,7 +511,9 @@ plt.show()
 #
 # $$\bar\theta \leftarrow \beta\,\bar\theta + (1 - \beta)\,\theta, \qquad \beta = 0.9995 \text{ after each update.}$$
 #
-# The averaged network plays the examination; the online network learns on as it would have, and explores. How much calmer is it?
+# Here $\bar\theta$ are the averaged weights. The network that has them plays the examination; the online network learns
+# on as it would have, and explores. How much calmer is the average? We compare all examinations since the online network
+# first passed 475, the mean return from which Gymnasium calls the game solved.
 
 # %%
 after = slice(first_good, None)
@@ -515,10 +525,13 @@ for name, label in (("return_online", "online"), ("return", "averaged")):
 
 
 # %% [markdown]
+# The average earns more, and passes 475 more often. It is calmer, not immune.
+#
 # ## Values that cannot be true
 #
-# We know a bound that no value may exceed: 100. Compare what the online network *promises* at the start of a game, $\max_a
-# Q(s_0, a)$, with the discounted return $\sum_t \gamma^t r_t$ that it then *earns*.
+# We know a bound that no value may exceed: 100. Compare what the online network *promises* in the first state $s_0$ of
+# a game, $\max_a Q(s_0, a)$, with the discounted return $\sum_t \gamma^t r_t$ that it then *earns*, where $r_t$ is the
+# reward of step $t$.
 
 
 # %%
@@ -535,7 +548,7 @@ def promise_and_return(network, count=10, seed=3):
     return promised, earned.mean().item()
 
 
-# %% mystnb={"image": {"alt": "Two curves over the steps. The earned discounted return rises early and stays below the dotted line at 100 with dips; the promised value rises more slowly, crosses it, and goes above the dotted line."}}
+# %% mystnb={"image": {"alt": "Two curves over the steps. The earned discounted return rises early and stays below the dotted line at 100 with dips; the promised value rises more slowly, overtakes the earned one, and goes above the dotted line."}}
 every = slice(None, None, 3)
 with torch.no_grad():
     pairs = torch.tensor([promise_and_return(network) for network in snapshots.networks[every]])
@@ -551,16 +564,16 @@ print(f"highest promise: {pairs[:, 0].max():.0f}; possible: {ceiling:.0f}")
 
 # %% [markdown]
 # At first the promises are far below what is earned: the network begins near 0, and knowledge of the future arrives one
-# bootstrapped step at a time. Then they grow, and as a rule they do not stop at the dotted line, although they could not be true above it. Two
-# things push them. Labels come from the network itself, so an error in $Q(s')$ is copied to $Q(s)$, and only a game that
-# *ends* contradicts with a label that is a plain reward. The better the agent, the rarer such labels are: it is the good
-# agents that lose touch with the ground. And the maximum in the label prefers errors upwards. This second reason deserves
-# an experiment of its own.
+# bootstrapped step at a time. Then they grow, and as a rule they do not stop at the dotted line, although they cannot
+# be true above it. Two things push them. Labels come from the network itself, so an error in $Q(s')$ is copied to
+# $Q(s)$, and only a game that *ends* contradicts with a label that is a plain reward. The better the agent, the rarer
+# such labels are: it is the good agents that lose touch with the ground. And the maximum in the label prefers errors
+# upwards. This second reason deserves an experiment of its own.
 #
 # **The maximum of noisy values is too high.** Let $n$ actions all be worth 0, and our estimates of them be standard normal
 # noise. The mean of each estimate is right. What is the mean of their maximum?
 
-# %% mystnb={"image": {"alt": "The mean of the maximum over n noisy values grows from 0 for one action to almost 2 for sixteen; the double estimate stays at 0."}}
+# %% mystnb={"image": {"alt": "The mean of the maximum over n noisy values grows from 0 for one action to about 1.8 for sixteen; the double estimate stays at 0."}}
 torch.manual_seed(0)
 numbers = [1, 2, 4, 8, 16]
 single = [dqn.greedy_values(torch.randn(20_000, n)).mean() for n in numbers]
@@ -586,11 +599,11 @@ plt.show()
 # promises above still crossed the line.
 #
 # **Dueling networks** ([Wang et al., 2016](https://arxiv.org/abs/1511.06581)) answer the small action gap. Where both actions
-# are worth about the same, learn that common value once, and beside it how the actions differ, $A$:
+# are worth about the same, learn that common value $V$ once, and beside it, as the *advantage* $A$, how the actions differ:
 #
 # $$Q(s, a) = V(s) + A(s, a) - \frac{1}{|\mathcal A|} \sum_{b} A(s, b).$$
 #
-# The mean is taken off because otherwise a constant could wander between $V$ and $A$ unseen.
+# The mean over all actions $b$ is taken off because otherwise a constant could wander between $V$ and $A$ unseen.
 
 # %%
 dueling = dqn.DenseQNetwork((4,), 2, dueling=True)
@@ -604,8 +617,10 @@ print("a constant added to all advantages changes nothing")
 # %% [markdown]
 # ## Which trick is worth what?
 #
-# An ablation: the recipe for half the steps, from three seeds, with one thing changed a row. Each dot is one seed's mean
-# return over the examinations of the later half of its training, so that forgetting counts.
+# An ablation: the recipe for half the steps, from three seeds, with one thing changed a row. Each dot is one seed's
+# mean return over the examinations of the later half of its training, so that forgetting counts; the bar is the mean of
+# the three. The lines printed below the picture tell what the best weights of each training earned in 100 fresh games,
+# and how high the mean value of a row's batches rose.
 
 # %% mystnb={"image": {"alt": "Dots for nine variants in rows, three seeds each. Six of the rows overlap between about 200 and 500. Without a target network all dots lie at the left edge; without exploration two of three do; without replay two lie near 140."}}
 rows = benchmark["ablation"]["rows"]
@@ -630,16 +645,18 @@ for name, row in rows.items():
 # %% [markdown]
 # Read the rows with their spread.
 #
-# - **No target network.** Every seed ends at nine steps, the shortest game there is: the agent pushes to the same side for
-#   ever. The printed value says why. It is in the hundreds of millions, where 100 is possible: a network that makes its own
-#   labels at every update chases itself upwards. Nothing else here is so indispensable.
+# - **No target network.** Every seed ends at about nine steps, hardly more than the shortest game there is: the agent
+#   pushes to the same side for ever. The printed value says why. It is in the hundreds of millions, where 100 is
+#   possible: a network that makes its own labels at every update chases itself upwards. Nothing else here is so
+#   indispensable.
 # - **No exploration.** Two of the three agents like one action from the beginning and never learn that there is another.
 # - **No replay.** With only the newest 256 transitions to learn from, two of three stay far behind, and the third, which
 #   had been good, is on its way down at the end.
-# - **All the others** overlap with the recipe's own seeds. From three seeds and half a training nobody can tell whether the
-#   single estimate, the squared error or the dueling network is better or worse *here*, and the recipe's mean is not even
-#   the highest. This does not make them worthless: their authors measured them on some fifty Atari games, with many actions
-#   and rewards of all sizes. It means that an ablation on one small game should be quoted with its spread or not at all.
+# - **All the others** overlap with the recipe's own seeds. From three seeds and half a training nobody can tell whether
+#   the single estimate, the squared error or the dueling network is better or worse *here*, and the recipe's mean is
+#   not even the highest. The best weights of each of these trainings earn 500. This does not make the tricks worthless:
+#   their authors measured them on some fifty Atari games, with many actions and rewards of all sizes. It means that an
+#   ablation on one small game should be quoted with its spread or not at all.
 # - **The limit as an end** makes no difference either, for a plain reason: a game that is cut off is one transition in five
 #   hundred, and in the first half of the training few games get that far. In a task with short limits it is decisive, as
 #   the [last chapter](q_learning.ipynb) showed on the ice.
@@ -647,9 +664,10 @@ for name, row in rows.items():
 #
 # ## What the articles got wrong here
 #
-# They print the target as an identity, without expectation and without the case that the game has ended; and they say that
-# these models need labelled data, when a DQN makes all of its data by playing. The
-# [errata](../../book/errata.md#errata-reinforcement-learning) have both, with the right title, year and authors of the Atari paper.
+# They print the target as an identity, without expectation and without the case that the game has ended; and they say
+# that these models need labelled data, when a DQN makes all of its data by playing. The
+# [errata](../../book/errata.md#errata-reinforcement-learning) have both, and the right authors and year of the Atari
+# paper [among the papers](../../book/errata.md#papers-under-wrong-names).
 
 # %%
 figures = results.record(
@@ -689,8 +707,8 @@ for discount in (0.9, 0.99):
 assert abs(0.9**6.58 - 0.5) < 0.001
 
 # %% [markdown]
-# **2.** A sub-environment that has ended is reset by the *next* call of `step`, whose action is ignored. Which transition would
-# a careless loop store there, and what would the network learn from it?
+# **2.** Of games side by side, one that has ended is reset by the *next* call of `step`, and its action in that call is
+# ignored. Which transition would a careless loop store there, and what would the network learn from it?
 #
 # <details><summary>Answer</summary>
 #

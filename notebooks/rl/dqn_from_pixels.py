@@ -166,11 +166,11 @@ axes[0].set_ylabel("row")
 plt.show()
 
 # %% [markdown]
-# On the left the ball will come down on the right of the paddle, on the right on its left. Without the trail the two
-# are one picture, and nobody could say what the next picture will be. In the words of [the part's first
-# chapter](q_learning.ipynb), an observation is a **state** only if nothing from before it helps to tell what comes
-# after. With the trail, this one nearly is. (Not quite: the sticky action depends on the last action, which is not to
-# be seen.) Whether one could play well all the same is a second question, to which we shall come back.
+# In the left picture the ball will come down to the right of the paddle, in the right one to the left of it. Without
+# the trail the two are one picture, and nobody could say what the next picture will be. In the words of [the part's
+# first chapter](q_learning.ipynb), an observation is a **state** only if nothing from before it helps to tell what
+# comes after. With the trail, this one nearly is. (Not quite: the sticky action depends on the last action, which is
+# not to be seen.) Whether one could play well all the same is a second question, to which we shall come back.
 #
 # Atari games have no trail channel. [Mnih et al. (2015)](https://doi.org/10.1038/nature14236) let the network see the
 # last four frames at once. Their preprocessing has become the custom, and `dqn.make_games` has it too:
@@ -179,7 +179,7 @@ plt.show()
 #   a second;
 # - of the last two frames the brighter of the two values is taken in each pixel, since the old console drew some
 #   things only in every other frame;
-# - 210 × 160 colours become 84 × 84 shades of grey, one byte each;
+# - 210 × 160 pixels in colour become 84 × 84 in shades of grey, one byte each;
 # - the last four of these pictures are stacked, as four channels;
 # - rewards are cut to the range from −1 to 1.
 
@@ -226,13 +226,15 @@ print(f"a table with three numbers of four bytes for each screen of Breakout: {s
 # A ball one cell above the paddle is good news in column 2, and in column 7. A dense layer has a weight of its own
 # for each cell, and must learn the same thing ten times. A **convolution** learns it once. It looks through a small
 # window, 3 × 3 cells in all channels, with one set of weights, and puts the window everywhere. With $x$ for the
-# observation, $w_k$ for the weights of the $k$-th output channel and $b_k$ for its bias,
+# observation, $w_k$ for the weights of the $k$-th output channel, $b_k$ for its bias and $h_k(i, j)$ for what it says with
+# the window's upper left corner in row $i$ and column $j$,
 #
 # $$ h_k(i, j) = \max\Big(0,\; b_k + \sum_{c} \sum_{u=0}^{2} \sum_{v=0}^{2} w_k(c, u, v)\; x_c(i + u,\, j + v) \Big) , $$
 #
-# where $c$ runs over the four channels, and the maximum with 0 is the ReLU. Ten columns leave room for 8 places of
-# the window, so each $h_k$ is 8 × 8. MinAtar's network has 16 output channels, then a dense layer with 128 units, and
-# one value for each action at the end. From scratch, without `nn.Conv2d`:
+# where $c$ runs over the four channels, $u$ and $v$ over the rows and columns of the window, and the maximum with 0 is
+# the ReLU. Ten columns leave room for 8 places of the window, so each $h_k$ is 8 × 8. MinAtar's network has 16 output
+# channels, then a dense layer with 128 units, and one value for each action at the end. From scratch, without
+# `nn.Conv2d`:
 
 
 # %%
@@ -456,8 +458,8 @@ display(Image(data=buffer.getvalue(), format="gif", alt="The ball falls, the pad
 #
 # ### By gradients
 #
-# A first answer is cheap. How much would $\max_a Q(s, a)$ change if a cell were a little brighter? That is a partial
-# derivative, and its absolute value is called **saliency** ([Simonyan et al.,
+# A first answer is cheap. How much would $\max_a Q(x, a)$ change if a cell of the picture $x$ were a little brighter?
+# That is a partial derivative, and its absolute value is called **saliency** ([Simonyan et al.,
 # 2013](https://arxiv.org/abs/1312.6034)):
 #
 # $$ \Big| \frac{\partial \max_a Q(x, a)}{\partial x_c(i, j)} \Big| . $$
@@ -485,7 +487,7 @@ plt.show()
 # %% [markdown]
 # The brightest cells lie in the lower rows, where the game is decided. But read this with care. The picture shows
 # where a *small* change would matter, and small changes never occur: a cell is 0 or 1. It says nothing about which
-# *action* would be chosen. And cells far from anything are not dark, because no training has ever told the network
+# *action* would be chosen. And many cells far from anything are not dark, because no training has ever told the network
 # what, say, a second ball would mean.
 #
 # ### By changing the picture
@@ -547,17 +549,18 @@ plt.show()
 print("best action from column 0 to 9:", *("SLR"[action] for action in curve.argmax(dim=1)))
 
 # %% [markdown]
-# There are the rules, and nobody told them to the network. Inside the band some action is worth several bricks,
-# outside next to nothing. At the left end of the band only *right* is worth much, at the right end only *left*, and
-# in the middle the three are nearly equal: whatever one does now can be made good with the next move. The action
-# flips from R to L where the ball will come down. Where the curves are wrong, it is most likely at the edges, where
-# the agent has seldom been, or gets away with a position only by luck. (On the far left all is lost, and the letters
-# mean nothing.)
+# There are the rules, and nobody told them to the network. Inside the band some action is worth several bricks, outside
+# much less, and mostly next to nothing. At the left end of the band only *right* is worth much, at the right end only
+# *left*, and in the middle the three are nearly equal: whatever one does now can be made good with the next move. The
+# action flips from R to L where the ball will come down. Where the curves are wrong, it is most likely at the edges,
+# where the agent has seldom been, or gets away with a position only by luck. (Outside the band all is lost, and the
+# letters mean nothing.)
 #
 # This position was no stranger to the network: a game that begins at the left border leads the ball through it. What
-# about positions that it has *never* seen? Until the first brick is hit the ball can only be on one of two diagonals,
-# from the two upper corners down. With a full wall and a ball anywhere else, a picture occurs at most after a whole
-# wall has been cleared. The rules are soon written down: follow the ball, then count the moves.
+# about positions that it has *never* seen? Until the first brick is hit the ball can only fall along one of two
+# diagonals, which begin at the two ends of the lowest row of bricks. With a full wall and a ball that falls anywhere
+# else, a picture occurs at most after a whole wall has been cleared. The rules are soon written down: follow the ball,
+# then count the moves.
 
 
 # %%
@@ -592,9 +595,9 @@ def decisive(rows):  # pictures in which some actions save the game and others d
 
 
 # %% [markdown]
-# > **Predict, then run.** In these positions a random action saves the game half of the time. How many does the
-# > network save that it can never have seen? (a) About half. (b) Clearly more, but fewer than of the others. (c) All.
-# > And what if the trail is wiped out?
+# > **Predict, then run.** In these positions a random action saves the game half of the time. How many does the network
+# > save that it can never have seen? (a) About half. (b) Clearly more, but fewer than of those it knows. (c) All. And
+# > what if the trail is wiped out?
 
 # %%
 positions, saving, first = decisive(rows=(5, 6, 7, 8))
@@ -628,7 +631,7 @@ assert good.all(), "the rule saves them all"
 # Nothing in `learn` knows about Breakout. With `"pong"` it builds the network of Mnih et al. (2015): three
 # convolutions with larger windows that skip cells (a stride of 4, then 2, then 1), and 512 units. The windows grow
 # from layer to layer. By the rule for receptive fields, where $f$ is the width seen, $k$ a layer's kernel and $d$ the
-# product of the strides before it, $f \leftarrow f + (k - 1)\, d$.
+# product of the strides before it, $f \leftarrow f + (k - 1)\, d$, beginning with $f = d = 1$.
 
 # %%
 width, distance = 1, 1
@@ -700,8 +703,8 @@ for name, without_it in without.items():
 # there is no chance in it, and it was long overlooked how much of an agent's score may come from that ([Machado et
 # al., 2018](https://arxiv.org/abs/1709.06009), who proposed the sticky actions as a cure). We try it. The agent plays
 # a hundred games, and its actions are written down: a hundred lists. Each list is then played with the eyes shut in
-# another game. Once without sticky actions, where only the side from which the first ball comes is drawn by lot; and
-# once with them.
+# another game. We do this once without sticky actions, where only the side from which the first ball comes is drawn by
+# lot, and once with them.
 #
 # > **Predict, then run.** Without sticky actions a list scores, on average, (a) about what the eyes scored, (b) about
 # > half, (c) next to nothing. And with them?
@@ -725,7 +728,7 @@ fixed.close()
 # Without sticky actions it is about half (b): the agent plays just one game for each side, over and over. A list that
 # meets a ball from its own side scores all that the eyes scored; from the other side it fails at once. With sticky
 # actions hardly two games are alike, and a list is worth about as much as pressing buttons at random. A score from a
-# game without chance therefore says little; that the agent *sees* shows only where it cannot know what comes.
+# game without chance therefore says little; whether an agent *sees* shows only where it cannot know what comes.
 #
 # ### Rewards cut to one
 #
@@ -752,8 +755,10 @@ for points in sorted(set(given) - {0}):
 # ## What the source articles got wrong here
 #
 # They give the algorithm's targets as an identity, which a single transition need not satisfy; they ask for labelled
-# data, where an agent makes its own; they name a library that has a successor, and cite the paper wrongly. All of it
-# is in the [errata on reinforcement learning](../../book/errata.md#errata-reinforcement-learning).
+# data, where an agent makes its own (see the [errata on reinforcement
+# learning](../../book/errata.md#errata-reinforcement-learning)); they name [a library that has a
+# successor](../../book/errata.md#tools-that-are-not-there), and cite [the Atari
+# paper](../../book/errata.md#papers-under-wrong-names) wrongly.
 #
 # ## The promise
 #

@@ -62,7 +62,7 @@ print(f"Profile {profile}: {seeds} agents walk {steps} steps each, those made to
 #
 # The smallest world in which this is hard is a frozen lake, one of the games of
 # [Gymnasium](https://arxiv.org/abs/2407.17032). It has 16 places. The agent starts in one corner and wants to get to
-# the goal in the other. Four places are holes: who steps on one falls in, and the game is over.
+# the goal in the opposite one. Four places are holes: who steps on one falls in, and the game is over.
 
 # %%
 lake = gym.make("FrozenLake-v1", disable_env_checker=True)
@@ -90,10 +90,11 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), labelspacing=1.5)
 plt.show()
 
 # %% [markdown]
-# The places are numbered row by row; the start is 0, the goal is 15. There are four actions: 0 is left, 1 down, 2
-# right, 3 up. If the ice were not slippery, the rest would be a puzzle for children. But it is: who wants to go in
-# one direction goes there with probability one third, and with one third each to either side of it. (Never backwards.
-# Who would leave the lake stays where they are.)
+# The places are numbered row by row; the start is 0, the goal is 15. (The holes and the goal are counted too, though
+# their numbers are not written on the map.) There are four actions: 0 is left, 1 down, 2 right, 3 up. If the ice were
+# not slippery, the rest would be a puzzle for children. But it is: who wants to go in one direction goes there with
+# probability one third, and with one third each to either side of it. (Never backwards. Who would leave the lake stays
+# where they are.)
 #
 # Here is a plan that any of us might make from the map: in each place, the action that leads along a shortest way
 # round the holes.
@@ -181,8 +182,10 @@ print(f"it reaches the goal in {100 * (returns > 0).mean():.1f} % of them")
 #             + \gamma \sum_{s'} P(s' \mid s, a)\, V^\pi(s'), \qquad V^\pi(\text{terminal}) = 0 .
 # $$
 #
-# It does not say what a value *is*; it says how the values of neighbouring states hang together. The $\mathbb E$ is
-# not an ornament. What follows an action is a matter of chance, and only the mean over all that may happen is fixed.
+# Here $r(s, a, s')$ is the reward of the step from $s$ to $s'$, and the words under the brace are the name that its
+# mean has in the code. The equation does not say what a value *is*; it says how the values of neighbouring states hang
+# together. The $\mathbb E$ is not an ornament. What follows an action is a matter of chance, and only the mean over all
+# that may happen is fixed.
 #
 # Gymnasium lets us look into the lake's rule book: `P[s][a]` lists all outcomes with their probabilities. We write it
 # into two arrays. After a step that ends the game nothing more comes, so that step is left out of `onward`; this is
@@ -206,7 +209,8 @@ for probability, s_next, r, terminated in lake.unwrapped.P[14][2]:
 
 # %% [markdown]
 # With a policy put in, the Bellman equation is a system of 16 linear equations with 16 unknowns, $V =
-# \text{rewards}_\pi + \gamma\, \text{onward}_\pi V$. We can simply solve it.
+# \text{rewards}_\pi + \gamma\, \text{onward}_\pi V$. (The index $\pi$ says that in each state $s$ only the entries of
+# the action $\pi(s)$ are taken.) We can simply solve it.
 
 
 # %%
@@ -324,9 +328,10 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The error stays below the bound, and falls faster than it has to. The bound counts on a game that goes on for ever;
-# here each step may end it, and what has ended cannot err any more. (That is also why the asserts found no exception
-# among a thousand pairs of random tables: it is a theorem, not a tendency.)
+# The error stays below the bound, and falls faster than it has to: the printed line says which part of it the best and
+# the worst sweep left. The bound counts on a game that goes on for ever; here it ends sooner or later, and what has
+# ended cannot err any more. (The asserts found no exception among a thousand pairs of random tables either, nor will
+# they: the contraction is a theorem, not a tendency.)
 #
 # ### What the best policy does
 #
@@ -454,9 +459,9 @@ print(f"{len(single)} transitions; not one of their targets is {best_q[14, 2]:.3
 assert not np.isclose(single, best_q[14, 2], atol=0.01).any()
 
 # %% [markdown]
-# This is what the source articles' formula leaves out. They print $Q(s, a) = r + \gamma \max_{a'} Q(s', a')$, as an
-# identity. On this lake it is not true of a single transition, not even for the one table that is right. It holds *on
-# average*, and for $Q^*$ only.
+# This is what a formula in one of the source articles leaves out. It prints $Q(s, a) = r + \gamma \max_{a'} Q(s', a')$,
+# as an identity. On this lake it is not true of a single transition, not even for the one table that is right. It holds
+# *on average*, and for $Q^*$ only.
 #
 # ## Q-learning
 #
@@ -554,11 +559,11 @@ plt.legend(loc="lower left")
 plt.show()
 
 # %% [markdown]
-# Each thin line is one agent, its table as it was at that moment. The errors fall, with jerks: a run of unlucky slips
-# pulls an estimate down, later ones push it up again, and a single table may stray above the dashed line even late.
-# That is what the mean is good for. The errors fall far more slowly than in value iteration, where a few hundred sweeps were enough for
-# several decimals: there each mean was computed, here it has to be estimated from samples, and the shrinking steps
-# only slowly average the noise out.
+# Each agent has two thin lines: the largest and the mean error of its table as it was at that moment. The errors fall,
+# with jerks: a run of unlucky slips pulls an estimate down, lucky ones push it up again, and a single table may stray
+# above the dashed line even late. That is what the mean of many copies is good for. The errors fall far more slowly
+# than in value iteration, where a few hundred sweeps were enough for several decimals: there each mean was computed,
+# here it has to be estimated from samples, and the shrinking steps only slowly average the noise out.
 #
 # The policy is good long before the values are. To act well, one needs to know only which action is the best, not
 # what it is worth. Here are the exact values and the first agent's:
@@ -627,11 +632,11 @@ plt.ylim(0, 0.8)
 plt.show()
 
 # %% [markdown]
-# Each point is an agent after a quarter of the steps of a trial, judged by its greedy policy; the dashed line is the
-# optimal policy. Without exploration an agent keeps to the first way that ever led to the goal, however bad. With a
-# little it depends on luck: look at the spread between seeds, and never trust a single run. On this lake even pure
-# chance teaches well, because a random walk gets everywhere. In a larger world it would not, and a rate that starts
-# high and then falls is usual.
+# Each point is an agent that took a quarter as many steps as the one before, judged by its greedy policy; the dashed
+# line is the optimal policy. Without exploration an agent keeps to the first way that ever led to the goal, however
+# bad. With a little it depends on luck: look at the spread between seeds, and never trust a single run. On this lake
+# even pure chance teaches well, because a random walk gets everywhere. In a larger world it would not, and a rate that
+# starts high and then falls is usual.
 #
 # ### Steps that do not shrink, and steps that shrink too fast
 #
@@ -658,7 +663,7 @@ plt.ylim(0, 0.6)
 plt.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=4, fontsize=9)
 plt.show()
 
-# %% mystnb={"image": {"alt": "One entry of the table against steps: one curve settles on the dashed exact value, the second sways, mostly above it, and the third stays far above and drops now and then, to the end."}}
+# %% mystnb={"image": {"alt": "One entry of the table against steps: one curve settles near the dashed exact value; the second sways around it, mostly above; the third stays far above almost all the time, and still drops now and then."}}
 for number, name in ((3, "always 1"), (2, "always ½"), (0, "n to the −0.6")):
     estimate = tables[name][0][2][:, 14, 2]  # of one entry: place 14, beside the goal, to the right
     plt.plot(walked, estimate, color=plots.COLOURS[number], linewidth=1 + (number == 0), label=name)
@@ -677,7 +682,7 @@ plt.show()
 # With $\alpha = \frac12$ the estimates never come to rest: half of each is the last target. With $\alpha = 1$, the
 # articles' assignment, the estimate *is* the last target, one of the bars of the picture above, or worse: one computed
 # from a table in which all other entries jump as well. The right-hand side is a random sample; what is set equal to it
-# is random too. And since a maximum likes lucky draws, the values become too large:
+# is random too. And a maximum likes lucky draws. Are the values too large, then?
 
 # %%
 for name, runs in tables.items():
@@ -685,8 +690,9 @@ for name, runs in tables.items():
     print(f"{name:>13}: the values are off by {lean:+.3f} on average")
 
 # %% [markdown]
-# This lean upwards is called the **overestimation** of Q-learning. It comes back with networks, and the next chapter
-# measures it.
+# With the constant steps they are. This lean upwards is called the **overestimation** of Q-learning. It comes back with
+# networks, and [the next chapter](dqn.ipynb) measures it. (The first two lean downwards: they began with zeros, and are
+# still on their way up.)
 #
 # ### Ends that are none, and ends that are overlooked
 #
@@ -716,12 +722,13 @@ for name, change in cases.items():
 # network has no entries that stay zero, so there this mistake always counts. Taking the limit for an end does the
 # opposite. Every place can be the one where the clock stops, as far as the agent sees, so every place loses value
 # ([Pardo et al., 2018](https://arxiv.org/abs/1712.00378)). With the right target the short games do no harm. Both
-# mistakes are easy to make and run without an error message; [the next chapter](dqn.ipynb) tests for them.
+# mistakes are easy to make and run without an error message; [the next chapter](dqn.ipynb) looks at both targets before
+# it trains.
 #
 # ## What the source articles got wrong here
 #
-# They print $Q(s, a) = r + \gamma \max_{a'} Q(s', a')$ as an identity, without an expectation and without an end, and
-# say of all their models that they need labelled data. Here nobody labelled anything: the agent made its own data
+# One prints $Q(s, a) = r + \gamma \max_{a'} Q(s', a')$ as an identity, without an expectation and without an end, and
+# wants game data to be collected and labelled first. Here nobody labelled anything: the agent made its own data
 # ([errata: reinforcement learning](../../book/errata.md#errata-reinforcement-learning)).
 #
 # ## The promise

@@ -227,7 +227,7 @@ for name, some, b in (("r", r, 0.0), ("r + 10", r + 10, 0.0), ("r - mean", r, va
     print(f"{name:>8}: mean {[f'{number:+.4f}' for number in mean.tolist()]}, variance {variance:.3f}")
     torch.testing.assert_close(mean, exact)
 
-# %% mystnb={"image": {"alt": "A parabola of the variance over the baseline; zero lies high on its left branch, the mean reward close to its lowest point."}}
+# %% mystnb={"image": {"alt": "A parabola of the variance over the baseline; the point at zero lies some way up its left branch, the mean reward close to the lowest point."}}
 grid = torch.linspace(-2, 5, 141, dtype=torch.double)
 plt.plot(grid, [mean_and_variance(r, b)[1] for b in grid], label="variance of an estimate")
 plt.plot(0, mean_and_variance(r)[1], "o", color=plots.COLOURS[3], label="without a baseline")
@@ -242,8 +242,9 @@ plt.show()
 # not quite the lowest point (exercise 1 finds that), but close, and it is easily estimated from the texts at hand.
 #
 # One trap: a text's own reward must not be part of its baseline, which is to be independent of the text. In a batch of
-# $B$ texts we take for each the mean of the *others*, the **leave-one-out** baseline. What is left after subtraction is
-# called the **advantage** $A_i$; a line of algebra makes it simple to compute:
+# $B$ texts with the rewards $r_1, \dots, r_B$ we take for each the mean of the *others*, the **leave-one-out** baseline.
+# What is left after subtraction is called the **advantage** $A_i$; with the mean $\bar r$ of the whole batch, a line of
+# algebra makes it simple to compute:
 #
 # $$A_i = r_i - \frac{1}{B - 1} \sum_{j \ne i} r_j = \frac{B}{B - 1} \, ( r_i - \bar r ) .$$
 
@@ -275,7 +276,7 @@ def log_probability(policy, texts):  # (batch, prompt + new) -> (batch, new): of
 # The derivation has one condition that is easily broken: $x$ must be drawn from *the same* $\pi_\theta$ whose logarithm
 # is differentiated. So we draw at temperature 1, without top-p, and **dropout is off** in both: with dropout on, each
 # pass would score the text by a different, randomly thinned network than the one that wrote it. The pre-trained model
-# has dropout, so it is kept in evaluating mode throughout, for gradients too. (Exercise 2 shows what goes wrong
+# has dropout, so it is kept in evaluation mode throughout, for gradients too. (Exercise 2 shows what goes wrong
 # otherwise.) We check: token by token, with the cache, we draw and note the probability at that moment; then we score
 # the finished texts in one pass.
 
@@ -314,7 +315,7 @@ def losses(policy, reward, beta):  # the loss whose gradient is REINFORCE's, and
 
 # %%
 def tune(reward, beta=0.0):
-    policy = copy.deepcopy(reference).requires_grad_(True)  # evaluating mode is copied too
+    policy = copy.deepcopy(reference).requires_grad_(True)  # evaluation mode is copied too
     optimizer = torch.optim.Adam(policy.parameters(), learning_rate)
     torch.manual_seed(0)
     history = {"reward": [], "kl": [], "with_bracket": []}
@@ -519,7 +520,7 @@ for _ in range(4000):
 print(f"farthest apart after gradient ascent, beta = 2: {(logits.softmax(dim=0) - best_policy(2.0)).abs().max():.1e}")
 torch.testing.assert_close(logits.softmax(dim=0).detach(), best_policy(2.0), atol=1e-6, rtol=1e-4)
 
-# %% mystnb={"image": {"alt": "Three panels with bars for eight texts beside a line for the reference: with a high price they nearly agree, with a middle one rewarded texts rise, with a low one the last bar takes all."}}
+# %% mystnb={"image": {"alt": "Three panels with bars for eight texts beside a line for the reference: with a high price they nearly agree, with a middle one the well-paid texts rise, with a low one the last bar takes all."}}
 figure, axes = plt.subplots(1, 3, figsize=(6, 2.8), sharey=True)
 for ax, beta in zip(axes, (8.0, 2.0, 0.5), strict=True):
     ax.bar(range(1, 9), best_policy(beta), color=plots.COLOURS[0], label="best policy")
@@ -531,10 +532,10 @@ figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", 
 plt.show()
 
 # %% [markdown]
-# On the left a nat is dear, and the policy hardly moves. In the middle the rewarded texts have grown at the cost of the
-# unrewarded ones, and the spam is still small: its factor $e^{12 / 2}$ is large, but it starts from almost nothing.
-# On the right a nat is cheap, and the spam takes everything. So the penalty does not abolish hacking. It sets a price,
-# and at a low price even a very unlikely text pays.
+# On the left a nat is dear, and the policy hardly moves. In the middle the well-paid texts have grown at the cost of
+# the unpaid ones, and the spam is still small: its factor $e^{12 / 2}$ is large, but it starts from almost nothing. On
+# the right a nat is cheap, and the spam takes everything. So the penalty does not abolish hacking. It sets a price, and
+# at a low price even a very unlikely text pays.
 #
 # ## Four prices
 #
@@ -569,11 +570,11 @@ for name in ("pre-trained", "beta 1", "beta 0.3", "beta 0.1"):
 # chooses, out of what it might have written anyway, what we asked for. At 0.1 the cheating begins: one call after the
 # other, strung together by a word or two. At 0 nothing else is left.
 #
-# The table says the same. From price to price reward and divergence go up together, and *distinct-2* goes down: variety is
-# being sold. Nats a token show it only at the very end. That column alone would let a model pass that says a few likely
-# phrases over and over; likely text need not be good text, as [greedy decoding](../language/decoding.ipynb) has shown
-# before. One number is never enough. Plotted against each other, they draw the **frontier** between what we asked for
-# and what we were silent about.
+# The table and the curves say the same. As the price falls, reward (pairs less loose) and divergence go up together,
+# and *distinct-2* goes down: variety is being sold. Nats a token show it only at the very end. That column alone would
+# let a model pass that says a few likely phrases over and over; likely text need not be good text, as [greedy
+# decoding](../language/decoding.ipynb) has shown before. One number is never enough. Plotted against each other, they
+# draw the **frontier** between what we asked for and what we were silent about.
 
 # %% mystnb={"image": {"alt": "Two panels over the divergence, on a logarithmic scale. Left: reward climbs with divergence, all runs along one curve. Right: the variety of the texts falls from the dashed line of the pre-trained model towards zero."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.4))
@@ -606,10 +607,10 @@ plt.show()
 # What we have done is the last of its three stages. What is different there:
 #
 # - **The reward is learnt.** "Helpful" is no program. People are shown two answers and choose one; a second network
-#   $r_\phi$, the **reward model**, is trained to give the chosen one, $x^+$, the higher number, by the loss
-#   $-\log \sigma\big(r_\phi(x^+) - r_\phi(x^-)\big)$, with the logistic function $\sigma$. That brings in what nobody can
-#   write down, and a new weakness: our bracket counter is at least right about brackets, while a reward model is
-#   only right near the texts that it was trained on.
+#   $r_\phi$, the **reward model**, is trained to give the chosen one, $x^+$, a higher number than the other, $x^-$, by
+#   the loss $-\log \sigma\big(r_\phi(x^+) - r_\phi(x^-)\big)$, with the logistic function $\sigma$. That brings in what
+#   nobody can write down, and a new weakness: our bracket counter is at least right about brackets, while a reward
+#   model is only right near the texts that it was trained on.
 # - **So there are two gaps**: between what we want and what people choose, and between what they choose and what the
 #   reward model says. As the policy moves away from the reference it finds the second one. Gao et al. (2022) let a large
 #   reward model play the people, and trained small ones on its judgements: with growing divergence the small model's
@@ -626,17 +627,18 @@ plt.show()
 #
 # ## What the source articles got wrong here
 #
-# One proposes GANs for dialogue without a word on the gradient that a drawn token does not pass on. Two say that
-# generative models need much labelled data; here nothing was labelled: the model wrote its data, and a program judged it
-# ([errata](../../book/errata.md#errata-reinforcement-learning)).
+# One proposes GANs for dialogue without a word on the gradient that a drawn token does not pass on
+# ([errata: dialogue from a GAN](../../book/errata.md#dialogue-from-a-gan)). Two say that generative models need much
+# labelled data; here nothing was labelled: the model wrote its data, and a program judged it
+# ([errata: labels that nobody needs](../../book/errata.md#labels-that-nobody-needs)).
 #
 # ## The promise
 #
-# On prompts that no training saw: tuned for closed brackets alone, the model closes at least 90 % of its texts and writes
-# brackets in less than half as many as before; paid for pairs without a penalty, it writes spam, at least 15 pairs a text
-# and nearly all texts alike; and with $\beta = 0.3$ its reward is at least one pair a text above the pre-trained model's, at
-# a divergence of at most 25 nats a text, with at least half of the variety, while the pre-trained model finds its
-# texts hardly stranger than its own (at most 0.3 nats a token more).
+# On prompts that no training saw: tuned for closed brackets alone, the model closes all brackets in at least 90 % of
+# its texts, and at most half as many texts as before have any bracket; paid for pairs without a penalty, it writes
+# spam, at least 15 pairs a text and nearly all texts alike; and with $\beta = 0.3$ its reward is at least one pair a
+# text above the pre-trained model's, at a divergence of at most 25 nats a text, with at least half of the variety,
+# while the pre-trained model finds its texts hardly stranger than its own (at most 0.3 nats a token more).
 
 # %%
 before, kept = rows["pre-trained"], rows["beta 0.3"]
@@ -703,8 +705,9 @@ assert lowest < mean_and_variance(rewards, (p * rewards).sum())[1] < mean_and_va
 #
 # </details>
 #
-# **2.** A colleague draws texts at temperature 0.5, since they read better, and scores them at temperature 1. Compute the mean
-# of her estimates on the three tokens. Is it still right if the baseline is changed?
+# **2.** A colleague draws texts at temperature 0.5, since they read better, and scores them at temperature 1. Compute
+# the mean of her estimates on the three tokens, for several baselines. Is it right? Is it at least the same for all of
+# them?
 
 # %% tags=["hide-cell"]
 # @title Solution
@@ -749,8 +752,9 @@ assert torch.allclose(limit, conditioned)
 # </details>
 #
 # **4.** No training at all: write $n$ texts for each prompt and keep the one with the highest reward. How good is
-# **best of $n$** on our prompts, for $n$ up to 16? Its divergence from the reference is at most $\log n - (n - 1) / n$ nats, and equal to that
-# if no two texts have the same reward. Compare it with the tuned model: what is the catch?
+# **best of $n$** on our prompts, for $n$ up to 16? Its divergence from the reference is at most $\log n - (n - 1) / n$
+# nats, and close to that if two of the $n$ texts hardly ever have the same reward. Compare it with the tuned model: what
+# is the catch?
 
 # %% tags=["hide-cell"]
 # @title Solution
