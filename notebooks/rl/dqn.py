@@ -90,7 +90,11 @@ def draw(state, width=360, height=150):
 
 
 # %% mystnb={"image": {"alt": "Three drawings of a blue cart with an orange pole: upright in the middle, leaning a little to the right with the cart left of the middle, and leaning to the left near the right end of the track."}}
-examples = {"safe": (0.0, 0, 0.0, 0), "still to be saved": (-0.8, 0, 0.14, 0), "close to both limits": (2.35, 0, -0.2, 0)}
+examples = {
+    "safe": (0.0, 0, 0.0, 0),
+    "still to be saved": (-0.8, 0, 0.14, 0),
+    "close to both limits": (2.35, 0, -0.2, 0),
+}
 figure, axes = plt.subplots(3, 1, figsize=(4.2, 5.4))
 for ax, (name, state) in zip(axes, examples.items(), strict=True):
     ax.imshow(draw(state))
