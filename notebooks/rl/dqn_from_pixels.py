@@ -440,6 +440,8 @@ def greedy(seen, step):
 seen, actions, rewards, running = watch(greedy, games, seed=20_000)
 played = rewards.sum(dim=0)
 assert torch.equal(played.float(), returns) or len(rewards) == 2000
+
+# %% mystnb={"image": {"alt": "Animation: the ball falls, the paddle moves under it, the ball flies up and takes a brick."}}
 one = lengths.argmax().item()  # a long game, so that there is something to see
 frames = [
     Picture.fromarray((255 * coloured(picture)).byte().numpy()).resize((240, 240), Picture.Resampling.NEAREST)
