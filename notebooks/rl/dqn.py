@@ -127,15 +127,16 @@ print(f"at random: {lengths.mean():.0f} steps on average, {lengths.max():.0f} at
 # opinion about 5.1 degrees. So let a network with weights $\theta$ take a state $s$ and return one number for each
 # action $a$ in the set $\mathcal A$ of all actions, here two:
 #
-# $$Q_\theta(s, \cdot) \in \mathbb R^{|\mathcal A|}, \qquad
-#   \text{and the greedy choice is } \arg\max_a Q_\theta(s, a).$$
+# $$Q_\theta(s, \cdot) \in \mathbb R^{|\mathcal A|},$$
+#
+# and let the greedy choice be $\arg\max_a Q_\theta(s, a)$.
 #
 # What should it be trained to say? The Bellman equation of the last chapter names a better guess than the present one,
 # as soon as one step has been taken: the agent was in $s$, did $a$, received the reward $r$ and found itself in $s'$.
-# The **target** is
+# If the game ended in $s'$ there is nothing more to come. The **target** is
 #
-# $$y = \begin{cases} r & \text{if the game ended in } s',\\
-#       r + \gamma \max_{a'} Q_\theta(s', a') & \text{if it went on,}\end{cases}$$
+# $$y = \begin{cases} r & \text{at the end,}\\
+#       r + \gamma \max_{a'} Q_\theta(s', a') & \text{otherwise,}\end{cases}$$
 #
 # where the discount $\gamma$, here 0.99, says how much a reward counts that comes a step later. Then lower the distance
 # between $Q_\theta(s, a)$ and $y$ by gradient descent, for the action taken and no other. $y$ is used as if it were a
@@ -513,9 +514,9 @@ plt.show()
 # over many updates keeps what they have in common and lets the jitter cancel, just as averaged weights gave calmer
 # pictures in [the GAN part](../gan/dcgan.ipynb):
 #
-# $$\bar\theta \leftarrow \beta\,\bar\theta + (1 - \beta)\,\theta, \qquad \beta = 0.9995 \text{ after each update.}$$
+# $$\bar\theta \leftarrow \beta\,\bar\theta + (1 - \beta)\,\theta$$
 #
-# Here $\bar\theta$ are the averaged weights. The network that has them plays the examination; the online network learns
+# after each update, with $\beta = 0.9995$. Here $\bar\theta$ are the averaged weights. The network that has them plays the examination; the online network learns
 # on as it would have, and explores. How much calmer is the average? We compare all examinations since the online network
 # first passed 475, the mean return from which Gymnasium calls the game solved.
 
