@@ -167,8 +167,11 @@ print(f"it reaches the goal in {100 * (returns > 0).mean():.1f} % of them")
 # the first action is any $a$ and only then the policy is followed, it is the **action value** $Q^\pi(s, a)$:
 #
 # $$
-# V^\pi(s) = \mathbb E\big[G \mid s,\ \pi\big], \qquad Q^\pi(s, a) = \mathbb E\big[G \mid s, a,\ \text{then } \pi\big], \qquad
-# V^\pi(s) = Q^\pi\big(s, \pi(s)\big) .
+# \begin{aligned}
+# V^\pi(s) &= \mathbb E\big[G \mid s,\ \pi\big] , \\
+# Q^\pi(s, a) &= \mathbb E\big[G \mid s, a,\ \text{then } \pi\big] , \\
+# V^\pi(s) &= Q^\pi\big(s, \pi(s)\big) .
+# \end{aligned}
 # $$
 #
 # The mean $\mathbb E$ is over the slips of the ice. Now look at the return once more. Everything after the first
@@ -177,9 +180,12 @@ print(f"it reaches the goal in {100 * (returns > 0).mean():.1f} % of them")
 # equation**:
 #
 # $$
-# Q^\pi(s, a) = \mathbb E_{s'}\big[\, r + \gamma\, V^\pi(s') \,\big]
-#             = \underbrace{\sum_{s'} P(s' \mid s, a)\, r(s, a, s')}_{\text{rewards}[s,\, a]}
-#             + \gamma \sum_{s'} P(s' \mid s, a)\, V^\pi(s'), \qquad V^\pi(\text{terminal}) = 0 .
+# \begin{aligned}
+# Q^\pi(s, a) &= \mathbb E_{s'}\big[\, r + \gamma\, V^\pi(s') \,\big] \\
+#             &= \underbrace{\sum_{s'} P(s' \mid s, a)\, r(s, a, s')}_{\text{rewards}[s,\, a]}
+#             + \gamma \sum_{s'} P(s' \mid s, a)\, V^\pi(s') , \\
+# V^\pi(\text{terminal}) &= 0 .
+# \end{aligned}
 # $$
 #
 # Here $r(s, a, s')$ is the reward of the step from $s$ to $s'$, and the words under the brace are the name that its
@@ -237,8 +243,11 @@ assert abs(map_values[0] - returns.mean()) < 5 * error
 # the action that is worth most. So
 #
 # $$
-# Q^*(s, a) = \mathbb E_{s'}\big[\, r + \gamma \max_{a'} Q^*(s', a') \,\big], \qquad V^*(s) = \max_a Q^*(s, a), \qquad
-# \pi^*(s) = \arg\max_a Q^*(s, a) .
+# \begin{aligned}
+# Q^*(s, a) &= \mathbb E_{s'}\big[\, r + \gamma \max_{a'} Q^*(s', a') \,\big] , \\
+# V^*(s) &= \max_a Q^*(s, a) , \\
+# \pi^*(s) &= \arg\max_a Q^*(s, a) .
+# \end{aligned}
 # $$
 #
 # This is the **Bellman optimality equation**. Because of the maximum it is not linear, and `solve` does not help. But

@@ -165,8 +165,11 @@ print(
 # \pi$, and
 #
 # $$
-# \nabla_\theta J = \sum_x r(x) \, \nabla_\theta \pi_\theta(x) = \sum_x \pi_\theta(x) \, r(x) \, \nabla_\theta \log
-# \pi_\theta(x) = \mathbb E_{x \sim \pi_\theta} \big[ r(x) \, \nabla_\theta \log \pi_\theta(x) \big] .
+# \begin{aligned}
+# \nabla_\theta J &= \sum_x r(x) \, \nabla_\theta \pi_\theta(x) \\
+#                 &= \sum_x \pi_\theta(x) \, r(x) \, \nabla_\theta \log \pi_\theta(x) \\
+#                 &= \mathbb E_{x \sim \pi_\theta} \big[ r(x) \, \nabla_\theta \log \pi_\theta(x) \big] .
+# \end{aligned}
 # $$
 #
 # The right-hand side is a mean over texts that the policy writes itself, so it can be estimated: write some, and
@@ -203,7 +206,12 @@ torch.testing.assert_close(p @ estimates, exact)
 #
 # $$
 # \mathbb E[\nabla \log \pi(x)] = \sum_x \pi(x) \frac{\nabla \pi(x)}{\pi(x)} = \nabla \sum_x \pi(x) = \nabla 1 = 0,
-# \qquad\text{so}\qquad \mathbb E\big[(r(x) - b) \nabla \log \pi(x)\big] = \nabla J \;\text{ for every } b .
+# $$
+#
+# so, for every $b$,
+#
+# $$
+# \mathbb E\big[(r(x) - b) \nabla \log \pi(x)\big] = \nabla J .
 # $$
 #
 # The variance does change. It is a parabola in $b$: for each $b$ we sum, over the three components of the gradient,
