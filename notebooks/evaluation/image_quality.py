@@ -303,9 +303,11 @@ print(f"at equal counts: 100 samples of the DCGAN: {frechet_distance(features['D
 # real picture. The *maximum mean discrepancy*, squared, is by how much this fails:
 #
 # $$
-# \underbrace{\frac{1}{n(n-1)} \sum_{i \ne j} k(x_i, x_j)}_{\text{among samples}}
-# + \underbrace{\frac{1}{m(m-1)} \sum_{i \ne j} k(y_i, y_j)}_{\text{among real}}
-# - \underbrace{\frac{2}{nm} \sum_{i, j} k(x_i, y_j)}_{\text{across}} .
+# \begin{aligned}
+# &\underbrace{\frac{1}{n(n-1)} \sum_{i \ne j} k(x_i, x_j)}_{\text{among samples}}
+# + \underbrace{\frac{1}{m(m-1)} \sum_{i \ne j} k(y_i, y_j)}_{\text{among real}} \\
+# &- \underbrace{\frac{2}{nm} \sum_{i, j} k(x_i, y_j)}_{\text{across}} .
+# \end{aligned}
 # $$
 #
 # The usual kernel is cubic:

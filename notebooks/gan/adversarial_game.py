@@ -160,8 +160,8 @@ assert math.isclose(value(torch.full_like(x, 0.5)), -math.log(4), abs_tol=1e-6)
 #
 # $$
 # \begin{aligned}
-# \frac{\partial}{\partial y}\big(a \log y + b \log(1 - y)\big) &= \frac ay - \frac b{1 - y} = 0 \\
-# \Longleftrightarrow\quad a (1 - y) = b\, y \quad&\Longleftrightarrow\quad y = \frac a{a + b} .
+# & \frac{\partial}{\partial y}\big(a \log y + b \log(1 - y)\big) = \frac ay - \frac b{1 - y} = 0 \\
+# & \Longleftrightarrow\quad a (1 - y) = b\, y \quad\Longleftrightarrow\quad y = \frac a{a + b} .
 # \end{aligned}
 # $$
 #

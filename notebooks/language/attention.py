@@ -476,8 +476,9 @@ assert same
 # and each pair is read as a point of the plane and turned by an angle proportional to the place $m$; the keys likewise
 # with theirs, $n$:
 #
-# $$q_m = R(m\theta)\, q, \qquad k_n = R(n\theta)\, k, \qquad
-# q_m \cdot k_n = q^\top R(m\theta)^\top R(n\theta)\, k = q^\top R\big((n - m)\theta\big)\, k .$$
+# $$q_m = R(m\theta)\, q, \qquad k_n = R(n\theta)\, k,$$
+#
+# $$q_m \cdot k_n = q^\top R(m\theta)^\top R(n\theta)\, k = q^\top R\big((n - m)\theta\big)\, k .$$
 #
 # Here $R(a)$ is the matrix that turns a point of the plane by the angle $a$, and $\theta$ the angle from one place to
 # the next. Turning back by $m\theta$ and on by $n\theta$ is one turn by the difference. So the score depends on the two

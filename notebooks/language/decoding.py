@@ -198,9 +198,11 @@ plt.show()
 # $p_1 \ge p_2 \ge \dots$; then the kept ones are
 #
 # $$
-# K_\text{top-k} = \{1, \dots, k\}, \qquad
-# K_\text{top-p} = \Big\{\, i : \sum_{j < i} p_j < \pi \Big\},
-# \qquad p'_i = \frac{p_i}{\sum_{j \in K} p_j} \;\text{ for } i \in K, \text{ else } 0 .
+# \begin{aligned}
+# K_\text{top-k} &= \{1, \dots, k\}, \qquad
+# K_\text{top-p} = \Big\{\, i : \sum_{j < i} p_j < \pi \Big\}, \\
+# p'_i &= \frac{p_i}{\sum_{j \in K} p_j} \;\text{ for } i \in K, \text{ else } 0 .
+# \end{aligned}
 # $$
 #
 # Read the second condition twice: a token stays if those *before* it have not yet reached $\pi$. So the first one

@@ -147,12 +147,12 @@ plt.show()
 # $$
 # \begin{aligned}
 # \log p_\theta(x)
-# &= \mathbb E_q\big[\log p_\theta(x)\big] && \text{(it does not depend on } z) \\
+# &= \mathbb E_q\big[\log p_\theta(x)\big] && \text{(no } z \text{ in it)} \\
 # &= \mathbb E_q\!\left[\log \frac{p_\theta(x, z)}{p_\theta(z \mid x)}\right]
 #   && \text{(the product rule)} \\
 # &= \mathbb E_q\!\left[\log \frac{p_\theta(x, z)}{q_\phi(z \mid x)}\right]
 #  + \mathbb E_q\!\left[\log \frac{q_\phi(z \mid x)}{p_\theta(z \mid x)}\right]
-#   && \text{(multiply and divide by } q) \\
+#   && \text{(expanded by } q) \\
 # &= \underbrace{\mathbb E_q\!\left[\log \frac{p_\theta(x, z)}{q_\phi(z \mid x)}\right]}_{\text{ELBO}}
 #  + \underbrace{D_{\mathrm{KL}}\big(q_\phi(z \mid x) \,\|\, p_\theta(z \mid x)\big)}_{\ge\, 0} .
 # \end{aligned}
