@@ -284,7 +284,7 @@ def _atari_name(name: str) -> str:
 
 def _channels_first(game: gym.Env) -> gym.Env:
     height, width, channels = cast(tuple[int, ...], game.observation_space.shape)
-    space = gym.spaces.MultiBinary((channels, height, width))
+    space = gym.spaces.Box(0, 1, (channels, height, width), cast(Any, bool))
     return gym.wrappers.TransformObservation(game, lambda picture: picture.transpose(2, 0, 1), space)
 
 
@@ -359,18 +359,18 @@ class Games(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        check_count("count", count)
         check_count("chunks", chunks)
         check_count("evaluation_episodes", evaluation_episodes, 0)
         check_count("capacity", capacity, count)
         self.game, self.count, self.chunks, self.seed = name, count, chunks, seed
         self.evaluation_episodes, self.bootstrap_at_limit = evaluation_episodes, bootstrap_at_limit
-        games = make_games(name, count)
+        games = make_games(name, 1)
         space = games.single_observation_space
         self.shape = cast(tuple[int, ...], space.shape)
         self.actions = int(cast(gym.spaces.Discrete, games.single_action_space).n)
         games.close()
-        dtype = torch.from_numpy(np.zeros(0, space.dtype if space.dtype != np.int8 else bool)).dtype
-        self.buffer = ReplayBuffer(capacity, self.shape, dtype)
+        self.buffer = ReplayBuffer(capacity, self.shape, torch.from_numpy(np.zeros(0, space.dtype)).dtype)
         self.games: VectorEnv | None = None
         self.evaluation_games: VectorEnv | None = None
 

@@ -48,7 +48,7 @@ def fresh_return(network: torch.nn.Module, seed: int) -> dict[str, float]:
 
 
 def ours(seed: int, **changes: dict[str, Any]) -> dict[str, Any]:
-    """Train by the recipe with changes; return the curve and what the best and the last weights earn."""
+    """Train by the recipe with changes; return the curve and what the best weights earn."""
     recipe = settings(seed, **changes)
     games = dqn.Games(**recipe["games"])
     torch.manual_seed(seed)

@@ -22,7 +22,7 @@ VALUES = st.lists(st.lists(st.floats(-50, 50, width=32), min_size=3, max_size=3)
 class Known(gym.Env[Any, Any]):
     """A game whose observations say which game, which episode and which step they belong to; the reward is the step.
 
-    Episodes end after three steps by the rule or, if `limit` is set, go on until the time limit.
+    Episodes end by the rule after `length` steps; with 0 they go on until a time limit.
     """
 
     alive = 0
@@ -474,6 +474,7 @@ def test_recipes_can_be_built(name: str, profile: str) -> None:
         (lambda: dqn.make_games("CartPole-v1", 0), "count is 0"),
         (lambda: dqn.make_games("Steered-v0", 1), "Steered-v0 takes actions from Box"),
         (lambda: dqn.Games("CartPole-v1", count=8, capacity=7), "capacity is 7; it takes a whole number ≥ 8"),
+        (lambda: dqn.Games("CartPole-v1", count=0), "count is 0"),
         (lambda: dqn.Games("CartPole-v1", chunks=0), "chunks is 0"),
         (lambda: dqn.Games("CartPole-v1", evaluation_episodes=-1), "evaluation_episodes is -1"),
         (lambda: dqn.ReplayBuffer(0, (2,)), "capacity is 0"),

@@ -32,6 +32,12 @@ def slippery() -> tuple[Tensor, Tensor, Tensor]:
     return chances, rewards, torch.tensor([False, False, True])
 
 
+def move_towards(y: Tensor, q: Tensor, counts: Tensor, place: tuple[int, int]) -> None:
+    """Make one step of Q-learning, the smaller the more often it was made here."""
+    counts[place] += 1
+    q[place] += (y - q[place]) / counts[place] ** 0.7
+
+
 def test_bellman_needs_an_expectation() -> None:
     chances, rewards, ended = slippery()
     q = exact_values(chances, rewards, ended)
@@ -54,8 +60,7 @@ def test_bellman_needs_an_expectation() -> None:
                 jumps.append(abs(float(y - table[state, action])))
                 table[state, action] = y
             else:
-                counts[state, action] += 1
-                table[state, action] += (y - table[state, action]) / counts[state, action] ** 0.7
+                move_towards(y, table, counts, (state, action))
     assert max(jumps[-1000:]) > 0.2
     assert (learnt[:2] - q[:2]).abs().max() < 0.1
 
@@ -83,8 +88,7 @@ def test_play_needs_no_labels() -> None:
         action = int(torch.randint(2, (), generator=generator))
         following = int(torch.multinomial(chances[state, action], 1, generator=generator))
         y = rewards[state, action, following] + GAMMA * q[following].max() * (not ended[following])
-        counts[state, action] += 1
-        q[state, action] += (y - q[state, action]) / counts[state, action] ** 0.7
+        move_towards(y, q, counts, (state, action))
         state = 0 if ended[following] else following
     assert (q[:2] - exact_values(chances, rewards, ended)[:2]).abs().max() < 0.1
 
