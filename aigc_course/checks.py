@@ -1,24 +1,26 @@
 """Checks of arguments that several modules make; each raises a `ValueError` that says what would have been right."""
 
+from numbers import Integral, Real
+
 from torch import Tensor
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:
-    """Raise unless `value` is at least `least`."""
-    if value < least:
-        raise ValueError(f"{name} is {value}; it takes a whole number ≥ {least}.")
+    """Raise unless `value` is a whole number, Python's or NumPy's, and at least `least`; True is not a number here."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} is {value!r}; it takes a whole number ≥ {least}.")
 
 
 def check_positive(name: str, value: float) -> None:
-    """Raise unless `value` is above 0 (NaN is not)."""
-    if not value > 0:
-        raise ValueError(f"{name} is {value}; it takes a number above 0.")
+    """Raise unless `value` is a number, Python's or NumPy's, above 0 (NaN is not)."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not value > 0:
+        raise ValueError(f"{name} is {value!r}; it takes a number above 0.")
 
 
 def check_not_negative(name: str, value: float) -> None:
-    """Raise unless `value` is at least 0 (NaN is not)."""
-    if not value >= 0:
-        raise ValueError(f"{name} is {value}; it takes a number ≥ 0.")
+    """Raise unless `value` is a number, Python's or NumPy's, and at least 0 (NaN is not)."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not value >= 0:
+        raise ValueError(f"{name} is {value!r}; it takes a number ≥ 0.")
 
 
 def check_tokens(tokens: Tensor, vocab_size: int) -> None:
