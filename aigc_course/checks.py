@@ -1,8 +1,27 @@
-"""Checks of arguments that several modules make; each raises a `ValueError` that says what would have been right."""
+"""Checks that several modules make; each raises an error that says what would have been right."""
+
+import contextlib
+from collections.abc import Iterator
 
 from numbers import Integral, Real
 
 from torch import Tensor
+
+
+@contextlib.contextmanager
+def importing_extra(name: str) -> Iterator[None]:
+    """Say which extra of the package brings a module, where an import in the `with` block does not find it.
+
+    Raises `ModuleNotFoundError`.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{error.name} is not installed: it comes with an extra of this package. "
+            f'Install it with: pip install "aigc-course[{name}]"',
+            name=error.name,
+        ) from error
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:

@@ -28,7 +28,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from aigc_course import training
-from aigc_course.checks import check_count, check_not_negative, check_positive
+from aigc_course.checks import check_count, check_not_negative, check_positive, importing_extra
 
 # --- the targets ------------------------------------------------------------------------------------------------------
 
@@ -229,17 +229,19 @@ def make_games(name: str, count: int, **options: Any) -> VectorEnv:
     **Arguments:** `options`: passed on to the game.
 
     Raises `ValueError` for a name that Gymnasium does not know, a count below 1, or a game whose actions are not
-    numbered.
+    numbered, and `ModuleNotFoundError` for MinAtar or an Atari game if the package's extra `games` is not installed.
     """
     check_count("count", count)
     if name.startswith("ALE/"):
-        from ale_py.vector_env import AtariVectorEnv
+        with importing_extra("games"):
+            from ale_py.vector_env import AtariVectorEnv
 
         games: VectorEnv = AtariVectorEnv(_atari_name(name), num_envs=count, **options)
     else:
         wrappers: list[Any] = []
         if name.startswith("MinAtar/"):
-            import minatar.gym
+            with importing_extra("games"):
+                import minatar.gym
 
             if "MinAtar/Breakout-v1" not in gym.registry:
                 minatar.gym.register_envs()

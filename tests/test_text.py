@@ -191,7 +191,7 @@ def test_empty_texts(tmp_path: Path) -> None:
 def test_tunes_without_music21(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "music21", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match="'folk_tunes' comes with the package music21; run: pip install music21"):
+    with pytest.raises(ModuleNotFoundError, match=r'music21 is not installed: .* pip install "aigc-course\[music\]"'):
         load_text("folk_tunes")
 
 

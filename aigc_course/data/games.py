@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from aigc_course.checks import importing_extra
 from aigc_course.data.files import cached_arrays
 
 FRAME_COUNTS = {"train": 4_000, "validation": 500, "test": 500}
@@ -33,13 +34,15 @@ def play_river_raid(size: int, counts: dict[str, int], seed: int = 0) -> dict[st
 
     Source: Bellemare et al. (2013), https://arxiv.org/abs/1207.4708.
 
-    Raises `ValueError` for a size that is not between 1 and 152, or a count below 1.
+    Raises `ValueError` for a size that is not between 1 and 152, or a count below 1, and `ModuleNotFoundError` if the
+    package's extra `games` is not installed.
     """
     if not 1 <= size <= _LARGEST:
         raise ValueError(f"size is {size}; it takes 1 to {_LARGEST}.")
     if not counts or min(counts.values()) < 1:
         raise ValueError(f"counts is {counts}; it takes at least one split, and at least 1 for each.")
-    from ale_py import ALEInterface, LoggerMode, roms  # brings gymnasium with it, and is needed once
+    with importing_extra("games"):
+        from ale_py import ALEInterface, LoggerMode, roms  # brings gymnasium with it, and is needed once
 
     ALEInterface.setLoggerMode(LoggerMode.Error)  # no banner
     game = ALEInterface()

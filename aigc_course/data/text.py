@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aigc_course.checks import importing_extra
 from aigc_course.data.files import SPLITS, RemoteFile, fetch
 
 SHAKESPEARE_FILE = RemoteFile(
@@ -42,7 +43,7 @@ def load_text(name: str | Path = "python_docs", split: str = "train") -> str:
     | name | text | characters (about) | needs a network |
     | --- | --- | --- | --- |
     | `python_docs` | the language reference that `help()` shows, in ASCII | 370,000 | no: ships with Python |
-    | `folk_tunes` | melodies of the Essen collection in ABC notation, in ASCII | 1,700,000 | no: ships with music21 |
+    | `folk_tunes` | melodies of the Essen collection in ABC notation, in ASCII | 1,700,000 | no: the extra `music` |
     | `shakespeare` | scenes from the plays | 1,115,394 | at the first call |
     | `tang_poems` | 5,000 poems of the Complete Tang Poems, in Chinese | 340,000 | at the first call |
     | a `pathlib.Path` | your own file in UTF-8; its last tenth is held out | | no |
@@ -56,7 +57,8 @@ def load_text(name: str | Path = "python_docs", split: str = "train") -> str:
     S. Shlien; Karpathy (2015), https://github.com/karpathy/char-rnn; https://github.com/chinese-poetry/chinese-poetry.
 
     Raises `ValueError` for an unknown name or split or a file without text, `FileNotFoundError` for a file that is not
-    there, `RuntimeError` for a download that is broken or cannot be had.
+    there, `RuntimeError` for a download that is broken or cannot be had, and `ModuleNotFoundError` for `folk_tunes` if
+    the package's extra `music` is not installed.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it takes one of {', '.join(map(repr, SPLITS))}.")
@@ -130,8 +132,9 @@ def _sections() -> Iterable[str]:
 def _tunes() -> Iterable[str]:
     """Tunes with their origin, metre, unit of length and key; titles and numbers are left out."""
     package = importlib.util.find_spec("music21")  # found, not imported: that would take seconds
-    if package is None or package.submodule_search_locations is None:
-        raise RuntimeError("the text 'folk_tunes' comes with the package music21; run: pip install music21")
+    with importing_extra("music"):
+        if package is None or package.submodule_search_locations is None:
+            raise ModuleNotFoundError(name="music21")
     folder = Path(package.submodule_search_locations[0]) / "corpus" / "essenFolksong"
     # What comes after the key is the melody; two tunes with one melody are one tune under two titles.
     melodies = set()
