@@ -1,4 +1,4 @@
-r"""Variational autoencoders for 28×28 pictures: plain, β-weighted and conditional.
+r"""Variational autoencoders for pictures: plain, β-weighted and conditional.
 
 The module reads like the paper: the three formulas, the networks, the models, the tighter bound, the recipe by which
 the course trains its VAE. Source: Kingma and Welling (2013), "Auto-Encoding Variational Bayes",
@@ -7,6 +7,7 @@ and Yan (2015), "Learning Structured Output Representation using Deep Conditiona
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -65,7 +66,7 @@ def bernoulli_log_likelihood(
 
 # --- the networks -----------------------------------------------------------------------------------------------------
 
-PATCH = 4  # pixels; 7 × 7 patches make a picture
+PATCH = 4  # pixels; 7 × 7 patches make a picture of 28 × 28
 
 
 def _active(layer: nn.Linear | nn.Conv2d) -> nn.Sequential:
@@ -81,21 +82,23 @@ def _active(layer: nn.Linear | nn.Conv2d) -> nn.Sequential:
 class _Encoder(nn.Module):
     """From a picture, and its label as a one-hot vector, to `outputs` numbers.
 
-    Each patch of 4×4 pixels becomes one place with 16 channels, so that the convolutions have 49 places to visit and
-    not 784: that is what makes them quick on a CPU.
+    Each patch of 4×4 pixels becomes one place with 16 channels (of each colour), so that in a picture of 28×28 the
+    convolutions have 49 places to visit and not 784: that is what makes them quick on a CPU.
     """
 
-    def __init__(self, channels: int, width: int, outputs: int, num_classes: int = 0) -> None:
+    def __init__(self, shape: Sequence[int], channels: int, width: int, outputs: int, num_classes: int = 0) -> None:
         super().__init__()
+        colours, rows, columns = shape[0], shape[1] // PATCH, shape[2] // PATCH
         self.features = nn.Sequential(
-            nn.PixelUnshuffle(PATCH),  # (batch, 16, 7, 7)
-            _active(nn.Conv2d(PATCH**2, channels, 3, padding=1)),
+            nn.PixelUnshuffle(PATCH),  # (batch, 16 * colours, rows, columns)
+            _active(nn.Conv2d(colours * PATCH**2, channels, 3, padding=1)),
             _active(nn.Conv2d(channels, channels, 3, padding=1)),
-            nn.Flatten(),  # (batch, channels * 49)
+            nn.Flatten(),  # (batch, channels * rows * columns)
         )
-        self.head = nn.Sequential(_active(nn.Linear(channels * 49 + num_classes, width)), nn.Linear(width, outputs))
+        features = channels * rows * columns
+        self.head = nn.Sequential(_active(nn.Linear(features + num_classes, width)), nn.Linear(width, outputs))
 
-    def forward(self, x: Float[Tensor, "batch 1 28 28"], one_hot: Float[Tensor, "batch classes"]) -> Tensor:
+    def forward(self, x: Float[Tensor, "batch c h w"], one_hot: Float[Tensor, "batch classes"]) -> Tensor:
         return self.head(torch.cat([self.features(x), one_hot], dim=1))
 
 
@@ -116,26 +119,28 @@ class _ByLabel(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """From a code to one logit a pixel, the encoder's steps in reverse; a label turns what two layers give."""
+    """From a code to one logit per value, the encoder's steps in reverse; a label turns what two layers give."""
 
-    def __init__(self, channels: int, width: int, latent_dim: int, num_classes: int = 0) -> None:
+    def __init__(self, shape: Sequence[int], channels: int, width: int, latent_dim: int, num_classes: int = 0) -> None:
         super().__init__()
+        colours, rows, columns = shape[0], shape[1] // PATCH, shape[2] // PATCH
+        small = (channels, rows, columns)
         self.stages = nn.ModuleList(
             [
                 _active(nn.Linear(latent_dim, width)),
-                nn.Sequential(_active(nn.Linear(width, channels * 49)), nn.Unflatten(1, (channels, 7, 7))),
+                nn.Sequential(_active(nn.Linear(width, math.prod(small))), nn.Unflatten(1, small)),
             ]
         )
         self.by_label = nn.ModuleList([_ByLabel(num_classes, size) for size in (width, channels) if num_classes])
         self.output = nn.Sequential(
             _active(nn.Conv2d(channels, channels, 3, padding=1)),
-            nn.Conv2d(channels, PATCH**2, 3, padding=1),
-            nn.PixelShuffle(PATCH),  # (batch, 1, 28, 28)
+            nn.Conv2d(channels, colours * PATCH**2, 3, padding=1),
+            nn.PixelShuffle(PATCH),  # (batch, colours, height, width)
         )
 
     def forward(
         self, z: Float[Tensor, "batch latent"], one_hot: Float[Tensor, "batch classes"]
-    ) -> Float[Tensor, "batch 1 28 28"]:
+    ) -> Float[Tensor, "batch c h w"]:
         h = z
         for index, stage in enumerate(self.stages):
             h = stage(h)
@@ -151,27 +156,34 @@ def _one_hot(labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
     return F.one_hot(labels, num_classes).to(like.dtype)
 
 
-def _check_images(x: Tensor) -> None:
-    if x.ndim != 4 or x.shape[1:] != (1, 28, 28) or len(x) == 0:
-        raise ValueError(f"x has the shape {tuple(x.shape)}; it takes (batch, 1, 28, 28) with a batch of at least 1.")
-    check_unit_range("x", x)
-
-
 def _check_codes(z: Tensor, latent_dim: int) -> None:
     if z.ndim != 2 or z.shape[1] != latent_dim:
         raise ValueError(f"z has the shape {tuple(z.shape)}; it takes (batch, {latent_dim}).")
 
 
 class _PictureModel(training.EpochLogger):
-    """What the two models below share: the optimiser."""
+    """What the two models below share: the check of pictures and the optimiser."""
 
-    def __init__(self, latent_dim: int, learning_rate: float, channels: int, width: int) -> None:
+    def __init__(self, latent_dim: int, shape: Sequence[int], learning_rate: float, channels: int, width: int) -> None:
         super().__init__()
         check_count("latent_dim", latent_dim)
         check_count("channels", channels)
         check_count("width", width)
         check_positive("learning_rate", learning_rate)
-        self.latent_dim, self.learning_rate = latent_dim, learning_rate
+        if len(shape) != 3 or min(shape) < 1 or shape[1] % PATCH or shape[2] % PATCH:
+            raise ValueError(
+                f"shape is {tuple(shape)}; it takes (channels, height, width) of a picture: at least 1 channel, and "
+                f"height and width that are multiples of {PATCH}."
+            )
+        self.latent_dim, self.shape, self.learning_rate = latent_dim, tuple(shape), learning_rate
+
+    def _check_images(self, x: Tensor) -> None:
+        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape or len(x) == 0:
+            raise ValueError(
+                f"x has the shape {tuple(x.shape)}; it takes (batch, {', '.join(map(str, self.shape))}) with a batch "
+                "of at least 1. Other pictures need a model that is built with their shape=(channels, height, width)."
+            )
+        check_unit_range("x", x)
 
     def configure_optimizers(self) -> Any:
         """Adam; the learning rate climbs for a tenth of the steps and then falls to nothing along a cosine."""
@@ -192,26 +204,33 @@ class Autoencoder(_PictureModel):
     Its loss is the reconstruction term alone, $-\log p(x \mid z)$ at $z = \operatorname{encode}(x)$ in nats a picture,
     logged as `train_loss` and `val_loss`.
 
-    **Arguments:** `latent_dim`: numbers in a code, at least 1; `learning_rate`: the highest in the schedule;
-    `channels`, `width`: of the convolutions and of the hidden layer.
+    **Arguments:** `latent_dim`: numbers in a code, at least 1; `shape`: of a picture, as for `VAE`; `learning_rate`:
+    the highest in the schedule; `channels`, `width`: of the convolutions and of the hidden layer.
 
-    Raises `ValueError` for a size below 1, a learning rate that is not positive, and pictures that `VAE` would refuse.
+    Raises `ValueError` for a size below 1, a learning rate that is not positive, and shapes and pictures that `VAE`
+    would refuse.
     """
 
     def __init__(
-        self, latent_dim: int = 16, *, learning_rate: float = 5e-3, channels: int = 32, width: int = 256
+        self,
+        latent_dim: int = 16,
+        *,
+        shape: Sequence[int] = (1, 28, 28),
+        learning_rate: float = 5e-3,
+        channels: int = 32,
+        width: int = 256,
     ) -> None:
-        super().__init__(latent_dim, learning_rate, channels, width)
-        self.encoder = _Encoder(channels, width, latent_dim)
-        self.decoder = _Decoder(channels, width, latent_dim)
+        super().__init__(latent_dim, shape, learning_rate, channels, width)
+        self.encoder = _Encoder(shape, channels, width, latent_dim)
+        self.decoder = _Decoder(shape, channels, width, latent_dim)
 
-    def encode(self, x: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch latent"]:
+    def encode(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch latent"]:
         """Return the codes of pictures with values in [0, 1]; `ValueError` for another shape or range."""
-        _check_images(x)
+        self._check_images(x)
         return self.encoder(x, _one_hot(None, 0, x))
 
-    def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch 1 28 28"]:
-        """Return the logits of the pixels; their sigmoid is the picture."""
+    def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch c h w"]:
+        """Return the logits of the pixels' values; their sigmoid is the picture."""
         _check_codes(z, self.latent_dim)
         return self.decoder(z, _one_hot(None, 0, z))
 
@@ -221,7 +240,7 @@ class Autoencoder(_PictureModel):
         return bernoulli_log_likelihood(self.decoder(self.encoder(x, nothing), nothing), x)
 
     @torch.no_grad()
-    def reconstruct(self, x: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch 1 28 28"]:
+    def reconstruct(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
         """Return the pictures after encoding and decoding, values in [0, 1]."""
         return self.decode(self.encode(x)).sigmoid()
 
@@ -229,7 +248,7 @@ class Autoencoder(_PictureModel):
         """Return the mean loss of a batch `(images, labels)`."""
         x, _ = batch
         if batch_idx == 0:  # once an epoch: a GPU has to wait for it
-            _check_images(x)
+            self._check_images(x)
         loss = -self(x).mean()
         self.collect(train_loss=loss)
         return loss
@@ -250,9 +269,9 @@ class ELBO(NamedTuple):
 class VAE(_PictureModel):
     r"""A variational autoencoder; with `num_classes`, a conditional one.
 
-    Model: $p(z) = \mathcal N(0, I)$ and $p(x \mid z)$ with independent Bernoulli pixels whose logits the decoder gives.
-    The encoder gives the approximate posterior $q(z \mid x) = \mathcal N(\mu, \operatorname{diag} \sigma^2)$. Training
-    lowers
+    Model: $p(z) = \mathcal N(0, I)$ and $p(x \mid z)$ with independent Bernoulli pixels whose logits the decoder gives
+    (three per pixel in colour). The encoder gives the approximate posterior $q(z \mid x) = \mathcal N(\mu,
+    \operatorname{diag} \sigma^2)$. Training lowers
 
     $$-\mathbb E_{q(z \mid x)}[\log p(x \mid z)] + \beta \, D_{\mathrm{KL}}\big(q(z \mid x) \,\|\, p(z)\big),$$
 
@@ -265,6 +284,7 @@ class VAE(_PictureModel):
     **Arguments:**
 
     - `latent_dim`: numbers in a code, at least 1.
+    - `shape`: `(channels, height, width)` of a picture; height and width are multiples of 4.
     - `num_classes`: 0 for an unconditional model.
     - `beta`: weight of the divergence in the training loss, ≥ 0; 1 is the ELBO.
     - `learning_rate`: the highest in the schedule.
@@ -278,41 +298,42 @@ class VAE(_PictureModel):
         self,
         latent_dim: int = 16,
         *,
+        shape: Sequence[int] = (1, 28, 28),
         num_classes: int = 0,
         beta: float = 1.0,
         learning_rate: float = 5e-3,
         channels: int = 32,
         width: int = 256,
     ) -> None:
-        super().__init__(latent_dim, learning_rate, channels, width)
+        super().__init__(latent_dim, shape, learning_rate, channels, width)
         check_count("num_classes", num_classes, least=0)
         check_not_negative("beta", beta)
         self.num_classes, self.beta = num_classes, beta
-        self.encoder = _Encoder(channels, width, 2 * latent_dim, num_classes)
-        self.decoder = _Decoder(channels, width, latent_dim, num_classes)
+        self.encoder = _Encoder(shape, channels, width, 2 * latent_dim, num_classes)
+        self.decoder = _Decoder(shape, channels, width, latent_dim, num_classes)
 
     def encode(
-        self, x: Float[Tensor, "batch 1 28 28"], labels: Int[Tensor, " batch"] | None = None
+        self, x: Float[Tensor, "batch c h w"], labels: Int[Tensor, " batch"] | None = None
     ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent"]]:
         r"""Return $\mu$ and $\log\sigma^2$ of $q(z \mid x)$, or $q(z \mid x, y)$ in a conditional model."""
-        _check_images(x)
+        self._check_images(x)
         self._check_labels(labels, len(x))
         return self._posterior(x, labels)
 
     def decode(
         self, z: Float[Tensor, "batch latent"], labels: Int[Tensor, " batch"] | None = None
-    ) -> Float[Tensor, "batch 1 28 28"]:
+    ) -> Float[Tensor, "batch c h w"]:
         """Return the logits of the pixels given codes (and labels)."""
         _check_codes(z, self.latent_dim)
         self._check_labels(labels, len(z))
         return self._logits(z, labels)
 
-    def elbo(self, x: Float[Tensor, "batch 1 28 28"], labels: Int[Tensor, " batch"] | None = None) -> ELBO:
+    def elbo(self, x: Float[Tensor, "batch c h w"], labels: Int[Tensor, " batch"] | None = None) -> ELBO:
         r"""Return the bound's terms for each picture: $\log p(x \mid z)$ at one $z \sim q(z \mid x)$, the divergence.
 
         $$\log p(x) \ge \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - D_{\mathrm{KL}}\big(q(z \mid x) \,\|\, p(z)\big)$$
         """
-        _check_images(x)
+        self._check_images(x)
         self._check_labels(labels, len(x))
         return self(x, labels)
 
@@ -325,7 +346,7 @@ class VAE(_PictureModel):
     @torch.no_grad()
     def sample(
         self, n: int, labels: Int[Tensor, " n"] | None = None, temperature: float = 1.0
-    ) -> Float[Tensor, "n 1 28 28"]:
+    ) -> Float[Tensor, "n c h w"]:
         r"""Return n pictures, the pixels' probabilities in [0, 1], from codes $z \sim \mathcal N(0, \tau^2 I)$.
 
         **Arguments:** `labels`: the n classes asked for, in a conditional model; `temperature`: $\tau$ ≥ 0; 1 is the
@@ -338,8 +359,8 @@ class VAE(_PictureModel):
 
     @torch.no_grad()
     def reconstruct(
-        self, x: Float[Tensor, "batch 1 28 28"], labels: Int[Tensor, " batch"] | None = None
-    ) -> Float[Tensor, "batch 1 28 28"]:
+        self, x: Float[Tensor, "batch c h w"], labels: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch c h w"]:
         r"""Return the pictures decoded from their posterior means $\mu$, values in [0, 1]."""
         mu, _ = self.encode(x, labels)
         return self.decode(mu, labels).sigmoid()
@@ -387,7 +408,7 @@ class VAE(_PictureModel):
 @torch.no_grad()
 def iwae_bound(
     model: VAE,
-    x: Float[Tensor, "batch 1 28 28"],
+    x: Float[Tensor, "batch c h w"],
     k: int,
     labels: Int[Tensor, " batch"] | None = None,
     *,
@@ -420,7 +441,7 @@ def iwae_bound(
 
 @torch.no_grad()
 def negative_elbo(
-    model: VAE, x: Float[Tensor, "batch 1 28 28"], labels: Int[Tensor, " batch"] | None = None, *, samples: int = 20
+    model: VAE, x: Float[Tensor, "batch c h w"], labels: Int[Tensor, " batch"] | None = None, *, samples: int = 20
 ) -> float:
     """Return the mean negative ELBO (without β) of held-out pictures, in nats a picture, over `samples` draws of z.
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from aigc_course import training, vae
 from aigc_course.data import ImageData, load_images
 
-SMALL = {"latent_dim": 4, "channels": 4, "width": 16}
+SMALL: dict[str, Any] = {"latent_dim": 4, "channels": 4, "width": 16}
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +301,54 @@ def test_reconstruct_decodes_the_posterior_mean(digits: tuple[Tensor, Tensor]) -
     assert torch.equal(autoencoder.reconstruct(x), autoencoder.decode(autoencoder.encode(x)).sigmoid())
 
 
+@pytest.mark.parametrize("shape", [(1, 32, 32), (3, 28, 28), (3, 64, 64), (2, 8, 12), (1, 128, 4)])
+def test_pictures_of_other_shapes(shape: tuple[int, int, int]) -> None:
+    model, autoencoder = vae.VAE(**SMALL, shape=shape, num_classes=3), vae.Autoencoder(**SMALL, shape=list(shape))
+    x, labels = torch.rand(2, *shape), torch.tensor([2, 0])
+    assert model.decode(torch.randn(2, 4), labels).shape == x.shape
+    assert model.sample(2, labels).shape == model.reconstruct(x, labels).shape == x.shape
+    assert autoencoder.decode(autoencoder.encode(x)).shape == autoencoder.reconstruct(x).shape == x.shape
+    assert vae.iwae_bound(model, x, 3, labels).shape == (2,)
+    assert vae.negative_elbo(model, x, labels, samples=1) > 0
+    log_likelihood, kl = model.elbo(x, labels)
+    (kl - log_likelihood).mean().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2])
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (5, 18), (15, 31)])
+def test_every_value_of_a_picture_has_its_own_logit(channel: int, row: int, column: int) -> None:
+    # One patch per place: what reaches the last layer's channels of one patch is the picture's patch, in its order.
+    model = vae.VAE(**SMALL, shape=(3, 16, 32))
+    last = model.decoder.output[1]
+    patch = row // vae.PATCH, column // vae.PATCH
+    values = torch.zeros(1, 3 * vae.PATCH**2, 4, 8)
+    values[0, channel * vae.PATCH**2 + row % vae.PATCH * vae.PATCH + column % vae.PATCH, patch[0], patch[1]] = 1
+    logits = model.decoder.output[2](values)
+    assert last.out_channels == values.shape[1]
+    assert logits.nonzero().tolist() == [[0, channel, row, column]]
+    assert torch.equal(model.encoder.features[0](logits), values)
+
+
+@pytest.mark.parametrize(
+    ("kind", "classes", "count", "some"),
+    [
+        (vae.VAE, 0, 844_976, [0.120401, -0.039671, -0.037028]),
+        (vae.VAE, 10, 853_872, [0.120401, -0.032889, 0.022612]),
+        (vae.Autoencoder, 0, 840_864, [0.120401, -0.039671, 0.026978]),
+    ],
+)
+def test_the_default_shape_draws_the_weights_of_the_chapters(
+    kind: Any, classes: int, count: int, some: list[float]
+) -> None:
+    torch.manual_seed(0)
+    model = kind(num_classes=classes) if classes else kind()
+    first, middle, last = model.encoder.features[1][0], model.encoder.head[1], model.decoder.output[1]
+    drawn = torch.stack([first.weight.flatten()[0], middle.weight.flatten()[0], last.weight.flatten()[-1]])
+    torch.testing.assert_close(drawn, torch.tensor(some), rtol=0, atol=1e-5)
+    assert sum(weight.numel() for weight in model.parameters()) == count
+
+
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
@@ -435,9 +484,14 @@ def test_recipes_are_plain_and_their_own() -> None:
         ({"channels": 0}, r"channels is 0; it takes a whole number ≥ 1"),
         ({"learning_rate": 0.0}, r"learning_rate is 0.0; it takes a number above 0"),
         ({"learning_rate": math.nan}, r"learning_rate is nan"),
+        ({"shape": (28, 28)}, r"shape is \(28, 28\); it takes \(channels, height, width\) of a picture"),
+        ({"shape": (0, 28, 28)}, r"shape is \(0, 28, 28\); .* at least 1 channel"),
+        ({"shape": (3, 30, 28)}, r"shape is \(3, 30, 28\); .* multiples of 4"),
+        ({"shape": [3, 28, 30]}, r"shape is \(3, 28, 30\); .* multiples of 4"),
+        ({"shape": (3, 0, 28)}, r"shape is \(3, 0, 28\)"),
     ],
 )
-def test_settings_out_of_range(kind: type, arguments: dict[str, float], message: str) -> None:
+def test_settings_out_of_range(kind: type, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kind(**arguments)
 
@@ -458,7 +512,10 @@ def test_vae_settings_out_of_range(arguments: dict[str, float], message: str) ->
 
 BAD_PICTURES = [
     (torch.rand(2, 784), r"x has the shape \(2, 784\); it takes \(batch, 1, 28, 28\)"),
-    (torch.rand(2, 3, 28, 28), r"x has the shape \(2, 3, 28, 28\)"),
+    (
+        torch.rand(2, 3, 28, 28),
+        r"x has the shape \(2, 3, 28, 28\); .* built with their shape=\(channels, height, width",
+    ),
     (torch.rand(2, 1, 32, 32), r"x has the shape \(2, 1, 32, 32\)"),
     (torch.rand(0, 1, 28, 28), r"x has the shape \(0, 1, 28, 28\); .* at least 1"),
     (torch.rand(2, 1, 28, 28) * 255, r"x has values from .* to 25\d; it takes values in \[0, 1\]"),
@@ -484,6 +541,16 @@ def test_pictures_of_another_shape_or_range(x: Tensor, message: str) -> None:
     ]:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+@pytest.mark.bad_input
+def test_pictures_that_do_not_fit_the_models_shape() -> None:
+    for kind in (vae.VAE, vae.Autoencoder):
+        model = kind(**SMALL, shape=(3, 16, 16))
+        for x in (torch.rand(2, 1, 28, 28), torch.rand(2, 16, 16, 3)):
+            with pytest.raises(ValueError) as error:
+                model.training_step((x, torch.zeros(2)), 0)
+            assert f"x has the shape {tuple(x.shape)}; it takes (batch, 3, 16, 16)" in str(error.value)
 
 
 @pytest.mark.bad_input
