@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-
 from numbers import Integral, Real
 
 from torch import Tensor
