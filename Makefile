@@ -1,4 +1,4 @@
-# make book        run every chapter and build the book        PROFILE=cpu|smoke|gpu  CHAPTERS=vae  JOBS=2
+# make book        run every chapter and build the book        PROFILE=cpu|smoke|gpu  CHAPTERS=vae  JOBS=1
 # make test        everything CI checks: style, types, unit tests, notebooks, graders, book
 # make notebooks   run the chapters only
 # make exercises   make the release versions of the assignments
@@ -6,6 +6,7 @@
 # make clean       remove what make made (build/ and the copied notebooks), not the environment
 #
 # A chapter runs again when its source, a module its part lists below, the lock or the profile changed, and only then.
+# JOBS chapters run at a time: by default one for each core; with PROFILE=gpu one, since they would share the GPU.
 
 # What each part's chapters import, besides what all of them use.
 foundations_MODULES := mixture.py
@@ -18,22 +19,36 @@ COMMON_MODULES := __init__.py checks.py data/__init__.py data/files.py data/imag
 
 PROFILE ?= cpu
 CHAPTERS ?= all
-JOBS ?= 1
 VENV ?= .venv
 SYSTEM_PYTHON ?= python3
+# nproc knows how many cores this process may use, but macOS has none; a variable of OpenMP's would change its answer.
+CORES := $(shell unset OMP_NUM_THREADS OMP_THREAD_LIMIT; nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+JOBS ?= $(if $(filter gpu,$(PROFILE)),1,$(or $(CORES),1))
 
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 BUILD := build/$(PROFILE)
 HTML := $(BUILD)/_build/html
 COLAB := build/colab
-# The number of threads changes a loss in its seventh digit: it is fixed, per profile, for both runs of a notebook.
-export OMP_NUM_THREADS := $(if $(filter smoke,$(PROFILE)),1,2)
+# One thread for each chapter: several chapters use several cores better than one chapter does. The number is fixed,
+# since it changes a loss in its seventh digit.
+export OMP_NUM_THREADS := 1
 # Threads that wait must sleep, not spin: on a busy machine spinning made the same training many times slower.
 export OMP_WAIT_POLICY := passive
 
+ifeq ($(filter smoke cpu gpu,$(PROFILE)),)
+$(error PROFILE is '$(PROFILE)'; it takes smoke, cpu or gpu)
+endif
+ifeq ($(shell expr 'x$(JOBS)' : 'x[1-9][0-9]*$$'),0)
+$(error JOBS is '$(JOBS)'; it takes how many chapters run at a time, 1 or more)
+endif
+
 # A broken notebook does not stop the others.
-MAKEFLAGS += --keep-going --no-print-directory --jobs=$(JOBS)
+MAKEFLAGS += --keep-going --no-print-directory
+# A Make that this one calls shares its jobs.
+ifeq ($(MAKELEVEL),0)
+MAKEFLAGS += --jobs=$(JOBS)
+endif
 .DELETE_ON_ERROR:
 .SECONDARY:
 
@@ -41,13 +56,14 @@ MAKEFLAGS += --keep-going --no-print-directory --jobs=$(JOBS)
 ALL := $(filter-out exercises/%,$(shell sed -n 's|^ *- file: notebooks/||p' _toc.yml))
 ASSIGNMENTS := $(shell sed -n 's|^ *- file: notebooks/exercises/||p' _toc.yml)
 CHOSEN := $(if $(filter all,$(CHAPTERS)),$(ALL),$(foreach c,$(CHAPTERS),$(filter $(c) $(c)/% %/$(c),$(ALL))))
-ifeq ($(filter $(PROFILE),smoke cpu gpu),)
-$(error PROFILE is '$(PROFILE)'; it takes smoke, cpu or gpu)
-endif
 $(foreach c,$(filter-out all,$(CHAPTERS)),$(if $(filter $(c) $(c)/% %/$(c),$(ALL)),,\
   $(error CHAPTERS names '$(c)', which is neither a part nor a chapter. There are: $(ALL))))
 
-NOTEBOOKS := $(CHOSEN:%=$(BUILD)/%.ipynb)
+# The longest chapter of the last run starts first, and one that never ran before all others.
+ORDERED := $(shell for c in $(CHOSEN); do \
+  s=$$(sed -n 's/.*"seconds": *//p' $(BUILD)/results/$$(basename $$c).json 2>/dev/null); echo "$${s:-99999} $$c"; \
+  done | sort -s -k1,1nr | cut -d' ' -f2)
+NOTEBOOKS := $(ORDERED:%=$(BUILD)/%.ipynb)
 RELEASES := $(ASSIGNMENTS:%=notebooks/exercises/%.ipynb)
 SOLUTIONS := $(ASSIGNMENTS:%=build/exercises/%.ipynb)
 
@@ -72,9 +88,13 @@ $(READY): requirements.txt pyproject.toml
 # --- a chapter: source -> executed notebook -> checked by a second run -------------------------------------------------
 
 modules_of = $(addprefix aigc_course/,$(COMMON_MODULES) $($(patsubst %/,%,$(dir $(1)))_MODULES))
+# A chapter is due when its .due is newer than its notebook. All of these are touched before the first chapter runs, so
+# that it can tell how many follow.
 define CHAPTER
-$(BUILD)/$(1).ipynb: notebooks/$(1).py $(call modules_of,$(1)) requirements.txt | $(READY)
-	@$(PYTHON) tools/chapter.py run $$< $$@ --profile $(PROFILE)
+$(BUILD)/$(1).due: notebooks/$(1).py $(call modules_of,$(1)) requirements.txt
+	@mkdir -p $$(@D) && touch $$@
+$(BUILD)/$(1).ipynb: $(BUILD)/$(1).due | $(READY) $(CHOSEN:%=$(BUILD)/%.due)
+	@$(PYTHON) tools/chapter.py run notebooks/$(1).py $$@ --profile $(PROFILE) --jobs $(JOBS) --chosen $(CHOSEN)
 $(BUILD)/$(1).checked: $(BUILD)/$(1).ipynb tools/nbval_strict.py | $(COLAB)/.ready
 	@$(PYTHON) tools/chapter.py check $$< --environment $(COLAB)
 	@touch $$@
@@ -94,7 +114,7 @@ $(COLAB)/.ready: $(READY) $(shell find aigc_course -name '*.py' -o -name '*.safe
 	@$(PYTHON) tools/chapter.py colab $(COLAB)
 	@touch $@
 
-check-notebooks: $(CHOSEN:%=$(BUILD)/%.checked)
+check-notebooks: $(ORDERED:%=$(BUILD)/%.checked)
 
 # --- assignments -------------------------------------------------------------------------------------------------------
 

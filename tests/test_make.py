@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -60,16 +61,15 @@ def repository(tmp_path):
     return tmp_path
 
 
-def command(*arguments):
+def command(*arguments, target="notebooks"):
     # The stamp of the real environment is newer than the copied lock, so nothing is installed here.
-    return ["make", f"VENV={Path(sys.prefix)}", "notebooks", "PROFILE=smoke", "JOBS=2", *arguments]
+    return ["make", f"VENV={Path(sys.prefix)}", target, "PROFILE=smoke", "JOBS=2", *arguments]
 
 
-def make(repository, *arguments):
+def make(repository, *arguments, target="notebooks"):
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-    return subprocess.run(
-        command(*arguments), cwd=repository, env=clean, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    call = command(*arguments, target=target)
+    return subprocess.run(call, cwd=repository, env=clean, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def ran(done):
@@ -99,7 +99,7 @@ def test_smoke_never_touches_cpu(repository):
     chosen = "CHAPTERS=vae"
     assert ran(make(repository, "PROFILE=cpu", chosen)) == ["vae/three"]
     before = {path: path.read_bytes() for path in (repository / "build/cpu").rglob("*") if path.is_file()}
-    assert len(before) == 2
+    assert {"three.ipynb", "three.json"} <= {path.name for path in before}
     assert ran(make(repository, chosen)) == ["vae/three"]
     after = {path: path.read_bytes() for path in (repository / "build/cpu").rglob("*") if path.is_file()}
     assert after == before
@@ -131,6 +131,82 @@ def test_outputs_no_reader_should_see_are_refused(repository, code, message):
     assert message in done.stdout
 
 
+def planned(repository, *arguments, **variables):
+    """What Make would run, in its order; `-n` runs nothing."""
+    call = ["make", "-n", f"VENV={Path(sys.prefix)}", "notebooks", *arguments]
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "JOBS"))}
+    done = subprocess.run(call, cwd=repository, env=clean | variables, text=True, capture_output=True, check=True)
+    return re.findall(r"chapter.py run notebooks/(\S+).py .* --jobs (\d+) ", done.stdout)
+
+
+def test_the_longest_of_the_last_run_starts_first_and_the_unknown_before_all(repository):
+    for profile in ("smoke", "cpu"):
+        assert [name for name, _ in planned(repository, f"PROFILE={profile}")] == [
+            "foundations/one",
+            "foundations/two",
+            "vae/three",
+        ]
+    results = repository / "build/smoke/results"
+    results.mkdir(parents=True)
+    (results / "one.json").write_text(json.dumps({"answer": 42, "seconds": 9}, indent=2))
+    (results / "three.json").write_text(json.dumps({"answer": 42, "seconds": 10}, indent=2))
+    names = [name for name, _ in planned(repository, "PROFILE=smoke")]
+    assert names == ["foundations/two", "vae/three", "foundations/one"]
+
+
+def test_one_job_for_each_core_and_one_for_the_gpu(repository):
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    # The thread count of OpenMP is not the number of cores.
+    assert {jobs for _, jobs in planned(repository, OMP_NUM_THREADS="1", OMP_THREAD_LIMIT="1")} == {str(cores)}
+    assert {jobs for _, jobs in planned(repository, "PROFILE=gpu")} == {"1"}
+    assert {jobs for _, jobs in planned(repository, "JOBS=5")} == {"5"}
+
+
+def test_a_called_make_shares_the_jobs_and_says_nothing_of_them(repository):
+    with (repository / "Makefile").open("a") as makefile:
+        makefile.write("\nouter:\n\t$(MAKE) notebooks\n")
+    done = make(repository, "CHAPTERS=foundations", target="outer")
+    assert done.returncode == 0, done.stdout
+    assert "warning" not in done.stdout
+    assert ran(done) == ["foundations/one", "foundations/two"]
+
+
+def test_what_is_left_is_said_and_a_failed_chapter_is_not_waited_for(repository):
+    def said(done):
+        return [line.partition("; ")[2] for line in done.stdout.splitlines() if line.startswith("done")]
+
+    first = said(make(repository, "JOBS=1"))
+    assert [text.split(",")[0] for text in first] == ["1 of 3 done", "2 of 3 done", "3 of 3 done"]
+    assert [" left" in text for text in first] == [True, True, False]
+    figures = repository / "build/smoke/results/two.json"
+    figures.write_text(json.dumps({**json.loads(figures.read_text()), "seconds": 600}, indent=2))  # so it comes first
+    (repository / "notebooks/foundations/two.py").write_text(chapter("two", "1 / 0"))
+    touch(repository / "aigc_course/mixture.py")  # of the part foundations only
+    done = make(repository, "JOBS=1")
+    assert ran(done) == ["foundations/one", "foundations/two"], done.stdout
+    assert said(done) == ["2 of 3 done"]
+
+
+def test_the_time_left_is_shared_by_the_jobs_and_never_less_than_the_longest_chapter(tmp_path):
+    sys.path.insert(0, str(ROOT / "tools"))
+    import chapter as tool
+
+    chosen = ["a/done", "a/short", "b/long", "b/new"]
+    (tmp_path / "results").mkdir()
+    for name in chosen:
+        (tmp_path / f"{name}.due").parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.due").touch()
+    (tmp_path / "a/done.ipynb").touch()
+    for name, seconds in (("done", 30), ("short", 60), ("long", 300)):
+        (tmp_path / f"results/{name}.json").write_text(json.dumps({"seconds": seconds}))
+    # The new one is taken for an average chapter, 130 s.
+    assert tool._progress(tmp_path, chosen, 1) == "; 1 of 4 done, about 8 min left"
+    assert tool._progress(tmp_path, chosen, 2) == "; 1 of 4 done, about 5 min left"
+    assert tool._progress(tmp_path, chosen[:2], 2) == "; 1 of 2 done, about 60 s left"
+    assert tool._progress(tmp_path, chosen[:1], 2) == "; 1 of 1 done"
+    assert tool._progress(tmp_path, [], 2) == ""
+
+
 def test_missing_parameters_cell_is_an_error(repository):
     (repository / "notebooks/vae/three.py").write_text(chapter("three").replace(' tags=["parameters"]', ""))
     done = make(repository, "CHAPTERS=vae")
@@ -143,6 +219,9 @@ def test_missing_parameters_cell_is_an_error(repository):
     [
         (["CHAPTERS=vea"], "CHAPTERS names 'vea', which is neither a part nor a chapter. There are: foundations/one"),
         (["PROFILE=fast"], "PROFILE is 'fast'; it takes smoke, cpu or gpu"),
+        (["JOBS=many"], "JOBS is 'many'; it takes how many chapters run at a time, 1 or more"),
+        (["JOBS=0"], "JOBS is '0'; it takes how many chapters run at a time, 1 or more"),
+        (["JOBS="], "JOBS is ''; it takes how many chapters run at a time, 1 or more"),
     ],
 )
 def test_unknown_names_are_errors(repository, arguments, message):
@@ -165,7 +244,7 @@ def test_an_interrupted_run_leaves_nothing_and_goes_on(repository):
     process.wait(timeout=30)
     time.sleep(0.5)
     built = sorted(path.name for path in (repository / "build/smoke/foundations").glob("*"))
-    assert [name for name in built if not name.startswith(".")] == ["one.ipynb"]
+    assert [name for name in built if not name.startswith(".")] == ["one.due", "one.ipynb"]
     (repository / "notebooks/foundations/two.py").write_text(chapter("two"))
     done = make(repository, "CHAPTERS=foundations")
     assert done.returncode == 0, done.stdout

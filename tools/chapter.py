@@ -43,8 +43,11 @@ def read_source(source: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def run(source: Path, target: Path, profile: str) -> None:
-    """Execute a chapter and move the notebook, then its recorded figures, into place whole."""
+def run(source: Path, target: Path, profile: str, chosen: list[str], jobs: int) -> None:
+    """Execute a chapter and move the notebook, then its recorded figures, into place whole.
+
+    `chosen` names the chapters that Make was asked for, and `jobs` is how many run at a time: for the time left.
+    """
     name = f"{source.parent.name}/{source.stem}"
     notebook = read_source(source)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +86,29 @@ def run(source: Path, target: Path, profile: str) -> None:
         (results := target.parents[1] / "results").mkdir(exist_ok=True)
         figures.replace(results / figures.name)
         done.replace(target)
-    _say(f"done     {name} ({profile}) in {seconds:.0f} s")
+    _say(f"done     {name} ({profile}) in {seconds:.0f} s{_progress(target.parents[1], chosen, jobs)}")
+
+
+def _progress(build: Path, chosen: list[str], jobs: int) -> str:
+    """Say how many of the chosen chapters are done, and about how long the others will take.
+
+    They are expected to take as long as when they last ran, and one that never ran as long as the others on average.
+    """
+    done, due, seconds = 0, [], {}
+    for name in chosen:
+        notebook, mark = build / f"{name}.ipynb", build / f"{name}.due"
+        if notebook.exists() and mark.exists() and notebook.stat().st_mtime >= mark.stat().st_mtime:
+            done += 1
+        elif mark.exists():
+            due.append(name)
+        if (figures := build / "results" / f"{Path(name).name}.json").exists():
+            seconds[name] = json.loads(figures.read_text())["seconds"]
+    if not due:
+        return f"; {done} of {len(chosen)} done" if chosen else ""
+    average = sum(seconds.values()) / max(len(seconds), 1)
+    times = [seconds.get(name, average) for name in due]
+    left = max(max(times), sum(times) / jobs)
+    return f"; {done} of {len(chosen)} done, about {f'{left / 60:.0f} min' if left > 90 else f'{left:.0f} s'} left"
 
 
 def _say(text: str) -> None:
@@ -195,6 +220,8 @@ def main() -> None:
     one.add_argument("source", type=Path)
     one.add_argument("target", type=Path)
     one.add_argument("--profile", required=True)
+    one.add_argument("--chosen", nargs="*", default=[], metavar="PART/CHAPTER", help="to say how many are left")
+    one.add_argument("--jobs", type=int, default=1)
     two = commands.add_parser("colab")
     two.add_argument("environment", type=Path)
     three = commands.add_parser("check")
@@ -202,7 +229,12 @@ def main() -> None:
     three.add_argument("--environment", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.command == "run":
-        run(arguments.source, arguments.target, arguments.profile)
+        try:
+            run(arguments.source, arguments.target, arguments.profile, arguments.chosen, arguments.jobs)
+        except SystemExit:
+            # It is not waited for any more; the next call of Make finds no mark and makes both.
+            arguments.target.with_suffix(".due").unlink(missing_ok=True)
+            raise
     elif arguments.command == "colab":
         make_colab(arguments.environment)
     else:
