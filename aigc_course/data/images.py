@@ -191,16 +191,28 @@ def random_affine(
     **Arguments:** `rotate` in degrees, `shift` in pixels, `scale` as a share of the size: the amounts are drawn evenly
     from [-rotate, rotate], [-shift, shift] and [1 - scale, 1 + scale]. Values stay in the range they had (with 0).
     """
-    n, _, height, width = images.shape
-    angle, factor, dx, dy = 2 * torch.rand(4, n, device=images.device) - 1
+    n, channels, height, width = images.shape
+    angle, factor, dx, dy = (2 * torch.rand(4, n, device=images.device) - 1)[:, :, None, None]
     angle = angle * math.radians(rotate)
-    zoom = 1 / (1 + factor * scale)  # the grid says where each output pixel is read: larger digits read nearer
+    zoom = 1 / (1 + factor * scale)  # each output pixel says where it is read: larger digits are read nearer
     cos, sin = angle.cos() * zoom, angle.sin() * zoom
-    # A pixel is 2 / size wide in the grid's coordinates, which run from -1 to 1.
-    rows = [cos, -sin, dx * shift * 2 / width, sin, cos, dy * shift * 2 / height]
-    theta = torch.stack(rows, dim=1).view(n, 2, 3)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, align_corners=False)
+    # In pixels from the centre, whatever type the pictures have: with the digits of bfloat16 places would be rounded.
+    u = torch.arange(width, device=images.device) - (width - 1) / 2
+    v = (torch.arange(height, device=images.device) - (height - 1) / 2)[:, None]
+    # A frame of zeros, one pixel wide, stands for all that is outside; from here on places count from its corner.
+    x = (cos * u - sin * v + dx * shift + (width + 1) / 2).clamp(0, width + 1)
+    y = (sin * u + cos * v + dy * shift + (height + 1) / 2).clamp(0, height + 1)
+    left, top = x.floor().clamp(max=width), y.floor().clamp(max=height)
+    to_right, down = (x - left)[:, None].to(images), (y - top)[:, None].to(images)
+    # Written out, not F.grid_sample, whose gradient is not deterministic on a GPU: under `training.fit` it is an error.
+    framed = F.pad(images, (1, 1, 1, 1)).flatten(2)
+    first = (top.long() * (width + 2) + left.long()).view(n, 1, height * width)
+    corners = [
+        framed.gather(2, (first + step).expand(-1, channels, -1)).view_as(images)
+        for step in (0, 1, width + 2, width + 3)
+    ]
+    upper, lower = torch.lerp(corners[0], corners[1], to_right), torch.lerp(corners[2], corners[3], to_right)
+    return torch.lerp(upper, lower, down)
 
 
 class _Pictures(Dataset[Any]):
