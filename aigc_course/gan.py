@@ -362,7 +362,7 @@ def _check_conditioning(num_classes: int, conditioning: str) -> None:
 def _one_hot(labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
     """Labels as rows of zeros with a single 1; without classes the rows are empty."""
     if not num_classes:
-        return like.new_zeros(len(like), 0)
+        return like.new_zeros(like.shape[0], 0)  # len() would be a fixed number in an export
     return F.one_hot(cast(Tensor, labels), num_classes).to(like.dtype)
 
 

@@ -106,9 +106,7 @@ class Attention(nn.Module):
             torch.ones(time, past + time, dtype=torch.bool, device=x.device).tril(past) if past and time > 1 else None
         )
         dropout = self.dropout if self.training else 0.0
-        gathered = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=past == 0 and time > 1, dropout_p=dropout
-        )
+        gathered = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=past == 0, dropout_p=dropout)
         return self.out(gathered.transpose(1, 2).reshape(batch, time, width))
 
 

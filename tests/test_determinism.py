@@ -41,9 +41,12 @@ REFUSED: dict[str, tuple[str, Loss]] = {
     ),
     "torch.nn.MaxUnpool2d": (
         "max_unpool2d",
-        lambda x: F.max_unpool2d(*F.max_pool2d(x[0], 2, return_indices=True), (2,)),
+        lambda x: F.max_unpool2d(*F.max_pool2d(x[0], 2, return_indices=True), (2, 2)),
     ),
-    "torch.nn.MaxUnpool3d": ("max_unpool3d", lambda x: F.max_unpool3d(*F.max_pool3d(x, 2, return_indices=True), (2,))),
+    "torch.nn.MaxUnpool3d": (
+        "max_unpool3d",
+        lambda x: F.max_unpool3d(*F.max_pool3d(x, 2, return_indices=True), (2, 2, 2)),
+    ),
     "torch.nn.functional.interpolate": (
         "upsample_linear1d_backward upsample_bilinear2d_backward upsample_bicubic2d_backward "
         "upsample_trilinear3d_backward _upsample_bilinear2d_aa_backward _upsample_bicubic2d_aa_backward",
