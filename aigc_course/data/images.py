@@ -1,10 +1,12 @@
-"""Pictures: digits and frames of a game that need no network, and larger sets for those who have one."""
+"""Pictures: digits and frames of a game that need no network, larger sets for those who have one, and your own."""
 
 import gzip
 import math
+import os
 import shutil
 import tarfile
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,10 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.mnist import read_image_file, read_label_file
 
+from aigc_course.checks import check_count
 from aigc_course.data.faces import read_faces
 from aigc_course.data.files import SPLITS, RemoteFile, cached_arrays, fetch
+from aigc_course.data.folder import Folder, check_folder, read_folder
 from aigc_course.data.games import FRAME_COUNTS, read_frames
 
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/"
@@ -95,7 +99,14 @@ VALIDATION_SIZES = {
 TEST_SIZES = {"digits": 500, "celeba64": 1_000}  # the other sets come with a test part
 
 
-def load_images(name: str = "digits", split: str = "train") -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
+def load_images(
+    name: str | Path = "digits",
+    split: str = "train",
+    *,
+    size: int | None = None,
+    channels: int | None = None,
+    skip_broken: bool = False,
+) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
     """Return the pictures of one split, values in [0, 1], and their labels 0 … 9 (all 0 where there are no classes).
 
     | name | pictures | train / validation / test | needs a network |
@@ -106,22 +117,62 @@ def load_images(name: str = "digits", split: str = "train") -> tuple[Float[Tenso
     | `cifar10` | 32×32, colour | 45,000 / 5,000 / 10,000 | at the first call |
     | `atari32`, `atari64` | 32×32, 64×64, colour | 4,000 / 500 / 500 | no: River Raid, played at the first call |
     | `celeba64` | 64×64, colour | 18,000 / 1,000 / 1,000 | put `img_align_celeba.zip` into the cache directory |
+    | a folder such as `photos/` | as asked for | 80 % / 10 % / 10 % | no: your own, see below |
 
     The splits are drawn once, by a fixed seed: every chapter sees the same ones. (In `celeba64` one person may be in
     two of them.) Sources: LeCun et al. (1998), Xiao et al. (2017, https://arxiv.org/abs/1708.07747), Krizhevsky (2009),
     Bellemare et al. (2013, https://arxiv.org/abs/1207.4708), Liu et al. (2015, https://arxiv.org/abs/1411.7766).
 
-    Raises `ValueError` for an unknown name or split, `RuntimeError` for a file that is broken or cannot be downloaded,
-    `PermissionError` where the cache directory cannot be written.
+    **A folder of your own pictures** is a `Path`, or a string with a separator (`"photos/"`), or one that names no data
+    set but something that exists. Its pictures are turned as their EXIF data say, laid on white where they are
+    transparent, cropped to their central square and resized. Sub-folders are classes, labelled 0, 1, … in alphabetical
+    order; without sub-folders all labels are 0. Equal files are all in one split. Each call reads the whole folder:
+    `ImageData` reads it once.
+
+    **Arguments,** for a folder only:
+
+    - `size`: width and height in pixels, 64 if not given.
+    - `channels`: 1 (grey) or 3 (red, green, blue), 3 if not given.
+    - `skip_broken`: leave out pictures that cannot be read. Otherwise they are an error, which lists them.
+
+    Raises `ValueError` for an unknown name or split, for these arguments beside a data set's name or outside their
+    range, and for a folder without pictures, with fewer than three different ones, with pictures beside sub-folders or
+    with broken ones; `FileNotFoundError` for a folder that does not exist; `RuntimeError` for a file that is broken or
+    cannot be downloaded; `PermissionError` where the cache directory cannot be written.
     """
-    if name not in VALIDATION_SIZES:
-        raise ValueError(f"data set {name!r} is unknown; there are {', '.join(map(repr, VALIDATION_SIZES))}.")
-    if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; it takes one of {', '.join(map(repr, SPLITS))}.")
+    return ImageData(name, size=size, channels=channels, skip_broken=skip_broken).split(split)
+
+
+def _folder(name: str | Path, size: int | None, channels: int | None, skip_broken: bool) -> Path | None:
+    """Return the folder that `name` stands for, None for a data set; raise unless the other arguments go with it."""
+    if name in VALIDATION_SIZES:
+        for argument, value in (("size", size), ("channels", channels), ("skip_broken", skip_broken or None)):
+            if value is not None:
+                raise ValueError(
+                    f"{argument} is {value}, but it is for folders of pictures, and {name!r} is a data set; leave it "
+                    "out."
+                )
+        return None
+    if isinstance(name, str) and not {"/", os.sep} & set(name) and not (name and Path(name).exists()):
+        raise ValueError(
+            f"data set {name!r} is unknown; there are {', '.join(map(repr, VALIDATION_SIZES))}. A folder of your own "
+            f"pictures is given by its path, and there is none of this name in {str(Path.cwd())!r}."
+        )
+    if size is not None:
+        check_count("size", size)
+    if channels not in (None, 1, 3):
+        raise ValueError(f"channels is {channels}; it takes 1 (grey) or 3 (red, green, blue).")
+    folder = Path(name).expanduser()
+    check_folder(folder)
+    return folder
+
+
+def _read_split(name: str, split: str) -> tuple[Tensor, Tensor]:
+    """Return one split of a data set: the pictures as bytes, and the labels."""
     part = "test" if split == "test" else "train"
     if name in ("atari32", "atari64"):  # split while it is played, by lives
         images = torch.from_numpy(read_frames(int(name[-2:]))[split])
-        return images.float() / 255, torch.zeros(len(images), dtype=torch.long)
+        return images, torch.zeros(len(images), dtype=torch.long)
     if name in ("digits", "celeba64"):
         images, labels = _read_digits() if name == "digits" else _read_faces()
         order = np.random.default_rng(0).permutation(len(labels))
@@ -139,7 +190,7 @@ def load_images(name: str = "digits", split: str = "train") -> tuple[Float[Tenso
         size = VALIDATION_SIZES[name]
         kept = torch.from_numpy(np.sort(order[:size] if split == "validation" else order[size:]))
         images, labels = images[kept], labels[kept]
-    return images.float() / 255, labels.long()
+    return images, labels.long()
 
 
 _DIGITS_SHA256 = "1f75c140503b3082c96134f5593303f3133e59989a92e21f060c644c655c3722"
@@ -216,7 +267,10 @@ def random_affine(
 
 
 class _Pictures(Dataset[Any]):
-    """Pictures and labels in memory. A whole batch is one indexing operation, not one for each picture."""
+    """Pictures and labels in memory. A whole batch is one indexing operation, not one for each picture.
+
+    The pictures are kept as bytes, a quarter of what their values in [0, 1] take.
+    """
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images, labels
@@ -225,11 +279,11 @@ class _Pictures(Dataset[Any]):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.images[index], self.labels[index]
+        return self.images[index].float() / 255, self.labels[index]
 
     def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         chosen = torch.tensor(indices)
-        return self.images[chosen], self.labels[chosen]
+        return self.images[chosen].float() / 255, self.labels[chosen]
 
 
 def _already_batched(batch: Any) -> Any:
@@ -241,19 +295,24 @@ class ImageData(pl.LightningDataModule):
 
     **Arguments:**
 
-    - `name`: see `load_images`.
+    - `name`, `size`, `channels`, `skip_broken`: see `load_images`. A folder of pictures, `ImageData("photos/")`, is
+      read once, when it is first needed, and kept in memory as bytes: 20,000 pictures of 64×64 in colour take 246 MB.
     - `batch_size`: pictures in a batch, over all processes together: with two devices each takes half, so that the
       result of a recipe does not depend on the number of machines.
     - `rotate`, `shift`, `scale`: random augmentation of the training pictures, see `random_affine`; 0 means none.
     - `signed`: scale the batches to [-1, 1], the range of tanh. What `split` returns stays in [0, 1].
 
-    Raises `ValueError` for an unknown name, a batch size below 1 or one that the processes cannot share evenly.
+    Raises `ValueError` for a batch size below 1 or one that the processes cannot share evenly, and as `load_images`
+    does: for the arguments at once, for what is in a folder when it is read.
     """
 
     def __init__(
         self,
-        name: str = "digits",
+        name: str | Path = "digits",
         *,
+        size: int | None = None,
+        channels: int | None = None,
+        skip_broken: bool = False,
         batch_size: int = 128,
         rotate: float = 0.0,
         shift: float = 0.0,
@@ -261,29 +320,50 @@ class ImageData(pl.LightningDataModule):
         signed: bool = False,
     ) -> None:
         super().__init__()
-        if name not in VALIDATION_SIZES:
-            raise ValueError(f"data set {name!r} is unknown; there are {', '.join(map(repr, VALIDATION_SIZES))}.")
+        self._folder = _folder(name, size, channels, skip_broken)
+        self._size, self._channels, self._skip_broken = size or 64, channels or 3, skip_broken
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it takes a whole number of at least 1.")
-        self.name: str = name
+        self.name: str = str(name)
         self.batch_size = batch_size
         self.augmentation = {"rotate": rotate, "shift": shift, "scale": scale}
         self.signed = signed
         self._splits: dict[str, _Pictures] = {}
 
+    @cached_property
+    def _own(self) -> Folder | None:
+        """What the folder holds; None for a data set of the course."""
+        if self._folder is None:
+            return None
+        return read_folder(self._folder, self._size, self._channels, skip_broken=self._skip_broken)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The sub-folders of a folder of pictures, whose places are the labels; empty where there are none."""
+        return self._own.class_names if self._own else ()
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """The pictures of a folder that `skip_broken` left out, as paths below it."""
+        return self._own.skipped if self._own else ()
+
     def prepare_data(self) -> None:
-        """Download what is missing. Lightning calls this in one process only."""
+        """Download what is missing, or read the folder. Lightning calls this in one process only."""
         for split in SPLITS:
             self._pictures(split)  # kept, so that this process need not read it again
 
     def split(self, name: str) -> tuple[Float[Tensor, "n c h w"], Int[Tensor, " n"]]:
         """Return the pictures and labels of `"train"`, `"validation"` or `"test"`, unaugmented."""
         pictures = self._pictures(name)
-        return pictures.images, pictures.labels
+        return pictures.images.float() / 255, pictures.labels
 
     def _pictures(self, split: str) -> _Pictures:
         if split not in self._splits:
-            self._splits[split] = _Pictures(*load_images(self.name, split))
+            if split not in SPLITS:
+                raise ValueError(f"split is {split!r}; it takes one of {', '.join(map(repr, SPLITS))}.")
+            own = self._own
+            read = map(torch.from_numpy, own.splits[split]) if own else _read_split(self.name, split)
+            self._splits[split] = _Pictures(*read)
         return self._splits[split]
 
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader[Any]:
