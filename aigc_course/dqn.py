@@ -13,6 +13,7 @@ gone on, and so does the value.
 import copy
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
@@ -24,7 +25,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from aigc_course import training
@@ -157,6 +158,8 @@ class DenseQNetwork(nn.Module):
         for name, value in (("actions", actions), ("width", width), ("depth", depth), ("shape", min(shape, default=0))):
             check_count(name, value)
         self.shape, self.actions = tuple(shape), actions
+        self.arguments: dict[str, Any] = {"shape": self.shape, "actions": actions, "width": width, "depth": depth}
+        self.arguments["dueling"] = dueling
         sizes = [math.prod(shape), *[width] * depth]
         layers: list[nn.Module] = [nn.Flatten()]
         for inputs, outputs in pairwise(sizes):
@@ -196,6 +199,8 @@ class ConvQNetwork(nn.Module):
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(f"shape is {tuple(shape)}; it takes (channels, height, width), all ≥ 1.")
         self.shape, self.actions = tuple(shape), actions
+        self.arguments: dict[str, Any] = {"shape": self.shape, "actions": actions, "hidden": hidden, "dueling": dueling}
+        self.arguments["layers"] = [list(layer) for layer in layers]
         channels, height, width = shape
         convolutions: list[nn.Module] = []
         for outputs, kernel, stride in layers:
@@ -431,7 +436,7 @@ class Games(pl.LightningDataModule):
 # --- the agent --------------------------------------------------------------------------------------------------------
 
 
-class DQN(training.EpochLogger):
+class DQN(training.NetworkModel):
     r"""An agent that learns the values of actions by playing: deep Q-learning.
 
     Each training step is a chunk: `steps` steps in every game with an $\varepsilon$-greedy choice of actions, then
@@ -469,6 +474,8 @@ class DQN(training.EpochLogger):
     the games.
     """
 
+    network_classes = (DenseQNetwork, ConvQNetwork)
+
     def __init__(
         self,
         network: DenseQNetwork | ConvQNetwork,
@@ -502,7 +509,7 @@ class DQN(training.EpochLogger):
         self.automatic_optimization = False  # a training step has many updates
         self.network = network
         self.target_network = copy.deepcopy(network).requires_grad_(False)
-        average = get_ema_multi_avg_fn(ema_decay)
+        average = partial(training.running_average, ema_decay)
         self.averaged = AveragedModel(network, multi_avg_fn=average) if ema_decay else None
         self.learning_rate, self.decay, self.discount = learning_rate, decay, discount
         self.steps, self.updates, self.batch_size, self.target_interval = steps, updates, batch_size, target_interval
@@ -510,6 +517,8 @@ class DQN(training.EpochLogger):
         self.double_estimate, self.huber, self.clip = double, huber, clip
         self.steps_done, self.updates_done = 0, 0
         self._best: tuple[float, dict[str, Tensor]] = (-math.inf, {})
+        self.save_hyperparameters(ignore=["network"])
+        self.keep_networks(network=network)
 
     def forward(self, observations: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch actions"]:
         """Return $Q(s, a)$ for every action."""
@@ -560,19 +569,21 @@ class DQN(training.EpochLogger):
                 self.steps_done += games.count
         if len(games.buffer) < max(self.learning_starts, self.batch_size):
             return
-        # The plain optimiser: Lightning's wrapper would cost as much as a small network's update.
+        # The plain optimiser: Lightning's wrapper would cost as much as a small network's update. It takes one of
+        # a chunk's updates, since Lightning counts its steps, and writes no checkpoint where it has counted none.
         optimizer = cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False))
+        counted = cast(Any, self.optimizers())
         drawn = games.buffer.sample(self.updates * self.batch_size)
         batches = zip(*(column.to(self.device).split(self.batch_size) for column in drawn), strict=True)
         done = (self.trainer.current_epoch + batch_idx / games.chunks) / cast(int, self.trainer.max_epochs)
         for group in optimizer.param_groups:
             group["lr"] = self.learning_rate * (1 - done if self.decay else 1)
-        for columns in batches:
+        for number, columns in enumerate(batches):
             optimizer.zero_grad()
             self.manual_backward(self.loss(Transitions(*columns)))
             if self.clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
-            optimizer.step()
+            (optimizer if number else counted).step()
             if self.averaged is not None:
                 self.averaged.update_parameters(self.network)
             self.updates_done += 1

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from aigc_course import training
 from aigc_course.checks import check_count, check_not_negative, check_positive
@@ -127,6 +127,8 @@ class DenseGenerator(nn.Module):
     ) -> None:
         super().__init__()
         _check_sizes(latent_dim, shape, width=width, depth=depth)
+        self.arguments = {"latent_dim": latent_dim, "shape": tuple(shape), "width": width, "depth": depth}
+        self.arguments["normalise"] = normalise
         self.latent_dim, self.shape = latent_dim, tuple(shape)
         sizes = [latent_dim, *[width] * depth]
         layers: list[nn.Module] = []
@@ -156,6 +158,7 @@ class DenseDiscriminator(nn.Module):
     def __init__(self, shape: Sequence[int], *, width: int = 128, depth: int = 2, spectral: bool = False) -> None:
         super().__init__()
         _check_sizes(1, shape, width=width, depth=depth)
+        self.arguments = {"shape": tuple(shape), "width": width, "depth": depth, "spectral": spectral}
         self.shape = tuple(shape)
         bounded = spectral_norm if spectral else _as_given
         sizes = [math.prod(shape), *[width] * depth]
@@ -235,6 +238,8 @@ class ConvGenerator(nn.Module):
         check_count("hidden", hidden, least=0)
         _check_conditioning(num_classes, conditioning)
         self.latent_dim, self.shape, self.num_classes = latent_dim, tuple(shape), num_classes
+        self.arguments = {"latent_dim": latent_dim, "shape": tuple(shape), "channels": channels, "hidden": hidden}
+        self.arguments |= {"num_classes": num_classes, "conditioning": conditioning}
         by_class = num_classes and conditioning == "projection"
         self.layers, self.normalisations = nn.ModuleList(), nn.ModuleList()
         inputs = latent_dim + num_classes
@@ -307,6 +312,8 @@ class ConvDiscriminator(nn.Module):
         if normalisation not in ("batch", "spectral", "none"):
             raise ValueError(f"normalisation is {normalisation!r}; it takes 'batch', 'spectral' or 'none'.")
         self.shape, self.num_classes = tuple(shape), num_classes
+        self.arguments = {"shape": tuple(shape), "channels": channels, "hidden": hidden, "num_classes": num_classes}
+        self.arguments |= {"conditioning": conditioning, "normalisation": normalisation}
         self.concatenates = conditioning == "concatenation" and num_classes > 0
         inputs = shape[0] + (num_classes if self.concatenates else 0)
         layers: list[nn.Module] = []
@@ -375,7 +382,7 @@ GENERATOR_LOSSES = {
 }
 
 
-class GAN(training.EpochLogger):
+class GAN(training.NetworkModel):
     r"""A generator and a discriminator that train against each other, each with an optimiser of its own.
 
     A batch is cut into `discriminator_steps` parts. On each the discriminator takes a step of Adam against fresh
@@ -408,10 +415,14 @@ class GAN(training.EpochLogger):
       only so turned and shifted, and gradients pass through: it cannot learn few pictures by heart, and the generator
       does not learn the augmentation (Zhao et al., 2020, https://arxiv.org/abs/2006.10738).
 
+    `GAN.load_from_checkpoint(path)` builds the course's networks as they were; other ones are asked for by name.
+
     Raises `ValueError` for arguments outside these ranges, augmentation of points, networks that do not fit each other,
     pictures with values outside [-1, 1] or with none below 0 (which are in [0, 1], not scaled), a batch that
     `discriminator_steps` cannot share evenly, labels out of range.
     """
+
+    network_classes = (DenseGenerator, DenseDiscriminator, ConvGenerator, ConvDiscriminator)
 
     def __init__(
         self,
@@ -464,12 +475,14 @@ class GAN(training.EpochLogger):
         self.generator_lr, self.discriminator_lr = generator_lr, discriminator_lr
         self.discriminator_steps, self.cool_down = discriminator_steps, cool_down
         self.augmentation = augmentation or {}
-        average = get_ema_multi_avg_fn(ema_decay)
+        average = partial(training.running_average, ema_decay)
         self.averaged = AveragedModel(generator, multi_avg_fn=average, use_buffers=True) if ema_decay else None
+        self.save_hyperparameters(ignore=["generator", "discriminator"])
+        self.keep_networks(generator=generator, discriminator=discriminator)
 
     def configure_optimizers(self) -> Any:
         """Adam for the discriminator and for the generator, both with the schedule that `cool_down` describes."""
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
+        steps = training.planned_steps(self)
         players = (
             (self.discriminator, self.discriminator_lr, steps * self.discriminator_steps),
             (self.generator, self.generator_lr, steps),
@@ -485,9 +498,12 @@ class GAN(training.EpochLogger):
         """The share of its learning rate that a player has at a step of `total`."""
         return min(1.0, (1 - step / total) / self.cool_down) if self.cool_down else 1.0
 
-    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Let both players take their turns on a batch `(examples, labels)`."""
-        x, labels = batch
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        """Let both players take their turns on a batch `(images, labels)`; without classes, on images alone too."""
+        name = "images" if len(self.shape) == 3 else "examples"
+        given = training.tensors_of(batch, name, "labels", least=2 if self.num_classes else 1)
+        x = training.as_floats(name, given[0], self)
+        labels = given[1] if self.num_classes else torch.zeros(len(x), dtype=torch.long, device=x.device)
         if batch_idx == 0:  # once an epoch: a GPU has to wait for it
             self._check_batch(x, labels)
         optimizers, schedules = cast(Any, self.optimizers()), cast(Any, self.lr_schedulers())

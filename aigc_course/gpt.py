@@ -248,6 +248,8 @@ class GPT(training.EpochLogger):
             raise ValueError(f"warmup is {warmup}; it takes a share of the training, in [0, 1].")
         self.vocab_size, self.context, self.heads, self.width = vocab_size, context, heads, width
         self.learning_rate, self.warmup, self.weight_decay, self.betas = learning_rate, warmup, weight_decay, betas
+        self.save_hyperparameters()
+        self.adapters: dict[str, Any] = {}  # the arguments of `add_adapters`, while there are any
         self.embedding = nn.Embedding(vocab_size, width)
         self.positions = nn.Embedding(context, width) if positions == "learned" else None
         self.dropout = nn.Dropout(dropout)
@@ -308,18 +310,20 @@ class GPT(training.EpochLogger):
         """Return the mean cross-entropy of the next tokens `y` given `x`, in nats a token."""
         return F.cross_entropy(self(x).flatten(0, 1), y.flatten())
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Float[Tensor, ""]:
+    def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss on a batch `(x, y)`."""
+        x, y = training.tensors_of(batch, "x", "y", least=2)
         if batch_idx == 0:  # once an epoch: a GPU has to wait for it
-            for tokens in batch:
+            for tokens in (x, y):
                 check_tokens(tokens, self.vocab_size)
-        loss = self.loss(*batch)
+        loss = self.loss(x, y)
         self.collect(train_loss=loss)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log the loss on held-out windows."""
-        self.log("val_loss", self.loss(*batch), batch_size=len(batch[0]), sync_dist=True)
+        x, y = training.tensors_of(batch, "x", "y", least=2)
+        self.log("val_loss", self.loss(x, y), batch_size=len(x), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW with decay for matrices only, and the rising and falling learning rate."""
@@ -329,7 +333,7 @@ class GPT(training.EpochLogger):
             {"params": [weight for weight in trained if weight.ndim < 2], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(groups, self.learning_rate, self.betas, fused=True)
-        total = max(1, int(self.trainer.estimated_stepping_batches))
+        total = training.planned_steps(self)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self.rate(step / total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -338,6 +342,15 @@ class GPT(training.EpochLogger):
         if done < self.warmup:
             return (done + 1e-3) / (self.warmup + 1e-3)  # the very first step shall move a little
         return max(0.0, (1 - done) / (1 - self.warmup)) if self.warmup < 1 else 1.0
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note in the checkpoint which adapters the model has."""
+        checkpoint["adapters"] = self.adapters
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the adapters that the checkpoint's model had, so that its weights find their place."""
+        if checkpoint.get("adapters") and not self.adapters:
+            add_adapters(self, **checkpoint["adapters"])
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load weights. Raises `ValueError` if they are those of a model with another vocabulary."""
@@ -571,6 +584,7 @@ def add_adapters(model: GPT, rank: int, *, alpha: float | None = None) -> GPT:
         for name, child in parent.named_children():
             if isinstance(child, nn.Linear):
                 setattr(parent, name, LowRankLinear(child, rank, alpha))
+    model.adapters = {"rank": rank, "alpha": alpha}
     return model
 
 
@@ -580,6 +594,7 @@ def merge_adapters(model: GPT) -> GPT:
         for name, child in parent.named_children():
             if isinstance(child, LowRankLinear):
                 setattr(parent, name, child.merged())
+    model.adapters = {}
     return model.requires_grad_(True)
 
 

@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
+from aigc_course import training
+
 # --- the model --------------------------------------------------------------------------------------------------------
 
 
@@ -293,11 +295,20 @@ class GradientMixture(pl.LightningModule):
         if not start.weights.min() > 0:
             raise ValueError(f"start has the weights {start.weights.tolist()}; it takes weights above 0.")
         self.learning_rate = learning_rate
+        self.save_hyperparameters(ignore=["start"])
         self.logits = nn.Parameter(start.weights.float().log())
         self.means = nn.Parameter(start.means.float().clone())
         tril = start.scale_tril
         log_diagonal = tril.diagonal(dim1=-2, dim2=-1).log().diag_embed()
         self.factors = nn.Parameter((tril.tril(-1) + log_diagonal).float())
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Return the model of a checkpoint that Lightning wrote; `options` as in Lightning."""
+        means = torch.load(checkpoint_path, map_location="cpu", weights_only=True)["state_dict"]["means"]
+        k, d = means.shape  # all that is needed of the start: its values are replaced by the checkpoint's
+        start = GaussianMixture(torch.full((k,), 1 / k), torch.zeros(k, d), torch.eye(d).expand(k, d, d))
+        return super().load_from_checkpoint(checkpoint_path, **{"start": start, "weights_only": True, **options})
 
     @property
     def scale_tril(self) -> Float[Tensor, "k d d"]:
@@ -315,22 +326,26 @@ class GradientMixture(pl.LightningModule):
             tril = self.scale_tril.double()
             return GaussianMixture(self.logits.double().softmax(dim=0), self.means.double(), tril @ tril.mT)
 
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return minus the mean log-likelihood of a batch."""
         return self._loss(batch, "train_loss")
 
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log minus the mean log-likelihood of a batch."""
         self._loss(batch, "val_loss")
 
-    def _loss(self, batch: list[Tensor], name: str) -> Tensor:
-        loss = -self.log_prob(batch[0]).mean()
-        self.log(name, loss, on_step=False, on_epoch=True, batch_size=len(batch[0]), sync_dist=True)
+    def _loss(self, batch: Any, name: str) -> Tensor:
+        x = training.as_floats("points", training.tensors_of(batch, "points", "labels", least=1)[0], self)
+        loss = -self.log_prob(x).mean()
+        self.log(name, loss, on_step=False, on_epoch=True, batch_size=len(x), sync_dist=True)
         return loss
 
     def configure_optimizers(self) -> Any:
         """Adam, whose learning rate falls to nothing along a cosine."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        total = training.planned_steps(self)
+        # Not PyTorch's schedule of this form: it goes from one rate to the next, and could never leave 0 again.
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / total))
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -287,6 +287,7 @@ class RecurrentLanguageModel(training.EpochLogger):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}; it takes a number in [0, 1).")
         self.vocab_size, self.learning_rate = vocab_size, learning_rate
+        self.save_hyperparameters()
         self.embedding = nn.Embedding(vocab_size, width)
         # PyTorch warns if there is dropout between layers and only one layer.
         self.lstm = nn.LSTM(width, width, layers, batch_first=True, dropout=dropout if layers > 1 else 0.0)
@@ -314,12 +315,13 @@ class RecurrentLanguageModel(training.EpochLogger):
         """Forget the text: the next chunk is its beginning."""
         self.state = None
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Float[Tensor, ""]:
+    def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss on a chunk `(x, y)`, read from the state in which the last one ended."""
+        x, y = training.tensors_of(batch, "x", "y", least=2)
         if batch_idx == 0:  # once an epoch: a GPU has to wait for it
-            for tokens in batch:
+            for tokens in (x, y):
                 check_tokens(tokens, self.vocab_size)
-        loss, self.state = self._loss(batch, self.state)
+        loss, self.state = self._loss((x, y), self.state)
         self.collect(train_loss=loss)
         return loss
 
@@ -327,15 +329,16 @@ class RecurrentLanguageModel(training.EpochLogger):
         """Forget the text; the training's state is another one and stays."""
         self._val_state = None
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Log the loss on a held-out chunk, its state carried as in training."""
-        loss, self._val_state = self._loss(batch, self._val_state)
-        self.log("val_loss", loss, batch_size=len(batch[0]), sync_dist=True)
+        x, y = training.tensors_of(batch, "x", "y", least=2)
+        loss, self._val_state = self._loss((x, y), self._val_state)
+        self.log("val_loss", loss, batch_size=len(x), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW, and the falling learning rate."""
         optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, (0.9, 0.99), fused=True)
-        total = max(1, int(self.trainer.estimated_stepping_batches))
+        total = training.planned_steps(self)
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / total))
         )

@@ -16,13 +16,15 @@ import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 
 from aigc_course.data.files import cache_dir
 
@@ -81,6 +83,98 @@ class EpochLogger(pl.LightningModule):
         self._collected.clear()
         _refuse_broken({name: float(value) for name, value in means.items()}, self.current_epoch)
         self.log_dict(means, sync_dist=True)
+
+
+def tensors_of(batch: Any, *names: str, least: int) -> list[Tensor]:
+    """Return the tensors of a batch, which may come alone or as a list or tuple, at least `least` of those named.
+
+    Raises `ValueError` for another number of them and for anything else, such as a dictionary.
+    """
+    parts = [batch] if isinstance(batch, Tensor) else batch
+    sequence = isinstance(parts, list | tuple) and all(isinstance(part, Tensor) for part in parts[: len(names)])
+    if not sequence or not least <= len(parts) <= len(names):
+        found = f"a {type(batch).__name__}"
+        if isinstance(batch, Tensor):
+            found = f"a tensor of the shape {tuple(batch.shape)}"
+        elif isinstance(batch, dict):
+            found += f" with the keys {', '.join(map(repr, batch))}"
+        elif isinstance(batch, list | tuple):
+            found += f" of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
+        alone = f", or {names[0]} alone" if least == 1 else ""
+        raise ValueError(f"the batch is {found}; the model takes ({', '.join(names)}){alone}.")
+    return list(parts)
+
+
+def as_floats(name: str, values: Tensor, model: pl.LightningModule) -> Tensor:
+    """Return floating-point numbers in the model's precision, without a copy where they have it already.
+
+    Raises `ValueError` for whole numbers, such as the bytes of a picture.
+    """
+    if not values.is_floating_point():
+        raise ValueError(
+            f"the {name} have the type {values.dtype}; the model takes floating-point numbers "
+            f"(for bytes from 0 to 255: {name}.float() / 255)."
+        )
+    return values.to(cast(torch.dtype, model.dtype))
+
+
+def planned_steps(model: pl.LightningModule) -> int:
+    """Return how many training steps the trainer plans, at least 1: what a schedule of the learning rate spans.
+
+    Raises `ValueError` if neither the data nor an option of the trainer says where training ends.
+    """
+    steps = model.trainer.estimated_stepping_batches
+    if not 0 <= steps < math.inf:
+        raise ValueError(
+            "the data have no length, so that the learning rate cannot be planned; give fit the number of batches in "
+            "an epoch, limit_train_batches=..., or of steps in all, max_steps=..."
+        )
+    return max(1, int(steps))
+
+
+class NetworkModel(EpochLogger):
+    """A model that is given its networks as arguments, and whose checkpoints know how to build them again.
+
+    A network of the course keeps the arguments that it was built with as `arguments`, plain values. A subclass names
+    the classes that a checkpoint may ask for as `network_classes`, and calls `keep_networks`.
+    """
+
+    network_classes: tuple[type[torch.nn.Module], ...] = ()
+
+    def keep_networks(self, **networks: torch.nn.Module) -> None:
+        """Note among the hyperparameters how these arguments of the model are built, where that is known."""
+        for name, network in networks.items():
+            known = type(network) in self.network_classes
+            self.hparams[name] = {"class": type(network).__name__, "arguments": network.arguments if known else None}
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Return the model of a checkpoint that Lightning wrote, its networks built as they were.
+
+        **Arguments:** `options`: as in Lightning; arguments of the model win over those in the checkpoint.
+
+        Raises `ValueError` if the checkpoint holds a network that is not one of the course's and none is given.
+        """
+        stored = torch.load(checkpoint_path, map_location="cpu", weights_only=True).get("hyper_parameters", {})
+        for name, value in stored.items():
+            if isinstance(value, dict) and value.keys() == {"class", "arguments"} and name not in options:
+                if value["arguments"] is None:
+                    raise ValueError(
+                        f"the checkpoint was made with a {value['class']} as {name}, which this course does not know "
+                        f"how to build; give one: {cls.__name__}.load_from_checkpoint(path, {name}=...)."
+                    )
+                kinds = {kind.__name__: kind for kind in cls.network_classes}
+                options[name] = kinds[value["class"]](**value["arguments"])
+        return super().load_from_checkpoint(checkpoint_path, **{"weights_only": True, **options})
+
+
+def running_average(decay: float, averaged: Any, current: Any, count: Any) -> None:
+    r"""Move each averaged weight to $d \bar\theta + (1 - d) \theta$ in place, $d$ = `decay`.
+
+    For `AveragedModel(network, multi_avg_fn=partial(running_average, decay))`: unlike the function that PyTorch makes,
+    it can be pickled, as it must be when a model is saved whole or sent to another process.
+    """
+    get_ema_multi_avg_fn(decay)(averaged, current, count)
 
 
 def _refuse_broken(figures: dict[str, float], epoch: int) -> None:
@@ -142,10 +236,11 @@ def _quiet_lightning() -> Iterator[None]:
 
 def fit(
     model: pl.LightningModule,
-    data: pl.LightningDataModule,
+    data: pl.LightningDataModule | DataLoader[Any],
     *,
     max_epochs: int,
     seed: int = 0,
+    validation: DataLoader[Any] | None = None,
     **trainer_options: Any,
 ) -> dict[str, list[float]]:
     """Train `model` on `data` and return the curve: one list a logged quantity, one value an epoch.
@@ -187,7 +282,7 @@ def fit(
     try:
         with _quiet_lightning():
             pl.seed_everything(seed, workers=True, verbose=False)
-            pl.Trainer(max_epochs=max_epochs, **options).fit(model, data)
+            pl.Trainer(max_epochs=max_epochs, **options).fit(model, data, validation)
     except FloatingPointError:
         model.load_state_dict(curve.good_weights)
         raise

@@ -185,11 +185,16 @@ class _PictureModel(training.EpochLogger):
             )
         check_unit_range("x", x)
 
+    def _pictures(self, batch: Any, num_classes: int = 0) -> tuple[Tensor, Tensor | None]:
+        """The pictures of a batch and, for a model with classes, their labels."""
+        parts = training.tensors_of(batch, "images", "labels", least=2 if num_classes else 1)
+        return training.as_floats("images", parts[0], self), parts[1] if num_classes else None
+
     def configure_optimizers(self) -> Any:
         """Adam; the learning rate climbs for a tenth of the steps and then falls to nothing along a cosine."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.learning_rate)
         # The schedule divides by the length of its two parts, which must not be 0 however short a trial run is.
-        steps = max(2, int(self.trainer.estimated_stepping_batches))
+        steps = max(2, training.planned_steps(self))
         climb = max(0.1, 1.5 / steps)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps, pct_start=climb)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
@@ -221,6 +226,7 @@ class Autoencoder(_PictureModel):
         width: int = 256,
     ) -> None:
         super().__init__(latent_dim, shape, learning_rate, channels, width)
+        self.save_hyperparameters()
         self.encoder = _Encoder(shape, channels, width, latent_dim)
         self.decoder = _Decoder(shape, channels, width, latent_dim)
 
@@ -244,18 +250,18 @@ class Autoencoder(_PictureModel):
         """Return the pictures after encoding and decoding, values in [0, 1]."""
         return self.decode(self.encode(x)).sigmoid()
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean loss of a batch `(images, labels)`."""
-        x, _ = batch
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the mean loss of a batch `(images, labels)`, or of images alone."""
+        x, _ = self._pictures(batch)
         if batch_idx == 0:  # once an epoch: a GPU has to wait for it
             self._check_images(x)
         loss = -self(x).mean()
         self.collect(train_loss=loss)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Log the mean loss of a batch `(images, labels)`."""
-        x, _ = batch
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Log the mean loss of a batch like those of `training_step`."""
+        x, _ = self._pictures(batch)
         self.log("val_loss", -self(x).mean(), batch_size=len(x), sync_dist=True)
 
 
@@ -309,6 +315,7 @@ class VAE(_PictureModel):
         check_count("num_classes", num_classes, least=0)
         check_not_negative("beta", beta)
         self.num_classes, self.beta = num_classes, beta
+        self.save_hyperparameters()
         self.encoder = _Encoder(shape, channels, width, 2 * latent_dim, num_classes)
         self.decoder = _Decoder(shape, channels, width, latent_dim, num_classes)
 
@@ -365,18 +372,18 @@ class VAE(_PictureModel):
         mu, _ = self.encode(x, labels)
         return self.decode(mu, labels).sigmoid()
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Return the mean β-weighted loss of a batch `(images, labels)`."""
-        x, labels = batch[0], batch[1] if self.num_classes else None
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the mean β-weighted loss of a batch `(images, labels)`; without classes, of images alone too."""
+        x, labels = self._pictures(batch, self.num_classes)
         # elbo looks at the values first: once an epoch, since a GPU has to wait for it
         log_likelihood, kl = self.elbo(x, labels) if batch_idx == 0 else self(x, labels)
         loss = (self.beta * kl - log_likelihood).mean()
         self.collect(train_loss=loss, train_kl=kl.mean())
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Log the negative ELBO of a batch `(images, labels)` and its two terms."""
-        x, labels = batch[0], batch[1] if self.num_classes else None
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Log the negative ELBO of a batch like those of `training_step`, and its two terms."""
+        x, labels = self._pictures(batch, self.num_classes)
         log_likelihood, kl = (term.mean() for term in self(x, labels))
         figures = {"val_loss": kl - log_likelihood, "val_log_likelihood": log_likelihood, "val_kl": kl}
         self.log_dict(figures, batch_size=len(x), sync_dist=True)

@@ -1,0 +1,94 @@
+"""A tiny model of every family that `fit` trains, and data for each: what the tests of `fit`'s promises run over."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from aigc_course import dqn, gan, gpt, mixture, recurrent, vae
+
+DENSE: dict[str, Any] = {"shape": (1, 28, 28), "width": 8, "depth": 1}
+CONVOLUTIONAL: dict[str, Any] = {"shape": (1, 28, 28), "channels": 2, "hidden": 8}
+CLASSES: dict[str, Any] = CONVOLUTIONAL | {"num_classes": 10}
+SMALL: dict[str, Any] = {"latent_dim": 3, "channels": 2, "width": 8}
+TURNED = {"rotate": 10.0, "shift": 1.0}
+
+
+def _gpt(**options: Any) -> gpt.GPT:
+    return gpt.GPT(11, 6, **{"layers": 2, "heads": 2, "width": 8, "dropout": 0.2, **options})
+
+
+def _start() -> mixture.GaussianMixture:
+    return mixture.GaussianMixture(torch.tensor([0.4, 0.6]), torch.randn(2, 2), torch.eye(2).repeat(2, 1, 1))
+
+
+def _agent(**options: Any) -> dqn.DQN:
+    settings = {"steps": 4, "updates": 3, "batch_size": 8, "learning_starts": 8, "target_interval": 4, **options}
+    return dqn.DQN(dqn.DenseQNetwork((4,), 2, width=8), **settings)
+
+
+def _game(generator: Any, discriminator: Any, **options: Any) -> gan.GAN:
+    return gan.GAN(generator, discriminator, **{"ema_decay": 0.5, "cool_down": 0.5, **options})
+
+
+MODELS: dict[str, Callable[[], pl.LightningModule]] = {
+    "autoencoder": lambda: vae.Autoencoder(**SMALL),
+    "vae": lambda: vae.VAE(**SMALL, beta=0.5),
+    "conditional_vae": lambda: vae.VAE(**SMALL, num_classes=10),
+    "dense_gan": lambda: _game(
+        gan.DenseGenerator(3, **DENSE, normalise=True),
+        gan.DenseDiscriminator(**DENSE, spectral=True),
+        discriminator_steps=2,
+        augmentation=TURNED,
+    ),
+    "saturating_gan": lambda: _game(
+        gan.ConvGenerator(3, **CONVOLUTIONAL), gan.ConvDiscriminator(**CONVOLUTIONAL), loss="saturating"
+    ),
+    "wasserstein_gan": lambda: _game(
+        gan.ConvGenerator(3, **CONVOLUTIONAL),
+        gan.ConvDiscriminator(**CONVOLUTIONAL, normalisation="none"),
+        loss="wasserstein",
+    ),
+    "conditional_gan": lambda: _game(
+        gan.ConvGenerator(3, **CLASSES), gan.ConvDiscriminator(**CLASSES, normalisation="spectral"), augmentation=TURNED
+    ),
+    "gpt": _gpt,
+    "gpt2": lambda: _gpt(**gpt.GPT2),
+    "adapters": lambda: gpt.add_adapters(_gpt(), 2),
+    "lstm": lambda: recurrent.RecurrentLanguageModel(11, width=8, layers=2, dropout=0.2),
+    "mixture": lambda: mixture.GradientMixture(_start()),
+    "dqn": lambda: _agent(ema_decay=0.5, decay=True),
+}
+
+
+def model(name: str) -> pl.LightningModule:
+    """Return the family's tiny model, with the same weights each time."""
+    torch.manual_seed(0)
+    return MODELS[name]()
+
+
+def _tensors(name: str) -> tuple[Tensor, Tensor]:
+    torch.manual_seed(1)
+    if name in ("gpt", "gpt2", "adapters", "lstm"):
+        tokens = torch.randint(11, (12, 7))
+        return tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+    if name == "mixture":
+        return torch.randn(12, 2), torch.zeros(12)
+    images = torch.rand(12, 1, 28, 28)
+    return 2 * images - 1 if "gan" in name else images, torch.arange(12) % 10
+
+
+def loader(name: str, **options: Any) -> DataLoader[Any]:
+    """Return batches of four examples for the family, twelve in all."""
+    # A recurrent network reads its chunks in order.
+    return DataLoader(TensorDataset(*_tensors(name)), **{"batch_size": 4, "shuffle": name != "lstm", **options})
+
+
+def data(name: str) -> Any:
+    """Return training data for the family: games for an agent, else a loader."""
+    if name == "dqn":
+        return dqn.Games("CartPole-v1", count=2, capacity=64, chunks=3, evaluation_episodes=2)
+    return loader(name)
