@@ -348,7 +348,9 @@ JUDGE = """
 """
 
 
-@pytest.mark.parametrize(("script", "own"), [(EARLY, None), (JUDGE, ":16:8")], ids=["early", "judge"])
+@pytest.mark.parametrize(
+    ("script", "own"), [(EARLY, None), (EARLY, ":16:8"), (JUDGE, None)], ids=["early", "own", "judge"]
+)
 def test_cublas_is_told_before_the_first_product(
     script: str, own: str | None, python: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
