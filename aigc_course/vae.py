@@ -395,7 +395,7 @@ class VAE(_PictureModel):
     def _logits(self, z: Tensor, labels: Tensor | None) -> Tensor:
         return self.decoder(z, _one_hot(labels, self.num_classes, z))
 
-    def _check_labels(self, labels: Tensor | None, n: int) -> None:
+    def _check_labels(self, labels: Tensor | None, n: int | torch.SymInt) -> None:
         if not self.num_classes:
             if labels is not None:
                 raise ValueError("labels are given, but the model has no classes (num_classes is 0); it takes None.")
