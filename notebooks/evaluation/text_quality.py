@@ -25,13 +25,16 @@
 # [How good are these pictures?](image_quality.ipynb). · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import math
@@ -53,10 +56,16 @@ from aigc_course.data import BytePairTokenizer, CharTokenizer, load_text
 # %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-size = {"smoke": 800, "cpu": 4000, "gpu": 4000}[profile]  # characters of each text that is measured
-train, validation, test = [load_text("python_docs", split) for split in ("train", "validation", "test")]
+# characters of each text that is measured
+size = {"smoke": 800, "cpu": 4000, "gpu": 4000}[profile]
+train, validation, test = [
+    load_text("python_docs", split) for split in ("train", "validation", "test")
+]
 model, tokenizer = gpt.pretrained(profile)
-print(f"Profile {profile}: texts of {size} characters; {len(train)} characters to train on, {len(test)} to test.")
+print(
+    f"Profile {profile}: texts of {size} characters; "
+    f"{len(train)} characters to train on, {len(test)} to test."
+)
 
 # %% [markdown]
 # ## A perfect score
@@ -69,10 +78,12 @@ print(f"Profile {profile}: texts of {size} characters; {len(train)} characters t
 # %%
 def draw(**choice):  # eight pieces side by side are faster than one long one
     prompt = tokenizer.encode("The ")[None].expand(8, -1)
-    pieces = model.generate(prompt, size // 8 + 50, **choice)  # every token has at least one character
+    # every token has at least one character
+    pieces = model.generate(prompt, size // 8 + 50, **choice)
     return "".join(tokenizer.decode(piece)[: size // 8] for piece in pieces)
 
 
+# %%
 torch.manual_seed(0)
 letters = sorted(set(train))
 loop = model.generate(tokenizer.encode("The ")[None], size, greedy=True)[0]
@@ -80,13 +91,20 @@ texts = {
     "held out": test[:size],
     "GPT": draw(),
     "greedy loop": tokenizer.decode(loop)[:size],
-    "random": "".join(letters[i] for i in torch.randint(len(letters), (size,)).tolist()),
+    "random": "".join(
+        letters[i] for i in torch.randint(len(letters), (size,)).tolist()
+    ),
 }
+
 
 # %%
 for name, text in texts.items():
     print(f"{name}:")
-    print(textwrap.indent(textwrap.fill(" ".join(text[:320].split()), width=72), "    "))
+    print(
+        textwrap.indent(
+            textwrap.fill(" ".join(text[:320].split()), width=72), "    "
+        )
+    )
 
 # %% [markdown]
 # You see at once which one you would rather read. Now let a number decide. A language model can tell how *surprised*
@@ -131,21 +149,41 @@ for name, value in perplexities.items():
 
 # %%
 cuts = {"characters": CharTokenizer(train + validation + test)}
-cuts |= {f"{vocab} byte pairs": BytePairTokenizer(train, vocab) for vocab in (300, 512, 1024, 2048)}
+cuts |= {
+    f"{vocab} byte pairs": BytePairTokenizer(train, vocab)
+    for vocab in (300, 512, 1024, 2048)
+}
 ladder = {}
 print(f"{'tokens':16} {'tokens':>8} {'per token':>12} {'bits per'}")
 print(f"{'':16} {'of test':>8} {'perplexity':>12} {'character'}")
+
+
+# %%
 for name, cut in cuts.items():
     counter = recurrent.NGram(cut.vocab_size, order=5).fit(cut.encode(train))
     tokens = cut.encode(test)
-    nats = counter.nats_per_token(tokens)  # the first token is not guessed; its characters weigh nothing here
-    ladder[name] = (math.exp(nats), text_metrics.bits_per_character(nats, len(tokens) - 1, len(test)))
-    print(f"{name:16} {len(tokens):8} {ladder[name][0]:12.2f} {ladder[name][1]:9.3f}")
+    # the first token is not guessed; its characters weigh nothing here
+    nats = counter.nats_per_token(tokens)
+    ladder[name] = (
+        math.exp(nats),
+        text_metrics.bits_per_character(nats, len(tokens) - 1, len(test)),
+    )
+    print(
+        f"{name:16} {len(tokens):8} {ladder[name][0]:12.2f} {ladder[name][1]:9.3f}"
+    )
+
 
 # %% mystnb={"image": {"alt": "Left: perplexity per token rises steeply from characters to the largest vocabulary. Right: bits per character hardly change, and characters are highest."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3), sharey=True)
-for ax, column, label in [(axes[0], 0, "perplexity per token"), (axes[1], 1, "bits per character")]:
-    ax.barh(list(ladder), [row[column] for row in ladder.values()], color=plots.COLOURS[column])
+for ax, column, label in [
+    (axes[0], 0, "perplexity per token"),
+    (axes[1], 1, "bits per character"),
+]:
+    ax.barh(
+        list(ladder),
+        [row[column] for row in ladder.values()],
+        color=plots.COLOURS[column],
+    )
     ax.set_xlabel(label)
 axes[0].invert_yaxis()
 axes[0].set_ylabel("tokenizer")
@@ -171,7 +209,10 @@ tokens = tokenizer.encode(test)
 nats = model.nats_per_token(tokens)
 bits = text_metrics.bits_per_character(nats, len(tokens) - 1, len(test))
 assert math.isclose(bits, (len(tokens) - 1) * nats / (len(test) * math.log(2)))
-print(f"The GPT on the test text: perplexity {math.exp(nats):.2f} a token, {bits:.3f} bits per character")
+print(
+    "The GPT on the test text: "
+    f"perplexity {math.exp(nats):.2f} a token, {bits:.3f} bits per character"
+)
 
 # %% [markdown]
 # ## Trap 2: the beginning of a window
@@ -181,10 +222,15 @@ print(f"The GPT on the test text: perplexity {math.exp(nats):.2f} a token, {bits
 # places, and look at the loss by the position within the window.
 
 # %%
-starts = torch.arange(0, len(tokens) - model.context - 1, 32 if profile != "smoke" else 256)
+starts = torch.arange(
+    0, len(tokens) - model.context - 1, 32 if profile != "smoke" else 256
+)
 windows = tokens[starts[:, None] + torch.arange(model.context + 1)]
 with torch.no_grad():
-    parts = [F.cross_entropy(model(w[:, :-1]).mT, w[:, 1:], reduction="none") for w in windows.split(64)]
+    parts = [
+        F.cross_entropy(model(w[:, :-1]).mT, w[:, 1:], reduction="none")
+        for w in windows.split(64)
+    ]
 by_position = torch.cat(parts).mean(dim=0)  # position 0: one token has been seen
 edges = [0] + [2**k for k in range(int(math.log2(model.context)) + 1)]
 means = [by_position[a:b].mean().item() for a, b in pairwise(edges)]
@@ -210,17 +256,29 @@ def nats_per_token(tokens, step):
     losses, counted, start, last = [], 0, 0, len(tokens) - 1 - model.context
     while counted < len(tokens) - 1:
         window = tokens[start : start + model.context + 1]
-        nats = F.cross_entropy(model(window[None, :-1])[0], window[1:], reduction="none")
+        nats = F.cross_entropy(
+            model(window[None, :-1])[0], window[1:], reduction="none"
+        )
         losses.append(nats[counted - start :])  # what no window before has counted
         counted, start = start + model.context, min(start + step, last)
     return torch.cat(losses).double().mean().item()
 
 
-by_step = {step: nats_per_token(tokens[:4000], step) for step in (model.context >> k for k in range(3))}
+# %%
+by_step = {
+    step: nats_per_token(tokens[:4000], step)
+    for step in (model.context >> k for k in range(3))
+}
 for step, value in by_step.items():
-    print(f"a step of {step:3}: {value:.3f} nats a token, perplexity {math.exp(value):.2f},", end=" ")
+    print(
+        f"a step of {step:3}: {value:.3f} nats a token, "
+        f"perplexity {math.exp(value):.2f},",
+        end=" ",
+    )
     print(f"{model.context // step}× the work")
-assert abs(by_step[model.context // 2] - model.nats_per_token(tokens[:4000])) < 1e-4  # the package does the same
+# the package does the same
+assert abs(by_step[model.context // 2] - model.nats_per_token(tokens[:4000])) < 1e-4
+
 
 # %% [markdown]
 # The same model, the same text: windows side by side (the first line) make it look worse than windows that overlap by
@@ -239,13 +297,25 @@ assert abs(by_step[model.context // 2] - model.nats_per_token(tokens[:4000])) < 
 # %%
 characters, leaked = cuts["characters"], (0.0, 0.1, 0.25, 0.5, 1.0)
 by_leak = {"test": [], "validation": []}
+
+
+# %%
 for share in leaked:
     seen = train + test[: int(share * len(test))]
-    counter = recurrent.NGram(characters.vocab_size, order=6).fit(characters.encode(seen))
+    counter = recurrent.NGram(characters.vocab_size, order=6).fit(
+        characters.encode(seen)
+    )
     for name, text in [("test", test), ("validation", validation)]:
-        by_leak[name].append(counter.nats_per_token(characters.encode(text)) / math.log(2))
-    print(f"{share:4.0%} leaked: {by_leak['test'][-1]:.3f} bits per character on the test text,", end=" ")
+        by_leak[name].append(
+            counter.nats_per_token(characters.encode(text)) / math.log(2)
+        )
+    print(
+        f"{share:4.0%} leaked: "
+        f"{by_leak['test'][-1]:.3f} bits per character on the test text,",
+        end=" ",
+    )
     print(f"copied {text_metrics.copied_share(test, seen, 50):.2f}")
+
 
 # %% mystnb={"image": {"alt": "Bits per character against the share of the test text that leaked: the test's line falls a long way, the validation's stays nearly flat."}}
 for name, values in by_leak.items():
@@ -277,7 +347,10 @@ plt.show()
 
 # %%
 cost = math.log2(100)  # bits, once a document
-print(f"the GPT {bits:.5f}, the coin-thrower at most {bits + cost / len(test):.5f} bits per character")
+print(
+    f"the GPT {bits:.5f}, the coin-thrower at most "
+    f"{bits + cost / len(test):.5f} bits per character"
+)
 
 # %% [markdown]
 # It is (c). The coin costs $\log_2 100 \approx 6.6$ bits, *once*, and a document has thousands of characters. (Theis,
@@ -293,7 +366,10 @@ print(f"the GPT {bits:.5f}, the coin-thrower at most {bits + cost / len(test):.5
 # Take this pair:
 
 # %%
-pair = ["the cat sat on the mat and the dog slept", "the cat sat on a mat while the dog was asleep"]
+pair = [
+    "the cat sat on the mat and the dog slept",
+    "the cat sat on a mat while the dog was asleep",
+]
 candidate, reference = [text.split() for text in pair]
 
 
@@ -302,8 +378,12 @@ def grams(words, n):
 
 
 for n in range(1, 5):
-    common = grams(candidate, n) & grams(reference, n)  # of each n-gram, the smaller of the two counts
-    print(f"{n}: {common.total()} of {grams(candidate, n).total()},", ", ".join(" ".join(gram) for gram in common))
+    # of each n-gram, the smaller of the two counts
+    common = grams(candidate, n) & grams(reference, n)
+    print(
+        f"{n}: {common.total()} of {grams(candidate, n).total()},",
+        ", ".join(" ".join(gram) for gram in common),
+    )
 
 # %% [markdown]
 # A word of the candidate is counted no more often than the reference has it: there are three *the* in the candidate,
@@ -323,16 +403,24 @@ for n in range(1, 5):
 def bleu(candidate, reference):
     precisions = []
     for n in range(1, 5):
-        have, common = grams(candidate, n), grams(candidate, n) & grams(reference, n)
+        have, common = (
+            grams(candidate, n),
+            grams(candidate, n) & grams(reference, n),
+        )
         precisions.append(common.total() / have.total())
     penalty = min(1, math.exp(1 - len(reference) / len(candidate)))
     return penalty * math.prod(precisions) ** (1 / 4)
 
 
+# %%
 score = bleu(candidate, reference)
-print(f"BLEU {score:.3f}, of which the brevity penalty {math.exp(1 - len(reference) / len(candidate)):.3f}")
+print(
+    f"BLEU {score:.3f}, of which the brevity penalty "
+    f"{math.exp(1 - len(reference) / len(candidate)):.3f}"
+)
 library = BLEUScore()  # torchmetrics: cuts at white space, as we do
 assert math.isclose(score, library([pair[0]], [[pair[1]]]).item(), rel_tol=1e-5)
+
 
 # %% [markdown]
 # ### How BLEU is fooled
@@ -350,7 +438,9 @@ candidates = {
     "cut short": "the function does not change the list",
     "nonsense": "that it was given the function does not change the list",
 }
-scores = {name: library([text], [[reference]]).item() for name, text in candidates.items()}
+scores = {
+    name: library([text], [[reference]]).item() for name, text in candidates.items()
+}
 for name, text in candidates.items():
     print(f"{scores[name]:.2f}  {name:14} {text}")
 
@@ -363,10 +453,20 @@ for name, text in candidates.items():
 # One cure is more references, since a candidate may take each n-gram from any of them:
 
 # %%
-more = ["its argument , a list , is left unchanged", "the function leaves the list as it is", reference]
+more = [
+    "its argument , a list , is left unchanged",
+    "the function leaves the list as it is",
+    reference,
+]
 for count in (1, 2, 3):
-    values = [library([candidates[name]], [more[-count:]]).item() for name in ("a synonym", "a paraphrase")]
-    print(f"{count} reference{'s' * (count > 1)}: synonym {values[0]:.2f}, paraphrase {values[1]:.2f}")
+    values = [
+        library([candidates[name]], [more[-count:]]).item()
+        for name in ("a synonym", "a paraphrase")
+    ]
+    print(
+        f"{count} reference{'s' * (count > 1)}: "
+        f"synonym {values[0]:.2f}, paraphrase {values[1]:.2f}"
+    )
 
 # %% [markdown]
 # With enough references the paraphrase scores at last. But the figure has changed, though the candidate has not: a
@@ -381,7 +481,9 @@ rulers = {
     "13a, lower case": SacreBLEUScore(tokenize="13a", lowercase=True),
     "each character": SacreBLEUScore(tokenize="char", lowercase=True),
 }
-by_ruler = {name: ruler([pair[0]], [[pair[1]]]).item() for name, ruler in rulers.items()}
+by_ruler = {
+    name: ruler([pair[0]], [[pair[1]]]).item() for name, ruler in rulers.items()
+}
 for name, value in by_ruler.items():
     print(f"{name:20} {value:.2f}")
 
@@ -407,17 +509,28 @@ for name, text in texts.items():
     groups = [text[i : i + 3] for i in range(len(text) - 2)]
     distinct = len(set(groups)) / len(groups)
     assert distinct == text_metrics.distinct_n(text, 3)
-    print(f"{name:12} distinct-3 {distinct:.3f}, repeated {text_metrics.repeated_share(text, 30):.3f}")
+    print(
+        f"{name:12} distinct-3 {distinct:.3f}, "
+        f"repeated {text_metrics.repeated_share(text, 30):.3f}"
+    )
 
 # %% [markdown]
 # The greedy loop is caught: next to no variety, nearly everything repeated. But who wins? Random characters. Nothing
 # is as varied as noise. Real text stands in between, since language lives on repeating itself a little. **So neither
 # end of the scale is the goal; the value of real text is.** And that value depends on the length.
 
-# %% mystnb={"image": {"alt": "Distinct-3 against the length of the text: random characters stay at the top, GPT samples and real text fall more slowly, not at every step, the greedy loop drops to the bottom."}}
+# %%
 lengths = [size // 2**k for k in range(6)]
+
+
+# %% mystnb={"image": {"alt": "Distinct-3 against the length of the text: random characters stay at the top, GPT samples and real text fall more slowly, not at every step, the greedy loop drops to the bottom."}}
 for name, text in texts.items():
-    plt.plot(lengths, [text_metrics.distinct_n(text[:length], 3) for length in lengths], "o-", label=name)
+    plt.plot(
+        lengths,
+        [text_metrics.distinct_n(text[:length], 3) for length in lengths],
+        "o-",
+        label=name,
+    )
 plt.xscale("log")
 plt.xticks(lengths, lengths)
 plt.minorticks_off()
@@ -426,6 +539,7 @@ plt.ylabel("distinct-3")
 plt.ylim(0, 1.05)
 plt.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1)
 plt.show()
+
 
 # %% [markdown]
 # From one end to the other all curves but that of noise fall, because a long text has used up the common groups and must repeat them. So a
@@ -445,13 +559,25 @@ torch.manual_seed(1)
 place = torch.randint(len(train) - size, ()).item()
 texts["played back"] = train[place : place + size]
 every = 40
-texts["disguised"] = "".join("~" if i % every == 0 else c for i, c in enumerate(texts["played back"]))
+texts["disguised"] = "".join(
+    "~" if i % every == 0 else c for i, c in enumerate(texts["played back"])
+)
 thresholds = (10, 20, 30, 40, 50, 75, 100)
+
+
+# %%
 copied = {
-    name: [text_metrics.copied_share(texts[name], train, length) for length in thresholds]
+    name: [
+        text_metrics.copied_share(texts[name], train, length)
+        for length in thresholds
+    ]
     for name in ("played back", "disguised", "GPT", "held out")
 }
-print(f"copied, L = 50: {', '.join(f'{name} {values[4]:.3f}' for name, values in copied.items())}")
+print(
+    "copied, L = 50: "
+    f"{', '.join(f'{name} {values[4]:.3f}' for name, values in copied.items())}"
+)
+
 
 # %% mystnb={"image": {"alt": "Copied share against the shortest stretch that counts: text played back stays at one, its disguised twin falls to zero at forty characters, GPT samples and held-out text fall early."}}
 for name, values in copied.items():
@@ -481,7 +607,9 @@ plt.show()
 
 # %%
 torch.manual_seed(2)
-counter = recurrent.NGram(characters.vocab_size, order=6).fit(characters.encode(train))
+counter = recurrent.NGram(characters.vocab_size, order=6).fit(
+    characters.encode(train)
+)
 texts["n-gram"] = characters.decode(counter.sample(size))
 texts["GPT, cool"] = draw(temperature=0.5)
 words = test[:size].split(" ")
@@ -490,7 +618,10 @@ assert all(len(text) == size for text in texts.values())
 
 rest = test[size:].split()  # held-out text that is not in the table
 references = [" ".join(rest[i : i + 25]) for i in range(0, len(rest) - 24, 25)]
-print(f"{len(references)} references of 25 words; the texts are cut into candidates of 25 words, too")
+print(
+    f"{len(references)} references of 25 words; "
+    "the texts are cut into candidates of 25 words, too"
+)
 
 
 # %%
@@ -500,7 +631,9 @@ def measure(text):
     nats = model.nats_per_token(tokens)
     return {
         "bits": text_metrics.bits_per_character(nats, len(tokens) - 1, len(text)),
-        "BLEU-2": BLEUScore(n_gram=2)(pieces, [references] * len(pieces)).item() if pieces else 0.0,
+        "BLEU-2": BLEUScore(n_gram=2)(pieces, [references] * len(pieces)).item()
+        if pieces
+        else 0.0,
         "distinct": text_metrics.distinct_n(text, 3),
         "repeated": text_metrics.repeated_share(text, 30),
         "copied": text_metrics.copied_share(text, train, 50),
@@ -510,11 +643,30 @@ def measure(text):
 table = {name: measure(text) for name, text in texts.items()}
 
 # %%
-order = ["held out", "GPT", "GPT, cool", "n-gram", "greedy loop", "shuffled", "random", "played back", "disguised"]
-print(f"{size} characters each; bits under the GPT; distinct-3; repeated in 30; copied from 50")
+order = [
+    "held out",
+    "GPT",
+    "GPT, cool",
+    "n-gram",
+    "greedy loop",
+    "shuffled",
+    "random",
+    "played back",
+    "disguised",
+]
+
+
+# %%
+print(
+    f"{size} characters each; bits under the GPT; "
+    "distinct-3; repeated in 30; copied from 50"
+)
 print(f"{'':12}" + "".join(f"{column:>10}" for column in table["held out"]))
 for name in order:
-    print(f"{name:12}" + "".join(f"{value:10.3f}" for value in table[name].values()))
+    print(
+        f"{name:12}" + "".join(f"{value:10.3f}" for value in table[name].values())
+    )
+
 
 # %% [markdown]
 # Read the first line first: it is what real text gets. Then go down each column with the question who beats it.
@@ -531,7 +683,10 @@ for name in order:
 # honest models, the GPT and the n-grams; the lines come from the table.
 
 # %%
-honest, tricks = ["GPT", "GPT, cool", "n-gram"], ["greedy loop", "shuffled", "random", "played back", "disguised"]
+honest, tricks = (
+    ["GPT", "GPT, cool", "n-gram"],
+    ["greedy loop", "shuffled", "random", "played back", "disguised"],
+)
 small_is_good = {"bits", "repeated", "copied"}
 
 
@@ -585,7 +740,10 @@ for column, names in fooled.items():
 # %%
 rng = np.random.default_rng(0)
 lead = rng.normal(size=200)
-reader_a, reader_b = [(lead + rng.normal(size=200) > 0).astype(int) for _ in range(2)]  # 1: the left text
+# 1: the left text
+reader_a, reader_b = [
+    (lead + rng.normal(size=200) > 0).astype(int) for _ in range(2)
+]
 
 
 def kappa(a, b):
@@ -594,11 +752,17 @@ def kappa(a, b):
     return agree, chance, (agree - chance) / (1 - chance)
 
 
-counts = [[int(np.sum((reader_a == i) & (reader_b == j))) for j in (1, 0)] for i in (1, 0)]
-print(f"{'':10}{'B: left':>10}{'B: right':>10}\n{'A: left':10}{counts[0][0]:10}{counts[0][1]:10}")
-print(f"{'A: right':10}{counts[1][0]:10}{counts[1][1]:10}")
-print("agreement {:.2f}, by chance {:.2f}, kappa {:.2f}".format(*kappa(reader_a, reader_b)))
-assert math.isclose(kappa(reader_a, reader_b)[2], cohen_kappa_score(reader_a, reader_b))
+# %%
+counts = [
+    [int(np.sum((reader_a == i) & (reader_b == j))) for j in (1, 0)] for i in (1, 0)
+]
+print(f"{'':10}{'B: left':>10}{'B: right':>10}")
+for label, row in zip(("A: left", "A: right"), counts, strict=True):
+    print(f"{label:10}{row[0]:10}{row[1]:10}")
+agreement, by_chance, value = kappa(reader_a, reader_b)
+print(f"agreement {agreement:.2f}, by chance {by_chance:.2f}, kappa {value:.2f}")
+assert math.isclose(value, cohen_kappa_score(reader_a, reader_b))
+
 
 # %% [markdown]
 # The agreement alone says little, for two readers who toss coins agree in half of the pairs. Cohen (1960) takes away
@@ -614,7 +778,11 @@ assert math.isclose(kappa(reader_a, reader_b)[2], cohen_kappa_score(reader_a, re
 
 # %%
 lazy_a, lazy_b = [(rng.random(2000) < 0.9).astype(int) for _ in range(2)]
-print("agreement {:.2f}, by chance {:.2f}, kappa {:.2f}".format(*kappa(lazy_a, lazy_b)))
+print(
+    "agreement {:.2f}, by chance {:.2f}, kappa {:.2f}".format(
+        *kappa(lazy_a, lazy_b)
+    )
+)
 
 # %% [markdown]
 # It is (b): $0.9^2 + 0.1^2 = 0.82$, and a $\kappa$ of about 0. Agreement of more than 80 % sounds like a solid
@@ -634,26 +802,42 @@ print("agreement {:.2f}, by chance {:.2f}, kappa {:.2f}".format(*kappa(lazy_a, l
 votes, trials = (25, 50, 100, 200, 400), 400 if profile == "smoke" else 2000
 simulated = {}
 for n in votes:
-    p_values = np.array([binomtest(k, n).pvalue for k in range(n + 1)])  # SciPy's exact sign test
+    # SciPy's exact sign test
+    p_values = np.array([binomtest(k, n).pvalue for k in range(n + 1)])
     for preference in (0.55, 0.6, 0.7):
         wins = rng.binomial(n, preference, size=trials)
-        simulated[preference, n] = np.mean((wins > n / 2) & (p_values[wins] <= 0.05))
-worst = max(abs(share - text_metrics.sign_test_power(n, p)) for (p, n), share in simulated.items())
-print(f"largest difference between {trials} simulated votes and the exact power: {worst:.3f}")
+        simulated[preference, n] = np.mean(
+            (wins > n / 2) & (p_values[wins] <= 0.05)
+        )
+
+
+# %%
+worst = max(
+    abs(share - text_metrics.sign_test_power(n, p))
+    for (p, n), share in simulated.items()
+)
+print(
+    f"largest difference between {trials} "
+    f"simulated votes and the exact power: {worst:.3f}"
+)
 assert worst < (0.1 if profile == "smoke" else 0.05)
+
 
 # %% mystnb={"image": {"alt": "Three rising jagged curves of power against the number of judgements: a preference of 70 per cent reaches the dotted line early, 60 per cent later, 55 per cent not at all; dots of simulations lie on the curves."}}
 for preference, colour in zip((0.7, 0.6, 0.55), plots.COLOURS, strict=False):
     numbers = range(5, 401)
     power = [text_metrics.sign_test_power(n, preference) for n in numbers]
-    plt.plot(numbers, power, color=colour, linewidth=1.2, label=f"preference {preference:.0%}")
+    label = f"preference {preference:.0%}"
+    plt.plot(numbers, power, color=colour, linewidth=1.2, label=label)
     plt.plot(votes, [simulated[preference, n] for n in votes], "o", color=colour)
-    print(f"{preference:.0%}: {text_metrics.judgements_needed(preference)} judgements for a power of 80 %")
+    needed = text_metrics.judgements_needed(preference)
+    print(f"{preference:.0%}: {needed} judgements for a power of 80 %")
 plt.axhline(0.8, color="black", linestyle=":")
 plt.xlabel("judgements")
 plt.ylabel("power")
 plt.legend(loc="lower right")
 plt.show()
+
 
 # %% [markdown]
 # The curves are exact, the dots are simulated votes; the teeth come from the fact that votes are whole numbers. The
@@ -671,7 +855,8 @@ for preference in (0.55, 0.6, 0.7, 0.8):
     lead, spread = preference - 0.5, math.sqrt(preference * (1 - preference))
     about = ((1.96 / 2 + 0.84 * spread) / lead) ** 2
     print(
-        f"{preference:.0%}: {text_metrics.judgements_needed(preference)} exactly, {about:.0f} by the approximation",
+        f"{preference:.0%}: {text_metrics.judgements_needed(preference)} exactly, "
+        f"{about:.0f} by the approximation",
         end="",
     )
     print(f", {2 / lead**2:.0f} by the rule of thumb")
@@ -691,7 +876,10 @@ for _ in range(trials):
     a_is_left = rng.random(n) < 0.5
     fixed.append(p_values[clicks_left.sum()] <= 0.05)
     tossed.append(p_values[(clicks_left == a_is_left).sum()] <= 0.05)
-print(f"a difference that is not there is found in {np.mean(fixed):.1%} of the studies with a fixed order,")
+print(
+    "a difference that is not there is found in "
+    f"{np.mean(fixed):.1%} of the studies with a fixed order,"
+)
 print(f"and in {np.mean(tossed):.1%} of those with a coin for each pair")
 
 # %% [markdown]
@@ -711,31 +899,55 @@ print(f"and in {np.mean(tossed):.1%} of those with a coin for each pair")
 # This chapter promises that every measure orders the texts as told, the tricks included,
 
 # %%
-column = {name: {text: row[name] for text, row in table.items()} for name in table["held out"]}
+column = {
+    name: {text: row[name] for text, row in table.items()}
+    for name in table["held out"]
+}
+
+
+# %%
 if profile != "smoke":
-    assert min(perplexities, key=perplexities.get) == "greedy loop", "the dullest text has the lowest perplexity"
-    assert (
-        column["bits"]["GPT, cool"] < column["bits"]["held out"] < column["bits"]["shuffled"] < column["bits"]["random"]
-    )
-    assert column["repeated"]["greedy loop"] > 0.5 > column["repeated"]["held out"], "a loop repeats itself"
-    assert column["distinct"]["greedy loop"] < column["distinct"]["held out"] < column["distinct"]["random"]
+    dullest = min(perplexities, key=perplexities.get)
+    assert dullest == "greedy loop", "the dullest text has the lowest perplexity"
+    cost, repeated, distinct = (column[k] for k in ("bits", "repeated", "distinct"))
+    assert cost["GPT, cool"] < cost["held out"] < cost["shuffled"] < cost["random"]
+    assert repeated["greedy loop"] > 0.5 > repeated["held out"], "a loop repeats"
+    assert distinct["greedy loop"] < distinct["held out"] < distinct["random"]
     assert column["copied"]["played back"] == 1, "every word is copied"
     assert column["copied"]["disguised"] == 0, "a small disguise is enough"
-    assert {"random": "distinct", "greedy loop": "bits"}.items() <= {(a, b) for b in fooled for a in fooled[b]}
+    wins = {(a, b) for b in fooled for a in fooled[b]}
+    assert wins >= {("random", "distinct"), ("greedy loop", "bits")}
     print("Every trick works.")
-assert scores["a paraphrase"] == 0 < scores["a synonym"] < scores["the opposite"], "BLEU does not read"
+assert scores["a paraphrase"] == 0 < scores["a synonym"] < scores["the opposite"], (
+    "BLEU does not read"
+)
+
 
 # %% [markdown]
 # that the traps of perplexity are as deep as shown,
 
 # %%
-assert ladder["characters"][0] < ladder["2048 byte pairs"][0] / 5, "perplexity depends on the tokenizer"
-assert ladder["characters"][1] > ladder["1024 byte pairs"][1], "bits per character tell another story"
-assert by_leak["test"][-1] < 0.75 * by_leak["test"][0], "a leak looks like a breakthrough"
-assert by_leak["validation"][-1] > 0.9 * by_leak["validation"][0], "and the control does not see it"
+assert ladder["characters"][0] < ladder["2048 byte pairs"][0] / 5, (
+    "perplexity depends on the tokenizer"
+)
+assert ladder["characters"][1] > ladder["1024 byte pairs"][1], (
+    "bits per character tell another story"
+)
+assert by_leak["test"][-1] < 0.75 * by_leak["test"][0], (
+    "a leak looks like a breakthrough"
+)
+assert by_leak["validation"][-1] > 0.9 * by_leak["validation"][0], (
+    "and the control does not see it"
+)
+
+
+# %%
 if profile != "smoke":
-    assert by_step[model.context] > by_step[model.context // 2], "windows side by side are unfair"
+    assert by_step[model.context] > by_step[model.context // 2], (
+        "windows side by side are unfair"
+    )
 print("The traps are there.")
+
 
 # %% [markdown]
 # and that the GPT writes text of its own, and about two hundred judgements tell 60 % from 50 %.
@@ -752,9 +964,17 @@ figures = results.record(
     perplexity_greedy_loop=round(perplexities["greedy loop"], 2),
     judgements_60_percent=text_metrics.judgements_needed(0.6),
 )
-print(figures["bits_per_character"], figures["copied_share_gpt"], figures["judgements_60_percent"])
+
+
+# %%
+print(
+    figures["bits_per_character"],
+    figures["copied_share_gpt"],
+    figures["judgements_60_percent"],
+)
 assert 190 <= figures["judgements_60_percent"] <= 220, "about two hundred"
 assert profile == "smoke" or figures["copied_share_gpt"] < 0.3, "text of its own"
+
 
 # %% [markdown]
 # ## Summary
@@ -778,8 +998,12 @@ assert profile == "smoke" or figures["copied_share_gpt"] < 0.3, "text of its own
 
 # %% tags=["hide-cell"]
 # @title Solution
-of_words = text_metrics.bits_per_character(math.log(60), tokens=1000, characters=5600)
-of_characters = text_metrics.bits_per_character(math.log(2.4), tokens=5600, characters=5600)
+of_words = text_metrics.bits_per_character(
+    math.log(60), tokens=1000, characters=5600
+)
+of_characters = text_metrics.bits_per_character(
+    math.log(2.4), tokens=5600, characters=5600
+)
 print(f"words {of_words:.3f}, characters {of_characters:.3f} bits per character")
 assert of_words < of_characters < math.log2(2.41)
 
@@ -790,9 +1014,14 @@ assert of_words < of_characters < math.log2(2.41)
 
 # %% tags=["hide-cell"]
 # @title Solution
-shorter = {name: text_metrics.copied_share(texts[name], train, 25) for name in ("disguised", "held out", "GPT")}
+shorter = {
+    name: text_metrics.copied_share(texts[name], train, 25)
+    for name in ("disguised", "held out", "GPT")
+}
 for name, share in shorter.items():
-    print(f"{name:12} {share:.3f}, from 50 characters on {column['copied'][name]:.3f}")
+    print(
+        f"{name:12} {share:.3f}, from 50 characters on {column['copied'][name]:.3f}"
+    )
 assert shorter["disguised"] > 0.9 > shorter["held out"]
 
 # %% [markdown]
@@ -811,7 +1040,10 @@ assert shorter["disguised"] > 0.9 > shorter["held out"]
 pairs = [(candidates["a synonym"], reference), ("it is a list", "it is the list")]
 whole = library([c for c, _ in pairs], [[r] for _, r in pairs]).item()
 each = [library([c], [[r]]).item() for c, r in pairs]
-print(f"together {whole:.3f}, one by one {each[0]:.3f} and {each[1]:.3f}, mean {np.mean(each):.3f}")
+print(
+    f"together {whole:.3f}, one by one {each[0]:.3f} "
+    f"and {each[1]:.3f}, mean {np.mean(each):.3f}"
+)
 assert 0 == each[1] < np.mean(each) < whole
 
 # %% [markdown]

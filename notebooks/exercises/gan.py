@@ -43,7 +43,8 @@
 # *File → Download → Download .ipynb*), name it `gan.ipynb` (without "Copy of"), and send it the way your teacher asks.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-# All that this assignment needs. Colab has it, so nothing is to be installed, and no GPU is needed.
+# All that this assignment needs. Colab has it, so nothing is to be installed, and
+# no GPU is needed.
 import math
 import os
 import warnings
@@ -52,7 +53,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-if "NBGRADER_EXECUTION" in os.environ:  # a warning is no mistake, but the grading program would count it as one
+# a warning is no mistake, but the grading program would count it as one
+if "NBGRADER_EXECUTION" in os.environ:
     warnings.simplefilter("ignore")
 
 # %% [markdown]
@@ -94,10 +96,12 @@ if "NBGRADER_EXECUTION" in os.environ:  # a warning is no mistake, but the gradi
 
 # %% nbgrader={"grade": false, "grade_id": "losses", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def gan_losses(real_logits, fake_logits):
-    """Return three losses in nats: the discriminator's, the generator's saturating and its non-saturating one.
+    """Return three losses in nats: the discriminator's, the generator's saturating
+    and its non-saturating one.
 
-    real_logits: (n,), the logits of n real pictures. fake_logits: (m,), those of m generated pictures.
-    Returns a tuple of three scalars, each to be minimised by its player; means over the batches, finite for any logit.
+    real_logits: (n,), the logits of n real pictures. fake_logits: (m,), those of m
+    generated pictures. Returns a tuple of three scalars, each to be minimised by
+    its player; means over the batches, finite for any logit.
     """
     ### BEGIN SOLUTION
     discriminator = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
@@ -111,23 +115,40 @@ def gan_losses(real_logits, fake_logits):
 # Check 1a (2 points): the discriminator's loss.
 loss = gan_losses(torch.zeros(3), torch.zeros(5))[0]
 assert type(loss) is Tensor, f"the loss must be a tensor, not {type(loss)}"
-assert loss.shape == (), f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
-assert abs(loss.item() - 2 * math.log(2)) < 1e-6, "a discriminator that does not know (logits 0) loses 2 log 2 nats"
+assert loss.shape == (), (
+    f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
+)
+assert abs(loss.item() - 2 * math.log(2)) < 1e-6, (
+    "a discriminator that does not know (logits 0) loses 2 log 2 nats"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     from torch.distributions import Bernoulli
 
-    for reals, fakes in [([1.3], [0.4]), ([2.0, -1.0, 0.5], [-3.0, 0.7]), ([-200.0, 200.0], [200.0, -200.0, 1.0])]:
-        real, fake = torch.tensor(reals, requires_grad=True), torch.tensor(fakes, requires_grad=True)
+    for reals, fakes in [
+        ([1.3], [0.4]),
+        ([2.0, -1.0, 0.5], [-3.0, 0.7]),
+        ([-200.0, 200.0], [200.0, -200.0, 1.0]),
+    ]:
+        real, fake = (
+            torch.tensor(reals, requires_grad=True),
+            torch.tensor(fakes, requires_grad=True),
+        )
         loss = gan_losses(real, fake)[0]
-        expected = -Bernoulli(logits=real.detach()).log_prob(torch.ones(len(real))).mean()
-        expected -= Bernoulli(logits=fake.detach()).log_prob(torch.zeros(len(fake))).mean()
+        expected = (
+            -Bernoulli(logits=real.detach()).log_prob(torch.ones(len(real))).mean()
+        )
+        expected -= (
+            Bernoulli(logits=fake.detach()).log_prob(torch.zeros(len(fake))).mean()
+        )
         assert loss.shape == ()
         torch.testing.assert_close(loss.detach(), expected)
         loss.backward()
-        torch.testing.assert_close(real.grad, (real.detach().sigmoid() - 1) / len(real))
+        torch.testing.assert_close(
+            real.grad, (real.detach().sigmoid() - 1) / len(real)
+        )
         torch.testing.assert_close(fake.grad, fake.detach().sigmoid() / len(fake))
 
 
@@ -137,10 +158,20 @@ _check()
 # %% nbgrader={"grade": true, "grade_id": "losses-generator", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 1b (2 points): the generator's two losses.
 _, saturating, non_saturating = gan_losses(torch.zeros(3), torch.zeros(5))
-for name, loss, expected in [("saturating", saturating, -1), ("non-saturating", non_saturating, 1)]:
-    assert type(loss) is Tensor, f"the {name} loss must be a tensor, not {type(loss)}"
-    assert loss.shape == (), f"the {name} loss must be a single number: shape (), not {tuple(loss.shape)}"
-    assert abs(loss.item() - expected * math.log(2)) < 1e-6, f"the {name} loss at logits of 0 is wrong: {loss:.4f}"
+for name, loss, expected in [
+    ("saturating", saturating, -1),
+    ("non-saturating", non_saturating, 1),
+]:
+    assert type(loss) is Tensor, (
+        f"the {name} loss must be a tensor, not {type(loss)}"
+    )
+    assert loss.shape == (), (
+        f"the {name} loss must be a single number: "
+        f"shape (), not {tuple(loss.shape)}"
+    )
+    assert abs(loss.item() - expected * math.log(2)) < 1e-6, (
+        f"the {name} loss at logits of 0 is wrong: {loss:.4f}"
+    )
 
 
 ### BEGIN HIDDEN TESTS
@@ -150,11 +181,22 @@ def _check():
     real = torch.zeros(2)
     for fakes in ([0.4], [-3.0, 0.7, 1.0], [200.0, -200.0, 1.0]):
         fake = torch.tensor(fakes, requires_grad=True)
-        judge, probability = Bernoulli(logits=fake.detach()), fake.detach().sigmoid()
+        judge, probability = (
+            Bernoulli(logits=fake.detach()),
+            fake.detach().sigmoid(),
+        )
         _, saturating, non_saturating = gan_losses(real, fake)
         for loss, expected, gradient in [
-            (saturating, judge.log_prob(torch.zeros(len(fake))).mean(), -probability),
-            (non_saturating, -judge.log_prob(torch.ones(len(fake))).mean(), probability - 1),
+            (
+                saturating,
+                judge.log_prob(torch.zeros(len(fake))).mean(),
+                -probability,
+            ),
+            (
+                non_saturating,
+                -judge.log_prob(torch.ones(len(fake))).mean(),
+                probability - 1,
+            ),
         ]:
             assert loss.shape == ()
             torch.testing.assert_close(loss.detach(), expected)
@@ -175,11 +217,13 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "slopes", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def generator_slopes(fake_logits):
-    """Return the derivatives of the generator's two losses of each picture with respect to the logit of that picture.
+    """Return the derivatives of the generator's two losses of each picture with
+    respect to the logit of that picture.
 
-    fake_logits: (batch,), the logits l of generated pictures.
-    Returns (saturating, non_saturating), each (batch,): d/dl log(1 - D) and d/dl (-log D), where D = sigmoid(l);
-    no mean over the batch. Tiny values keep their digits: the relative error is below 0.001 for |l| up to 40.
+    fake_logits: (batch,), the logits l of generated pictures. Returns (saturating,
+    non_saturating), each (batch,): d/dl log(1 - D) and d/dl (-log D), where D =
+    sigmoid(l); no mean over the batch. Tiny values keep their digits: the relative
+    error is below 0.001 for |l| up to 40.
     """
     ### BEGIN SOLUTION
     return -torch.sigmoid(fake_logits), -torch.sigmoid(-fake_logits)
@@ -189,10 +233,12 @@ def generator_slopes(fake_logits):
 # %% nbgrader={"grade": true, "grade_id": "slopes-value", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 1c (1 point): both derivatives.
 saturating, non_saturating = generator_slopes(torch.zeros(3))
-torch.testing.assert_close(saturating, torch.full((3,), -0.5))  # the two losses agree where D = 1/2 ...
+# the two losses agree where D = 1/2 ...
+torch.testing.assert_close(saturating, torch.full((3,), -0.5))
 torch.testing.assert_close(non_saturating, torch.full((3,), -0.5))
 saturating, non_saturating = generator_slopes(torch.tensor([-3.0, 3.0]))
-torch.testing.assert_close(saturating, non_saturating.flip(0))  # ... and mirror each other around it
+# ... and mirror each other around it
+torch.testing.assert_close(saturating, non_saturating.flip(0))
 
 
 ### BEGIN HIDDEN TESTS
@@ -200,7 +246,9 @@ def _check():
     values = [-40.0, -20.0, -3.0, -0.7, 0.0, 1.0, 5.0, 20.0, 40.0]
     saturating, non_saturating = generator_slopes(torch.tensor(values))
     assert saturating.shape == non_saturating.shape == (len(values),)
-    for value, first, second in zip(values, saturating.tolist(), non_saturating.tolist(), strict=True):
+    for value, first, second in zip(
+        values, saturating.tolist(), non_saturating.tolist(), strict=True
+    ):
         assert abs(first * (1 + math.exp(-value)) + 1) < 1e-3
         assert abs(second * (1 + math.exp(value)) + 1) < 1e-3
 
@@ -239,10 +287,14 @@ for row in zip(logits, *generator_slopes(logits), strict=True):
 
 # %% nbgrader={"grade": false, "grade_id": "players", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def players(seed=0):
-    """Return a generator, from (batch, 2) to (batch, 16), and a discriminator, from (batch, 16) to logits (batch,)."""
+    """Return a generator, from (batch, 2) to (batch, 16), and a discriminator, from
+    (batch, 16) to logits (batch,).
+    """
     torch.manual_seed(seed)
     generator = nn.Sequential(nn.Linear(2, 16), nn.Tanh())
-    discriminator = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 1), nn.Flatten(0))
+    discriminator = nn.Sequential(
+        nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 1), nn.Flatten(0)
+    )
     return generator, discriminator
 
 
@@ -254,12 +306,14 @@ def players(seed=0):
 
 # %% nbgrader={"grade": false, "grade_id": "dstep", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def discriminator_backward(generator, discriminator, x, z):
-    """Compute the gradients of the discriminator's loss for the discriminator's weights only; return the loss.
+    """Compute the gradients of the discriminator's loss for the discriminator's
+    weights only; return the loss.
 
-    x: (batch, 16), real pictures in [-1, 1]. z: (batch, 2), noise.
-    Before the call, `.grad` of the discriminator's weights is None; after it, it holds the gradient of the loss.
-    The generator's weights and their `.grad` stay as they are, whatever they are, and no weight changes.
-    Returns the discriminator's loss of question 1, a scalar detached from its graph.
+    x: (batch, 16), real pictures in [-1, 1]. z: (batch, 2), noise. Before the call,
+    `.grad` of the discriminator's weights is None; after it, it holds the gradient
+    of the loss. The generator's weights and their `.grad` stay as they are,
+    whatever they are, and no weight changes. Returns the discriminator's loss of
+    question 1, a scalar detached from its graph.
     """
     ### BEGIN SOLUTION
     fake = generator(z).detach()
@@ -272,18 +326,30 @@ def discriminator_backward(generator, discriminator, x, z):
 # %% nbgrader={"grade": true, "grade_id": "dstep-own", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 2a (1 point): the discriminator gets the gradients of its loss.
 ### BEGIN HIDDEN TESTS
-# A stand-in for the function of question 1, here and in the cells below: no mistake is punished twice.
+# A stand-in for the function of question 1, here and in the cells below: no mistake
+# is punished twice.
 def gan_losses(real_logits, fake_logits):
-    sure, unsure = F.logsigmoid(fake_logits).mean(), F.logsigmoid(-fake_logits).mean()
+    sure, unsure = (
+        F.logsigmoid(fake_logits).mean(),
+        F.logsigmoid(-fake_logits).mean(),
+    )
     return -F.logsigmoid(real_logits).mean() - unsure, unsure, -sure
 
 
 ### END HIDDEN TESTS
 generator, discriminator = players()
-loss = discriminator_backward(generator, discriminator, torch.ones(4, 16), torch.ones(4, 2))
-assert not getattr(loss, "requires_grad", False), "return the loss without its graph: loss.detach()"
-assert abs(float(loss) - 2 * math.log(2)) < 1, f"a loss of {loss:.3f}? An untrained discriminator loses about 1.4 nats"
-assert all(p.grad is not None for p in discriminator.parameters()), "the discriminator got no gradient"
+loss = discriminator_backward(
+    generator, discriminator, torch.ones(4, 16), torch.ones(4, 2)
+)
+assert not getattr(loss, "requires_grad", False), (
+    "return the loss without its graph: loss.detach()"
+)
+assert abs(float(loss) - 2 * math.log(2)) < 1, (
+    f"a loss of {loss:.3f}? An untrained discriminator loses about 1.4 nats"
+)
+assert all(p.grad is not None for p in discriminator.parameters()), (
+    "the discriminator got no gradient"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -291,10 +357,19 @@ def _check():
     for seed in range(3):
         generator, discriminator = players(seed)
         draw = torch.Generator().manual_seed(seed)
-        x, z = torch.randn(6, 16, generator=draw).tanh(), torch.randn(6, 2, generator=draw)
-        weights, before = list(discriminator.parameters()), [p.detach().clone() for p in discriminator.parameters()]
+        x, z = (
+            torch.randn(6, 16, generator=draw).tanh(),
+            torch.randn(6, 2, generator=draw),
+        )
+        weights, before = (
+            list(discriminator.parameters()),
+            [p.detach().clone() for p in discriminator.parameters()],
+        )
         fake = generator(z).detach()
-        expected = F.softplus(-discriminator(x)).mean() + F.softplus(discriminator(fake)).mean()
+        expected = (
+            F.softplus(-discriminator(x)).mean()
+            + F.softplus(discriminator(fake)).mean()
+        )
         gradients = torch.autograd.grad(expected, weights)
         loss = discriminator_backward(generator, discriminator, x, z)
         assert abs(float(loss) - expected.item()) < 1e-5
@@ -311,22 +386,33 @@ _check()
 generator, discriminator = players()
 for weight in generator.parameters():
     weight.grad = torch.full_like(weight, 7.0)
-discriminator_backward(generator, discriminator, torch.ones(4, 16), torch.ones(4, 2))
-assert any(p.grad is not None for p in discriminator.parameters()), "nobody got a gradient"
+discriminator_backward(
+    generator, discriminator, torch.ones(4, 16), torch.ones(4, 2)
+)
+assert any(p.grad is not None for p in discriminator.parameters()), (
+    "nobody got a gradient"
+)
 for weight in generator.parameters():
     assert weight.grad is not None, "the generator's .grad was thrown away"
-    assert (weight.grad == 7).all(), "the discriminator's loss changed the generator's .grad"
+    assert (weight.grad == 7).all(), (
+        "the discriminator's loss changed the generator's .grad"
+    )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     generator, discriminator = players(1)
     before = [p.detach().clone() for p in generator.parameters()]
-    discriminator_backward(generator, discriminator, torch.ones(4, 16), torch.ones(4, 2))
+    discriminator_backward(
+        generator, discriminator, torch.ones(4, 16), torch.ones(4, 2)
+    )
     for weight, old in zip(generator.parameters(), before, strict=True):
         assert weight.grad is None
         torch.testing.assert_close(weight.detach(), old)
-    assert all(p.requires_grad for p in [*generator.parameters(), *discriminator.parameters()]), "a player was frozen"
+    assert all(
+        p.requires_grad
+        for p in [*generator.parameters(), *discriminator.parameters()]
+    ), "a player was frozen"
     assert generator.training
 
 
@@ -339,13 +425,14 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "gstep", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def generator_backward(generator, discriminator, z):
-    """Compute the gradients of the generator's non-saturating loss for the generator's weights only; return the loss.
+    """Compute the gradients of the generator's non-saturating loss for the
+    generator's weights only; return the loss.
 
-    z: (batch, 2), noise.
-    Before the call, `.grad` of the generator's weights is None; after it, it holds the gradient of the loss.
-    The discriminator's weights and their `.grad` stay as they are, whatever they are, and no weight changes.
-    Afterwards both players can still be trained (`requires_grad` is True for all weights).
-    Returns the loss, a scalar detached from its graph.
+    z: (batch, 2), noise. Before the call, `.grad` of the generator's weights is
+    None; after it, it holds the gradient of the loss. The discriminator's weights
+    and their `.grad` stay as they are, whatever they are, and no weight changes.
+    Afterwards both players can still be trained (`requires_grad` is True for all
+    weights). Returns the loss, a scalar detached from its graph.
     """
     ### BEGIN SOLUTION
     logits = discriminator(generator(z))
@@ -359,9 +446,15 @@ def generator_backward(generator, discriminator, z):
 # Check 2c (1 point): the generator gets the gradients of its loss.
 generator, discriminator = players()
 loss = generator_backward(generator, discriminator, torch.ones(4, 2))
-assert not getattr(loss, "requires_grad", False), "return the loss without its graph: loss.detach()"
-assert abs(float(loss) - math.log(2)) < 1, f"a loss of {loss:.3f}? Against an untrained discriminator it is about 0.7"
-assert all(p.grad is not None for p in generator.parameters()), "the generator got no gradient"
+assert not getattr(loss, "requires_grad", False), (
+    "return the loss without its graph: loss.detach()"
+)
+assert abs(float(loss) - math.log(2)) < 1, (
+    f"a loss of {loss:.3f}? Against an untrained discriminator it is about 0.7"
+)
+assert all(p.grad is not None for p in generator.parameters()), (
+    "the generator got no gradient"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -369,7 +462,10 @@ def _check():
     for seed in range(3):
         generator, discriminator = players(seed)
         z = torch.randn(6, 2, generator=torch.Generator().manual_seed(seed))
-        weights, before = list(generator.parameters()), [p.detach().clone() for p in generator.parameters()]
+        weights, before = (
+            list(generator.parameters()),
+            [p.detach().clone() for p in generator.parameters()],
+        )
         expected = F.softplus(-discriminator(generator(z))).mean()
         gradients = torch.autograd.grad(expected, weights)
         loss = generator_backward(generator, discriminator, z)
@@ -388,10 +484,14 @@ generator, discriminator = players()
 for weight in discriminator.parameters():
     weight.grad = torch.full_like(weight, 7.0)
 generator_backward(generator, discriminator, torch.ones(4, 2))
-assert any(p.grad is not None for p in generator.parameters()), "nobody got a gradient"
+assert any(p.grad is not None for p in generator.parameters()), (
+    "nobody got a gradient"
+)
 for weight in discriminator.parameters():
     assert weight.grad is not None, "the discriminator's .grad was thrown away"
-    assert (weight.grad == 7).all(), "the generator's loss changed the discriminator's .grad"
+    assert (weight.grad == 7).all(), (
+        "the generator's loss changed the discriminator's .grad"
+    )
 
 
 ### BEGIN HIDDEN TESTS
@@ -402,7 +502,10 @@ def _check():
     for weight, old in zip(discriminator.parameters(), before, strict=True):
         assert weight.grad is None
         torch.testing.assert_close(weight.detach(), old)
-    assert all(p.requires_grad for p in [*generator.parameters(), *discriminator.parameters()]), "a player was frozen"
+    assert all(
+        p.requires_grad
+        for p in [*generator.parameters(), *discriminator.parameters()]
+    ), "a player was frozen"
     assert discriminator.training
 
 
@@ -428,10 +531,11 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "optimal", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def optimal_discriminator(log_p, log_q):
-    """Return D*(x), the best discriminator's probability that x is real, for the densities p (real) and q (generated).
+    """Return D*(x), the best discriminator's probability that x is real, for the
+    densities p (real) and q (generated).
 
-    log_p, log_q: tensors of one shape, the logarithms of p(x) and q(x) at the same points; any finite numbers, and one
-    of the two may also be minus infinity.
+    log_p, log_q: tensors of one shape, the logarithms of p(x) and q(x) at the same
+    points; any finite numbers, and one of the two may also be minus infinity.
     Returns a tensor of that shape with values from 0 to 1.
     """
     ### BEGIN SOLUTION
@@ -441,10 +545,16 @@ def optimal_discriminator(log_p, log_q):
 
 # %% nbgrader={"grade": true, "grade_id": "optimal-value", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 3a (1 point): the value of D*.
-best = optimal_discriminator(torch.tensor([0.2, 0.1, 0.1]).log(), torch.tensor([0.2, 0.3, 0.0]).log())
+best = optimal_discriminator(
+    torch.tensor([0.2, 0.1, 0.1]).log(), torch.tensor([0.2, 0.3, 0.0]).log()
+)
 assert type(best) is Tensor, f"the answer must be a tensor, not {type(best)}"
-assert best.shape == (3,), f"three points have three answers: shape (3,), not {tuple(best.shape)}"
-assert abs(best[0].item() - 0.5) < 1e-6, "where p = q, nobody can tell real from generated"
+assert best.shape == (3,), (
+    f"three points have three answers: shape (3,), not {tuple(best.shape)}"
+)
+assert abs(best[0].item() - 0.5) < 1e-6, (
+    "where p = q, nobody can tell real from generated"
+)
 assert abs(best[2].item() - 1) < 1e-6, "what the generator never makes is real"
 
 
@@ -453,13 +563,18 @@ def _check():
     from torch.distributions import Normal
 
     x = torch.linspace(-2, 3, 12).reshape(3, 4)
-    for p, q in [(Normal(0.0, 1.0), Normal(1.0, 1.0)), (Normal(0.0, 0.7), Normal(0.5, 1.5))]:
+    for p, q in [
+        (Normal(0.0, 1.0), Normal(1.0, 1.0)),
+        (Normal(0.0, 0.7), Normal(0.5, 1.5)),
+    ]:
         log_p, log_q = p.log_prob(x), q.log_prob(x)
         best = optimal_discriminator(log_p, log_q)
         torch.testing.assert_close(best, log_p.exp() / (log_p.exp() + log_q.exp()))
         # No other answer has a higher value, at any of the points.
         for d in torch.linspace(0.01, 0.99, 50):
-            gain = log_p.exp() * (best.log() - d.log()) + log_q.exp() * ((1 - best).log() - (1 - d).log())
+            gain = log_p.exp() * (best.log() - d.log()) + log_q.exp() * (
+                (1 - best).log() - (1 - d).log()
+            )
             assert (gain > -1e-6).all()
 
 
@@ -468,21 +583,32 @@ _check()
 
 # %% nbgrader={"grade": true, "grade_id": "optimal-stable", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 3b (1 point): densities that are too small, or too large, to be represented.
-best = optimal_discriminator(torch.tensor([-1000.0, 1000.0]), torch.tensor([-1000.0, 1000.0]))
-assert best.isfinite().all(), f"D* of two equal densities must be a number, not {best.tolist()}"
+best = optimal_discriminator(
+    torch.tensor([-1000.0, 1000.0]), torch.tensor([-1000.0, 1000.0])
+)
+assert best.isfinite().all(), (
+    f"D* of two equal densities must be a number, not {best.tolist()}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Only ratios matter, so a common factor changes nothing: this holds for a wrong formula too.
-    log_p, log_q = torch.tensor([-0.5, 1.0, 3.0, -2.0]), torch.tensor([0.5, -1.0, 2.5, 2.0])
+    # Only ratios matter, so a common factor changes nothing: this holds for a wrong
+    # formula too.
+    log_p, log_q = (
+        torch.tensor([-0.5, 1.0, 3.0, -2.0]),
+        torch.tensor([0.5, -1.0, 2.5, 2.0]),
+    )
     moderate = optimal_discriminator(log_p, log_q)
     assert moderate.std() > 0.01, "the answer must depend on the densities"
     for factor in (-1000.0, -100.0, 100.0, 1000.0):
         scaled = optimal_discriminator(log_p + factor, log_q + factor)
         torch.testing.assert_close(scaled, moderate, rtol=1e-3, atol=1e-4)
-    # Ratios as large as e^400 are answered with 0 and 1, and not with something else.
-    extreme = optimal_discriminator(torch.tensor([400.0, -400.0, -math.inf]), torch.tensor([0.0, 0.0, -800.0]))
+    # Ratios as large as e^400 are answered with 0 and 1, and not with something
+    # else.
+    extreme = optimal_discriminator(
+        torch.tensor([400.0, -400.0, -math.inf]), torch.tensor([0.0, 0.0, -800.0])
+    )
     assert extreme.min().item() == 0
     assert abs(extreme.max().item() - 1) < 1e-6
     assert ((extreme < 1e-6) | (extreme > 1 - 1e-6)).all()
@@ -506,9 +632,13 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "jensen-shannon", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def jensen_shannon(log_p, log_q):
-    """Return the Jensen-Shannon divergence of two discrete distributions in nats; log_p, log_q: (outcomes,)."""
+    """Return the Jensen-Shannon divergence of two discrete distributions in nats;
+    log_p, log_q: (outcomes,).
+    """
     log_m = torch.logaddexp(log_p, log_q) - math.log(2)
-    return 0.5 * (log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)).sum()
+    return (
+        0.5 * (log_p.exp() * (log_p - log_m) + log_q.exp() * (log_q - log_m)).sum()
+    )
 
 
 # %% [markdown]
@@ -519,15 +649,18 @@ def jensen_shannon(log_p, log_q):
 
 # %% nbgrader={"grade": false, "grade_id": "value", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def value_at_optimum(log_p, log_q):
-    """Return V(D*) in nats, the value of the game against the best discriminator, for two discrete distributions.
+    """Return V(D*) in nats, the value of the game against the best discriminator,
+    for two discrete distributions.
 
-    log_p, log_q: (outcomes,), the logarithms of the probabilities of real and of generated outcomes. A probability may
-    be zero (its logarithm is then minus infinity) or tiny; every outcome is possible under at least one of the two.
+    log_p, log_q: (outcomes,), the logarithms of the probabilities of real and of
+    generated outcomes. A probability may be zero (its logarithm is then minus
+    infinity) or tiny; every outcome is possible under at least one of the two.
     Returns a scalar.
     """
     ### BEGIN SOLUTION
     real = torch.xlogy(log_p.exp(), optimal_discriminator(log_p, log_q))
-    fake = torch.xlogy(log_q.exp(), optimal_discriminator(log_q, log_p))  # 1 - D* is D* with the roles exchanged
+    # 1 - D* is D* with the roles exchanged
+    fake = torch.xlogy(log_q.exp(), optimal_discriminator(log_q, log_p))
     return (real + fake).sum()
     ### END SOLUTION
 
@@ -541,11 +674,18 @@ def optimal_discriminator(log_p, log_q):
 
 
 ### END HIDDEN TESTS
-log_p, log_q = torch.tensor([0.1, 0.2, 0.7]).log(), torch.tensor([0.5, 0.3, 0.2]).log()
+log_p, log_q = (
+    torch.tensor([0.1, 0.2, 0.7]).log(),
+    torch.tensor([0.5, 0.3, 0.2]).log(),
+)
 value = value_at_optimum(log_p, log_q)
 assert type(value) is Tensor, f"the value must be a tensor, not {type(value)}"
-assert value.shape == (), f"the value must be a single number: shape (), not {tuple(value.shape)}"
-assert abs(value_at_optimum(log_p, log_p).item() + math.log(4)) < 1e-5, "a perfect generator brings V down to -log 4"
+assert value.shape == (), (
+    f"the value must be a single number: shape (), not {tuple(value.shape)}"
+)
+assert abs(value_at_optimum(log_p, log_p).item() + math.log(4)) < 1e-5, (
+    "a perfect generator brings V down to -log 4"
+)
 torch.testing.assert_close(value, 2 * jensen_shannon(log_p, log_q) - math.log(4))
 
 
@@ -553,7 +693,9 @@ torch.testing.assert_close(value, 2 * jensen_shannon(log_p, log_q) - math.log(4)
 def _check():
     draw = torch.Generator().manual_seed(3)
     for outcomes in (2, 5, 40):
-        log_p, log_q = torch.randn(2, outcomes, generator=draw, dtype=torch.float64).log_softmax(dim=1)
+        log_p, log_q = torch.randn(
+            2, outcomes, generator=draw, dtype=torch.float64
+        ).log_softmax(dim=1)
         best = log_p.exp() / (log_p.exp() + log_q.exp())
         expected = (log_p.exp() * best.log() + log_q.exp() * (1 - best).log()).sum()
         assert abs(value_at_optimum(log_p, log_q).item() - expected.item()) < 1e-6
@@ -563,18 +705,30 @@ _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "value-extreme", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 3d (1 point): outcomes that only one of the two distributions knows, and outcomes that are very rare.
+# Check 3d (1 point): outcomes that only one of the two distributions knows, and
+# outcomes that are very rare.
 never = -math.inf
 value = value_at_optimum(torch.tensor([0.0, never]), torch.tensor([never, 0.0]))
-assert value.isfinite(), f"two distributions without a common outcome have a value, not {value}"
+assert value.isfinite(), (
+    f"two distributions without a common outcome have a value, not {value}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # A tiny probability is as good as none. The function is compared with itself, so a wrong formula loses nothing.
+    # A tiny probability is as good as none. The function is compared with itself,
+    # so a wrong formula loses nothing.
     p, q = torch.tensor([0.5, 0.3, 0.0, 0.2]), torch.tensor([0.0, 0.4, 0.6, 0.0])
-    without_zeros = value_at_optimum(p.clamp(min=1e-5).log(), q.clamp(min=1e-5).log()).item()
-    assert abs(without_zeros - value_at_optimum(p.log(), p.clamp(min=1e-5).log()).item()) > 0.01, "always the same?"
+    without_zeros = value_at_optimum(
+        p.clamp(min=1e-5).log(), q.clamp(min=1e-5).log()
+    ).item()
+    assert (
+        abs(
+            without_zeros
+            - value_at_optimum(p.log(), p.clamp(min=1e-5).log()).item()
+        )
+        > 0.01
+    ), "always the same?"
     assert abs(value_at_optimum(p.log(), q.log()).item() - without_zeros) < 0.01
     for tiny in (-20.0, -50.0, -120.0):  # 1 - D* rounds to 0, then q itself does
         log_p, log_q = p.log().clamp(min=tiny), q.log().clamp(min=tiny)
@@ -594,7 +748,10 @@ for shift in range(6):
     p[:2], q[shift : shift + 2] = 0.5, 0.5
     possible = p + q > 0
     value = value_at_optimum(p[possible].log(), q[possible].log())
-    print(f"moved by {shift}: V(D*) = {value:.3f}, JSD = {(value + math.log(4)) / 2:.3f} of at most {math.log(2):.3f}")
+    print(
+        f"moved by {shift}: V(D*) = {value:.3f}, "
+        f"JSD = {(value + math.log(4)) / 2:.3f} of at most {math.log(2):.3f}"
+    )
 
 # %% [markdown]
 # ## 4. Layers that fit (4 points)
@@ -613,12 +770,16 @@ for shift in range(6):
 
 
 # %% nbgrader={"grade": false, "grade_id": "size", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def output_size(size, kernel, stride=1, padding=0, output_padding=0, transposed=False):
-    """Return the size that a convolution, or a transposed one, makes of an axis with `size` places.
+def output_size(
+    size, kernel, stride=1, padding=0, output_padding=0, transposed=False
+):
+    """Return the size that a convolution, or a transposed one, makes of an axis
+    with `size` places.
 
-    All arguments but `transposed` are integers, and the kernel fits. `output_padding` matters only if `transposed`.
-    Returns an int, what nn.Conv2d(…, kernel, stride, padding), or
-    nn.ConvTranspose2d(…, kernel, stride, padding, output_padding) if `transposed`, would make of it.
+    All arguments but `transposed` are integers, and the kernel fits.
+    `output_padding` matters only if `transposed`. Returns an int, what nn.Conv2d(…,
+    kernel, stride, padding), or nn.ConvTranspose2d(…, kernel, stride, padding,
+    output_padding) if `transposed`, would make of it.
     """
     ### BEGIN SOLUTION
     if transposed:
@@ -629,9 +790,11 @@ def output_size(size, kernel, stride=1, padding=0, output_padding=0, transposed=
 
 # %% nbgrader={"grade": false, "grade_id": "trace", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def trace(layers, size, transposed):
-    """Return the sizes of a square picture after each of the layers (tuples), measured by nn.Conv2d or its transpose.
+    """Return the sizes of a square picture after each of the layers (tuples),
+    measured by nn.Conv2d or its transpose.
 
-    On the meta device tensors have shapes but no numbers, so nothing is computed. Channels don't influence the size.
+    On the meta device tensors have shapes but no numbers, so nothing is computed.
+    Channels don't influence the size.
     """
     kind = nn.ConvTranspose2d if transposed else nn.Conv2d
     picture, sizes = torch.empty(1, 1, size, size, device="meta"), [size]
@@ -646,21 +809,33 @@ def trace(layers, size, transposed):
 assert output_size(6, kernel=3) == 4, "a kernel of 3 has 4 positions on 6 places"
 for layer in [(3, 2, 0), (4, 2, 1)]:
     found, right = output_size(28, *layer), trace([layer], 28, transposed=False)[-1]
-    assert found == right, f"(kernel, stride, padding) = {layer}: 28 becomes {right}, not {found}"
+    assert found == right, (
+        f"(kernel, stride, padding) = {layer}: 28 becomes {right}, not {found}"
+    )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    cases = [(s, k, d, p) for s in (7, 10, 28) for k in (1, 3, 4, 7) for d in (1, 2, 3, 5) for p in (0, 1, 2)]
+    cases = [
+        (s, k, d, p)
+        for s in (7, 10, 28)
+        for k in (1, 3, 4, 7)
+        for d in (1, 2, 3, 5)
+        for p in (0, 1, 2)
+    ]
     for size, kernel, stride, padding in cases:
         # As a convolution slides: count the positions.
         right = len(range(0, size + 2 * padding - kernel + 1, stride))
         found = output_size(size, kernel, stride, padding)
         assert type(found) is int
         assert found == right
-        assert output_size(size, kernel, stride, padding, 1) == right, "output_padding is for transposed convolutions"
+        assert output_size(size, kernel, stride, padding, 1) == right, (
+            "output_padding is for transposed convolutions"
+        )
     for size, *layer in cases[::12]:
-        assert output_size(size, *layer) == trace([layer], size, transposed=False)[-1]
+        assert (
+            output_size(size, *layer) == trace([layer], size, transposed=False)[-1]
+        )
 
 
 _check()
@@ -668,23 +843,42 @@ _check()
 
 # %% nbgrader={"grade": true, "grade_id": "size-transposed", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 4b (1 point): the transposed convolution.
-assert output_size(6, kernel=3, transposed=True) == 8, "6 inputs, each spread out over 3 places, cover 8"
+assert output_size(6, kernel=3, transposed=True) == 8, (
+    "6 inputs, each spread out over 3 places, cover 8"
+)
 for layer in [(3, 2, 0, 0), (4, 2, 1, 0), (3, 2, 1, 1)]:
-    found, right = output_size(7, *layer, transposed=True), trace([layer], 7, transposed=True)[-1]
-    assert found == right, f"(kernel, stride, padding, output_padding) = {layer}: 7 becomes {right}, not {found}"
+    found, right = (
+        output_size(7, *layer, transposed=True),
+        trace([layer], 7, transposed=True)[-1],
+    )
+    assert found == right, (
+        f"(kernel, stride, padding, output_padding) = {layer}: "
+        f"7 becomes {right}, not {found}"
+    )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    cases = [(s, k, d, p) for s in (1, 4, 7) for k in (3, 4, 7) for d in (1, 2, 3) for p in (0, 1)]
+    cases = [
+        (s, k, d, p)
+        for s in (1, 4, 7)
+        for k in (3, 4, 7)
+        for d in (1, 2, 3)
+        for p in (0, 1)
+    ]
     for size, kernel, stride, padding in cases:
         for output_padding in range(stride):
             covered = max(stride * i + kernel for i in range(size))
-            found = output_size(size, kernel, stride, padding, output_padding, transposed=True)
+            found = output_size(
+                size, kernel, stride, padding, output_padding, transposed=True
+            )
             assert type(found) is int
             assert found == covered - 2 * padding + output_padding
     for size, *layer in cases[::6]:
-        assert output_size(size, *layer, transposed=True) == trace([layer], size, transposed=True)[-1]
+        assert (
+            output_size(size, *layer, transposed=True)
+            == trace([layer], size, transposed=True)[-1]
+        )
 
 
 _check()
@@ -700,11 +894,14 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "layers", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def choose_layers():
-    """Return the layers of a generator from 1 x 1 to 28 x 28 and of a discriminator from 28 x 28 to 1 x 1.
+    """Return the layers of a generator from 1 x 1 to 28 x 28 and of a discriminator
+    from 28 x 28 to 1 x 1.
 
-    Returns two lists. The generator's holds (kernel, stride, padding, output_padding) for each transposed convolution,
-    the discriminator's (kernel, stride, padding) for each convolution. In both there are at least three layers, every
-    one changes the size (the generator's enlarge, the discriminator's reduce), and stride <= kernel <= 7.
+    Returns two lists. The generator's holds (kernel, stride, padding,
+    output_padding) for each transposed convolution, the discriminator's (kernel,
+    stride, padding) for each convolution. In both there are at least three layers,
+    every one changes the size (the generator's enlarge, the discriminator's
+    reduce), and stride <= kernel <= 7.
     """
     ### BEGIN SOLUTION
     generator = [(7, 1, 0, 0), (4, 2, 1, 0), (4, 2, 1, 0)]  # 1 -> 7 -> 14 -> 28
@@ -736,7 +933,9 @@ _check()
 # Check 4d (1 point): the discriminator's layers.
 sizes = trace(choose_layers()[1], 28, transposed=False)
 print("the discriminator:", " → ".join(map(str, sizes)))
-assert sizes[-1] == 1, f"the discriminator ends at {sizes[-1]}×{sizes[-1]}, not at a single logit"
+assert sizes[-1] == 1, (
+    f"the discriminator ends at {sizes[-1]}×{sizes[-1]}, not at a single logit"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -745,7 +944,9 @@ def _check():
     assert len(layers) >= 3
     assert all(len(layer) == 3 and layer[1] <= layer[0] <= 7 for layer in layers)
     sizes = trace(layers, 28, transposed=False)
-    assert sizes == sorted(set(sizes), reverse=True), "every layer must reduce the picture"
+    assert sizes == sorted(set(sizes), reverse=True), (
+        "every layer must reduce the picture"
+    )
 
 
 _check()
@@ -773,38 +974,52 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "penalty", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def gradient_penalty(critic, real, fake, mix=None, generator=None):
-    """Return the mean over the batch of (norm of the critic's gradient at x_hat - 1)^2, differentiable once more.
+    """Return the mean over the batch of (norm of the critic's gradient at x_hat -
+    1)^2, differentiable once more.
 
-    critic: a function from pictures (batch, …) to scores (batch,). real, fake: (batch, …), with any number of axes.
-    mix: (batch,), the u of each example, or None; None means: draw them from U(0, 1) here, with `generator`, which
-    torch.rand takes and which may be None. x_hat = u * real + (1 - u) * fake.
-    The `.grad` of the critic's weights stays as it is.
+    critic: a function from pictures (batch, …) to scores (batch,). real, fake:
+    (batch, …), with any number of axes.
+    mix: (batch,), the u of each example, or None; None means: draw them from U(0,
+    1) here, with `generator`, which torch.rand takes and which may be None. x_hat =
+    u * real + (1 - u) * fake. The `.grad` of the critic's weights stays as it is.
     """
     ### BEGIN SOLUTION
     if mix is None:
         mix = torch.rand(len(real), generator=generator, dtype=real.dtype)
     mix = mix.reshape(-1, *[1] * (real.ndim - 1))
     between = (mix * real + (1 - mix) * fake).detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    (gradient,) = torch.autograd.grad(
+        critic(between).sum(), between, create_graph=True
+    )
     return ((gradient.flatten(start_dim=1).norm(dim=1) - 1) ** 2).mean()
     ### END SOLUTION
 
 
 # %% nbgrader={"grade": true, "grade_id": "penalty-points", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5a (1 point): the points between. This critic's slope at x_hat is x_hat itself.
+# Check 5a (1 point): the points between. This critic's slope at x_hat is x_hat
+# itself.
 def parabola(x):
     return (x**2 / 2).flatten(start_dim=1).sum(dim=1)
 
 
-real, fake, mix = torch.full((2, 1), 5.0), torch.full((2, 1), 3.0), torch.tensor([0.25, 1.0])
+real, fake, mix = (
+    torch.full((2, 1), 5.0),
+    torch.full((2, 1), 3.0),
+    torch.tensor([0.25, 1.0]),
+)
 between = torch.tensor([[3.5], [5.0]])
-found, expected = gradient_penalty(parabola, real, fake, mix), gradient_penalty(parabola, between, between, mix)
-torch.testing.assert_close(found, expected)  # mixing a picture with itself gives the picture
+found, expected = (
+    gradient_penalty(parabola, real, fake, mix),
+    gradient_penalty(parabola, between, between, mix),
+)
+# mixing a picture with itself gives the picture
+torch.testing.assert_close(found, expected)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The function is compared with itself at points mixed here, so a wrong norm loses nothing.
+    # The function is compared with itself at points mixed here, so a wrong norm
+    # loses nothing.
     draw = torch.Generator().manual_seed(5)
     for shape in [(4, 3), (4, 1, 4, 4), (6, 3, 2, 5)]:
         real, fake = 3 * torch.randn(2, *shape, generator=draw, dtype=torch.float64)
@@ -812,20 +1027,38 @@ def _check():
         weight = mix.reshape(-1, *[1] * (len(shape) - 1))
         between = weight * real + (1 - weight) * fake
         found = gradient_penalty(parabola, real, fake, mix).detach()
-        torch.testing.assert_close(found, gradient_penalty(parabola, between, between, mix).detach())
-        assert abs(found - gradient_penalty(parabola, real, fake, 1 - mix).detach()) > 1e-3
+        torch.testing.assert_close(
+            found, gradient_penalty(parabola, between, between, mix).detach()
+        )
+        assert (
+            abs(found - gradient_penalty(parabola, real, fake, 1 - mix).detach())
+            > 1e-3
+        )
 
     def drawn(generator_seed, global_seed):
         torch.manual_seed(global_seed)
-        generator = None if generator_seed is None else torch.Generator().manual_seed(generator_seed)
-        return gradient_penalty(parabola, 5 * torch.ones(2000, 1), torch.ones(2000, 1), generator=generator).item()
+        generator = (
+            None
+            if generator_seed is None
+            else torch.Generator().manual_seed(generator_seed)
+        )
+        return gradient_penalty(
+            parabola,
+            5 * torch.ones(2000, 1),
+            torch.ones(2000, 1),
+            generator=generator,
+        ).item()
 
     assert drawn(3, 0) == drawn(3, 1), "the generator alone decides"
     assert drawn(3, 0) != drawn(4, 0), "another seed must give another mixture"
-    assert drawn(None, 0) != drawn(None, 1), "without a generator, torch's own decides"
+    assert drawn(None, 0) != drawn(None, 1), (
+        "without a generator, torch's own decides"
+    )
     # One u for each example: 2,000 of them leave little to chance.
     steps = torch.linspace(0, 1, 2000)
-    evenly = gradient_penalty(parabola, 5 * torch.ones(2000, 1), torch.ones(2000, 1), steps).item()
+    evenly = gradient_penalty(
+        parabola, 5 * torch.ones(2000, 1), torch.ones(2000, 1), steps
+    ).item()
     assert all(abs(drawn(seed, 0) / evenly - 1) < 0.15 for seed in range(8))
 
 
@@ -833,19 +1066,28 @@ _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "penalty-norm", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5b (1 point): the norm and the mean. Here both pictures are the same, so mixing changes nothing.
+# Check 5b (1 point): the norm and the mean. Here both pictures are the same, so
+# mixing changes nothing.
 x, mix = torch.ones(2, 1, 2, 2), torch.ones(2)
 found = gradient_penalty(lambda x: 3 * x.flatten(start_dim=1).sum(dim=1), x, x, mix)
-assert found.shape == (), f"the penalty must be a single number: shape (), not {tuple(found.shape)}"
-assert abs(found.item() - 25) < 1e-4, f"a slope of 3 at each of 4 pixels has norm 6 and penalty 25, not {found.item()}"
+assert found.shape == (), (
+    f"the penalty must be a single number: shape (), not {tuple(found.shape)}"
+)
+assert abs(found.item() - 25) < 1e-4, (
+    "a slope of 3 at each of 4 pixels has "
+    f"norm 6 and penalty 25, not {found.item()}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     draw = torch.Generator().manual_seed(6)
     for shape in [(4, 4), (4, 1, 4, 4), (4, 3, 2, 4)]:
-        # Slopes that differ between examples and stay the same when a picture is scaled.
-        x, planes = torch.randn(2, *shape, generator=draw, dtype=torch.float64).unbind()
+        # Slopes that differ between examples and stay the same when a picture is
+        # scaled.
+        x, planes = torch.randn(
+            2, *shape, generator=draw, dtype=torch.float64
+        ).unbind()
         planes = planes.flatten(start_dim=1)
 
         def critic(x, planes=planes):
@@ -854,7 +1096,12 @@ def _check():
         slopes = ((x.flatten(start_dim=1) @ planes.T) > 0).to(planes.dtype) @ planes
         for scale in (0.05, 1.0):  # norms below and above 1
             expected = ((scale * slopes.norm(dim=1) - 1) ** 2).mean()
-            found = gradient_penalty(lambda x, c=critic, s=scale: s * c(x), x, x, torch.ones(4, dtype=x.dtype))
+            found = gradient_penalty(
+                lambda x, c=critic, s=scale: s * c(x),
+                x,
+                x,
+                torch.ones(4, dtype=x.dtype),
+            )
             assert found.shape == ()
             torch.testing.assert_close(found.detach(), expected)
 
@@ -866,27 +1113,43 @@ _check()
 # Check 5c (1 point): the penalty teaches the critic's weights.
 x, weight = torch.ones(2, 2), torch.tensor([[2.0], [1.0]], requires_grad=True)
 penalty = gradient_penalty(lambda x: (x @ weight).flatten(), x, x, torch.ones(2))
-assert weight.grad is None, "computing the penalty must not touch .grad of the critic's weights"
+assert weight.grad is None, (
+    "computing the penalty must not touch .grad of the critic's weights"
+)
 penalty.backward()
-assert weight.grad is not None, "no gradient of the penalty reaches the critic's weights"
+assert weight.grad is not None, (
+    "no gradient of the penalty reaches the critic's weights"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The gradient is compared with differences of the function's own values, so a wrong norm loses nothing.
+    # The gradient is compared with differences of the function's own values, so a
+    # wrong norm loses nothing.
     draw = torch.Generator().manual_seed(7)
     x = torch.randn(4, 4, generator=draw, dtype=torch.float64)
-    first, second = (torch.randn(4, n, generator=draw, dtype=torch.float64).requires_grad_() for n in (4, 1))
+    first, second = (
+        torch.randn(4, n, generator=draw, dtype=torch.float64).requires_grad_()
+        for n in (4, 1)
+    )
     step = 1e-5 * torch.randn(4, 4, generator=draw, dtype=torch.float64)
 
     def penalty(first):
-        return gradient_penalty(lambda x: ((x @ first).tanh() @ second).flatten(), x, x, torch.ones(4, dtype=x.dtype))
+        return gradient_penalty(
+            lambda x: ((x @ first).tanh() @ second).flatten(),
+            x,
+            x,
+            torch.ones(4, dtype=x.dtype),
+        )
 
     value = penalty(first)
     assert first.grad is None
     assert second.grad is None
     (gradient,) = torch.autograd.grad(value, first)
-    difference = penalty((first + step).detach()).item() - penalty((first - step).detach()).item()
+    difference = (
+        penalty((first + step).detach()).item()
+        - penalty((first - step).detach()).item()
+    )
     assert abs(difference) > 1e-8, "the penalty must depend on the weights"
     assert abs((2 * gradient * step).sum().item() / difference - 1) < 1e-4
 
@@ -905,7 +1168,9 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "bug-optimiser", "locked": true, "schema_version": 3, "solution": false, "task": false}
 class GradientDescent:
-    """What torch.optim.SGD does; written out because it is short, and because torch.optim takes seconds to load."""
+    """What torch.optim.SGD does; written out because it is short, and because
+    torch.optim takes seconds to load.
+    """
 
     def __init__(self, parameters, learning_rate):
         self.parameters, self.learning_rate = list(parameters), learning_rate
@@ -923,12 +1188,16 @@ class GradientDescent:
 
 # %% nbgrader={"grade": false, "grade_id": "bug-faulty", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def faulty_step(generator, discriminator, optimisers, x, z):
-    """Make one step of each player, with five mistakes; return the discriminator's and the generator's loss."""
+    """Make one step of each player, with five mistakes; return the discriminator's
+    and the generator's loss.
+    """
     generator_optimiser, discriminator_optimiser = optimisers
     cross_entropy = F.binary_cross_entropy_with_logits
     is_real, is_fake = torch.ones(len(x)), torch.zeros(len(x))
     fake = generator(z).detach()
-    discriminator_loss = cross_entropy(discriminator(x), is_real) + cross_entropy(discriminator(fake), is_fake)
+    discriminator_loss = cross_entropy(discriminator(x), is_real) + cross_entropy(
+        discriminator(fake), is_fake
+    )
     discriminator_loss.backward()
     discriminator_optimiser.step()
     generator_loss = cross_entropy(discriminator(fake), is_fake)
@@ -940,18 +1209,32 @@ def faulty_step(generator, discriminator, optimisers, x, z):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-demonstration", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def demonstrate(step):
-    """Train the players for 300 steps; print their losses, and how many of 1,000 generated pictures are good."""
+    """Train the players for 300 steps; print their losses, and how many of 1,000
+    generated pictures are good.
+    """
     left = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(4, 4)
-    patterns = torch.stack([left, 1 - left, left.T, 1 - left.T]).flatten(start_dim=1)
+    patterns = torch.stack([left, 1 - left, left.T, 1 - left.T]).flatten(
+        start_dim=1
+    )
     generator, discriminator = players()
-    optimisers = GradientDescent(generator.parameters(), 1.0), GradientDescent(discriminator.parameters(), 0.3)
+    optimisers = (
+        GradientDescent(generator.parameters(), 1.0),
+        GradientDescent(discriminator.parameters(), 0.3),
+    )
     batches = [(patterns.repeat(16, 1), torch.randn(64, 2)) for _ in range(300)]
     history = [step(generator, discriminator, optimisers, x, z) for x, z in batches]
     for when, row in [("at first", history[0]), ("at last", history[-1])]:
-        print("{}: discriminator's loss {:.2f}, generator's loss {:.2f}".format(when, *row))
+        print(
+            "{}: discriminator's loss {:.2f}, generator's loss {:.2f}".format(
+                when, *row
+            )
+        )
     pictures = (generator(torch.randn(1000, 2)) + 1) / 2
     distances = (pictures[:, None] - patterns).abs().mean(dim=2).min(dim=1).values
-    print(f"{(distances < 0.1).float().mean():.0%} of the generated pictures look like a real one")
+    print(
+        f"{(distances < 0.1).float().mean():.0%} of "
+        "the generated pictures look like a real one"
+    )
 
 
 # %%
@@ -968,16 +1251,21 @@ demonstrate(faulty_step)
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def training_step(generator, discriminator, optimisers, x, z):
-    """Make one step of the discriminator, then one of the generator; return both losses.
+    """Make one step of the discriminator, then one of the generator; return both
+    losses.
 
-    optimisers: the generator's and the discriminator's. Weights may come with `.grad` left over from earlier steps.
-    x: (batch, 16), pixels in [0, 1]; stays as it is. z: (batch, 2), the noise for both players' steps.
-    Returns the discriminator's loss before its step and the generator's before its own, detached scalars in nats.
+    optimisers: the generator's and the discriminator's. Weights may come with
+    `.grad` left over from earlier steps.
+    x: (batch, 16), pixels in [0, 1]; stays as it is. z: (batch, 2), the noise for
+    both players' steps. Returns the discriminator's loss before its step and the
+    generator's before its own, detached scalars in nats.
     """
     ### BEGIN SOLUTION
     generator_optimiser, discriminator_optimiser = optimisers
     fake = generator(z)
-    discriminator_loss, _, _ = gan_losses(discriminator(2 * x - 1), discriminator(fake.detach()))
+    discriminator_loss, _, _ = gan_losses(
+        discriminator(2 * x - 1), discriminator(fake.detach())
+    )
     discriminator_optimiser.zero_grad()
     discriminator_loss.backward()
     discriminator_optimiser.step()
@@ -998,7 +1286,9 @@ def training_step(generator, discriminator, optimisers, x, z):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-fixed-players", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def fixed_players(fake=0.0, weight=0.0, bias=0.0, rates=(0.0, 0.0)):
-    """Return such a generator and such a discriminator, and their optimisers with these learning rates."""
+    """Return such a generator and such a discriminator, and their optimisers with
+    these learning rates.
+    """
     generator = nn.Sequential(nn.Linear(2, 16), nn.Tanh())
     discriminator = nn.Sequential(nn.Linear(16, 1), nn.Flatten(0))
     for parameter, value in [
@@ -1009,7 +1299,10 @@ def fixed_players(fake=0.0, weight=0.0, bias=0.0, rates=(0.0, 0.0)):
     ]:
         nn.init.constant_(parameter, value)
     networks = generator, discriminator
-    return *networks, [GradientDescent(n.parameters(), rate) for n, rate in zip(networks, rates, strict=True)]
+    return *networks, [
+        GradientDescent(n.parameters(), rate)
+        for n, rate in zip(networks, rates, strict=True)
+    ]
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-discriminator", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
@@ -1017,9 +1310,15 @@ def fixed_players(fake=0.0, weight=0.0, bias=0.0, rates=(0.0, 0.0)):
 x, z = torch.ones(3, 16), torch.zeros(3, 2)
 generator, discriminator, optimisers = fixed_players(bias=1.0, rates=(0.0, 0.1))
 loss, _ = training_step(generator, discriminator, optimisers, x, z)
-assert not getattr(loss, "requires_grad", False), "return the losses without their graphs: loss.detach()"
-assert abs(float(loss) - 1.6265) < 1e-3, f"a logit of 1 for everything costs log(1 + e) + log(1 + 1/e), not {loss:.4f}"
-assert discriminator[0].bias.item() < 1, "half of what it saw was generated, so it must become less trusting"
+assert not getattr(loss, "requires_grad", False), (
+    "return the losses without their graphs: loss.detach()"
+)
+assert abs(float(loss) - 1.6265) < 1e-3, (
+    f"a logit of 1 for everything costs log(1 + e) + log(1 + 1/e), not {loss:.4f}"
+)
+assert discriminator[0].bias.item() < 1, (
+    "half of what it saw was generated, so it must become less trusting"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -1028,34 +1327,53 @@ def _check():
     x, z = torch.rand(5, 16, generator=draw), torch.randn(5, 2, generator=draw)
 
     def step(fake, bias):
-        generator, discriminator, optimisers = fixed_players(fake=fake, bias=bias, rates=(0.0, 0.1))
+        generator, discriminator, optimisers = fixed_players(
+            fake=fake, bias=bias, rates=(0.0, 0.1)
+        )
         for parameter in [*generator.parameters(), *discriminator.parameters()]:
-            parameter.grad = torch.full_like(parameter, 7.0)  # left over from some earlier step
+            # left over from some earlier step
+            parameter.grad = torch.full_like(parameter, 7.0)
         loss, _ = training_step(generator, discriminator, optimisers, x, z)
-        return float(loss), discriminator[0].bias.item(), discriminator[0].weight.detach()[0]
+        return (
+            float(loss),
+            discriminator[0].bias.item(),
+            discriminator[0].weight.detach()[0],
+        )
 
-    # Weights of zero make every logit equal to the bias, whatever range the real pictures were brought to. How the
-    # generated ones move the weights shows in a difference, in which the real ones cancel.
+    # Weights of zero make every logit equal to the bias, whatever range the real
+    # pictures were brought to. How the generated ones move the weights shows in a
+    # difference, in which the real ones cancel.
     for bias in (-1.5, 0.0, 2.0):
         trust = 1 / (1 + math.exp(-bias))
         loss, new_bias, weight = step(0.6, bias)
         assert abs(loss + math.log(trust) + math.log(1 - trust)) < 1e-4
         assert abs(new_bias - (bias - 0.1 * (2 * trust - 1))) < 1e-5
         difference = weight - step(-0.2, bias)[2]
-        torch.testing.assert_close(difference, torch.full((16,), -0.1 * trust * 0.8), rtol=1e-3, atol=1e-5)
+        torch.testing.assert_close(
+            difference, torch.full((16,), -0.1 * trust * 0.8), rtol=1e-3, atol=1e-5
+        )
 
 
 _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "bug-generator", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6b (2 points): the generator's loss and its step. This discriminator likes bright pictures.
+# Check 6b (2 points): the generator's loss and its step. This discriminator likes
+# bright pictures.
 x, z = torch.ones(3, 16), torch.zeros(3, 2)
-generator, discriminator, optimisers = fixed_players(weight=1.0, bias=-3.0, rates=(0.1, 0.0))
+generator, discriminator, optimisers = fixed_players(
+    weight=1.0, bias=-3.0, rates=(0.1, 0.0)
+)
 _, loss = training_step(generator, discriminator, optimisers, x, z)
-assert not getattr(loss, "requires_grad", False), "return the losses without their graphs: loss.detach()"
-assert abs(float(loss) - 3.0486) < 1e-3, f"a logit of -3 for its pictures costs it log(1 + e^3), not {loss:.4f}"
-assert (generator[0].bias > 0).all(), "the generator must learn to make brighter pictures"
+assert not getattr(loss, "requires_grad", False), (
+    "return the losses without their graphs: loss.detach()"
+)
+assert abs(float(loss) - 3.0486) < 1e-3, (
+    f"a logit of -3 for its pictures costs it log(1 + e^3), not {loss:.4f}"
+)
+assert (generator[0].bias > 0).all(), (
+    "the generator must learn to make brighter pictures"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -1063,7 +1381,9 @@ def _check():
     draw = torch.Generator().manual_seed(9)
     for bias in (-2.0, 1.0):
         x, z = torch.rand(5, 16, generator=draw), torch.randn(5, 2, generator=draw)
-        generator, discriminator, optimisers = fixed_players(bias=bias, rates=(0.1, 0.0))
+        generator, discriminator, optimisers = fixed_players(
+            bias=bias, rates=(0.1, 0.0)
+        )
         with torch.no_grad():
             generator[0].weight.copy_(0.5 * torch.randn(16, 2, generator=draw))
             generator[0].bias.copy_(0.5 * torch.randn(16, generator=draw))
@@ -1071,38 +1391,54 @@ def _check():
         weights = list(generator.parameters())
         expected = F.softplus(-discriminator(generator(z))).mean()
         gradients = torch.autograd.grad(expected, weights)
-        targets = [w.detach() - 0.1 * g for w, g in zip(weights, gradients, strict=True)]
+        targets = [
+            w.detach() - 0.1 * g for w, g in zip(weights, gradients, strict=True)
+        ]
         for parameter in [*weights, *discriminator.parameters()]:
-            parameter.grad = torch.full_like(parameter, 7.0)  # left over from some earlier step
+            # left over from some earlier step
+            parameter.grad = torch.full_like(parameter, 7.0)
         _, loss = training_step(generator, discriminator, optimisers, x, z)
         assert abs(float(loss) - expected.item()) < 1e-4
         for weight, target in zip(weights, targets, strict=True):
-            torch.testing.assert_close(weight.detach(), target, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(
+                weight.detach(), target, rtol=1e-4, atol=1e-5
+            )
 
 
 _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "bug-data", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6c (2 points): the range of the data. In [-1, 1] a dark pixel is the opposite of a lit one, so lit pictures
-# look to a discriminator with weight -1 as dark ones look to a discriminator with weight 1.
+# Check 6c (2 points): the range of the data. In [-1, 1] a dark pixel is the
+# opposite of a lit one, so lit pictures
+# look to a discriminator with weight -1 as dark ones look to a discriminator with
+# weight 1.
 dark, lit, z = torch.zeros(3, 16), torch.ones(3, 16), torch.zeros(3, 2)
-losses = [training_step(*fixed_players(weight=w), x, z)[0] for w, x in [(0.1, dark), (-0.1, lit)]]
-assert abs(float(losses[0]) - float(losses[1])) < 1e-4, "a dark pixel is not the opposite of a lit one"
+losses = [
+    training_step(*fixed_players(weight=w), x, z)[0]
+    for w, x in [(0.1, dark), (-0.1, lit)]
+]
+assert abs(float(losses[0]) - float(losses[1])) < 1e-4, (
+    "a dark pixel is not the opposite of a lit one"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The function is compared with itself, so a wrong loss or a wrong update loses nothing.
+    # The function is compared with itself, so a wrong loss or a wrong update loses
+    # nothing.
     def loss(pixel, **constants):
         x = torch.full((3, 16), pixel)
         value, _ = training_step(*fixed_players(**constants), x, torch.zeros(3, 2))
         assert (x == pixel).all(), "the pictures themselves must stay as they are"
         return float(value)
 
-    assert abs(loss(0.0, weight=0.1) - loss(1.0, weight=0.1)) > 0.1, "the real pictures have no influence"
+    assert abs(loss(0.0, weight=0.1) - loss(1.0, weight=0.1)) > 0.1, (
+        "the real pictures have no influence"
+    )
     for fake in (-0.9, -0.4, 0.0, 0.3, 0.8):
-        # A real pixel at the same place of its range has the same logit: here both are what a mere bias would give.
+        # A real pixel at the same place of its range has the same logit: here both
+        # are what a mere bias would give.
         same_place = loss((fake + 1) / 2, fake=fake, weight=0.1)
         assert abs(same_place - loss(0.5, fake=fake, bias=1.6 * fake)) < 1e-4
 

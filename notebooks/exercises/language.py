@@ -44,7 +44,8 @@
 # asks.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-# All that this assignment needs. Colab has it, so nothing is to be installed, and no GPU is needed.
+# All that this assignment needs. Colab has it, so nothing is to be installed, and
+# no GPU is needed.
 import math
 import os
 import warnings
@@ -55,7 +56,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-if "NBGRADER_EXECUTION" in os.environ:  # a warning is no mistake, but the grading program would count it as one
+# a warning is no mistake, but the grading program would count it as one
+if "NBGRADER_EXECUTION" in os.environ:
     warnings.simplefilter("ignore")
 
 # %% [markdown]
@@ -87,11 +89,13 @@ if "NBGRADER_EXECUTION" in os.environ:  # a warning is no mistake, but the gradi
 
 # %% nbgrader={"grade": false, "grade_id": "attention", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def attention(q, k, v, mask=None):
-    """Return softmax(q k^T / sqrt(dim)) v: for each query a mean of the values, weighted by how well the keys fit.
+    """Return softmax(q k^T / sqrt(dim)) v: for each query a mean of the values,
+    weighted by how well the keys fit.
 
-    q: (…, queries, dim). k: (…, keys, dim). v: (…, keys, width). The dots are any number of axes, the same for all.
-    mask: (queries, keys), booleans, True where the query may look at the key; at least once in every row. None means
-    that every query may look at every key.
+    q: (…, queries, dim). k: (…, keys, dim). v: (…, keys, width). The dots are any
+    number of axes, the same for all.
+    mask: (queries, keys), booleans, True where the query may look at the key; at
+    least once in every row. None means that every query may look at every key.
     Returns (…, queries, width), finite even if scores are in the thousands.
     """
     ### BEGIN SOLUTION
@@ -108,8 +112,11 @@ q, k = torch.zeros(2, 3, 4), torch.ones(2, 5, 4)
 v = torch.arange(60.0).reshape(2, 5, 6)
 found = attention(q, k, v)
 assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
-assert found.shape == (2, 3, 6), f"3 queries get 3 answers of width 6: shape (2, 3, 6), not {tuple(found.shape)}"
-torch.testing.assert_close(found, v.mean(dim=1, keepdim=True).expand(2, 3, 6))  # a query of zeros likes all alike
+assert found.shape == (2, 3, 6), (
+    f"3 queries get 3 answers of width 6: shape (2, 3, 6), not {tuple(found.shape)}"
+)
+# a query of zeros likes all alike
+torch.testing.assert_close(found, v.mean(dim=1, keepdim=True).expand(2, 3, 6))
 
 
 ### BEGIN HIDDEN TESTS
@@ -121,12 +128,23 @@ def _check():
         ((5,), 4, 7, 3, 5),
         ((2, 3), 4, 2, 8, 3),
     ]:
-        q, k, v = (torch.randn(*axes, *shape, generator=draw) for shape in [(queries, dim), (keys, dim), (keys, width)])
+        q, k, v = (
+            torch.randn(*axes, *shape, generator=draw)
+            for shape in [(queries, dim), (keys, dim), (keys, width)]
+        )
         for scale in (1.0, 1000.0):
-            weights = (torch.einsum("...id,...jd->...ij", q.double() * scale, k.double()) / dim**0.5).softmax(dim=-1)
-            expected = torch.einsum("...ij,...jw->...iw", weights, v.double()).float()
+            weights = (
+                torch.einsum("...id,...jd->...ij", q.double() * scale, k.double())
+                / dim**0.5
+            ).softmax(dim=-1)
+            expected = torch.einsum(
+                "...ij,...jw->...iw", weights, v.double()
+            ).float()
             torch.testing.assert_close(
-                attention(q * scale, k, v), expected, rtol=1e-3, atol=1e-3 if scale > 1 else 1e-5
+                attention(q * scale, k, v),
+                expected,
+                rtol=1e-3,
+                atol=1e-3 if scale > 1 else 1e-5,
             )
 
 
@@ -137,15 +155,22 @@ _check()
 # Check 1b (2 points): what a query may not see has no influence on it.
 q, k = torch.ones(2, 4), torch.ones(3, 4)
 v = torch.tensor([[1.0], [2.0], [6.0]])
-found = attention(q, k, v, torch.tensor([[True, False, False], [True, True, False]]))
+found = attention(
+    q, k, v, torch.tensor([[True, False, False], [True, True, False]])
+)
 assert found.shape == (2, 1), f"the shape must be (2, 1), not {tuple(found.shape)}"
-assert abs(found[0].item() - 1) < 1e-6, f"one key allowed: its value, 1, is the answer, not {found[0].item():.3f}"
-assert abs(found[1].item() - 1.5) < 1e-6, f"two equal keys: the mean of 1 and 2, not {found[1].item():.3f}"
+assert abs(found[0].item() - 1) < 1e-6, (
+    f"one key allowed: its value, 1, is the answer, not {found[0].item():.3f}"
+)
+assert abs(found[1].item() - 1.5) < 1e-6, (
+    f"two equal keys: the mean of 1 and 2, not {found[1].item():.3f}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The function is compared with itself where the forbidden keys are left out, so a wrong scale loses nothing.
+    # The function is compared with itself where the forbidden keys are left out, so
+    # a wrong scale loses nothing.
     draw = torch.Generator().manual_seed(2)
     for queries, keys in [(4, 6), (5, 5), (1, 3)]:
         q, k, v = (torch.randn(n, 4, generator=draw) for n in (queries, keys, keys))
@@ -153,11 +178,20 @@ def _check():
         mask[:, 1], mask[:, 2] = True, False
         found = attention(q, k, v, mask)
         for i in range(queries):
-            torch.testing.assert_close(found[i : i + 1], attention(q[i : i + 1], k[mask[i]], v[mask[i]]))
-        assert (found - attention(q, k, v)).abs().max() > 0.01, "the mask changes nothing"
-        if queries > 1:  # else a single key may be allowed, and then no query matters
-            assert (found - attention(0 * q, k, v, mask)).abs().max() > 0.01, "the queries change nothing"
-        torch.testing.assert_close(attention(q, k, v, mask | True), attention(q, k, v))
+            torch.testing.assert_close(
+                found[i : i + 1], attention(q[i : i + 1], k[mask[i]], v[mask[i]])
+            )
+        assert (found - attention(q, k, v)).abs().max() > 0.01, (
+            "the mask changes nothing"
+        )
+        # else a single key may be allowed, and then no query matters
+        if queries > 1:
+            assert (found - attention(0 * q, k, v, mask)).abs().max() > 0.01, (
+                "the queries change nothing"
+            )
+        torch.testing.assert_close(
+            attention(q, k, v, mask | True), attention(q, k, v)
+        )
 
 
 _check()
@@ -173,9 +207,10 @@ _check()
 def causal_mask(queries, keys):
     """Return a mask for `attention`: which of the keys each query may look at.
 
-    The keys stand at the positions 0 to keys - 1, the queries at the last `queries` of these positions
-    (1 <= queries <= keys). Each query may look at its own position and at all before it.
-    Returns (queries, keys), booleans, True where the query may look at the key.
+    The keys stand at the positions 0 to keys - 1, the queries at the last `queries`
+    of these positions (1 <= queries <= keys). Each query may look at its own
+    position and at all before it. Returns (queries, keys), booleans, True where the
+    query may look at the key.
     """
     ### BEGIN SOLUTION
     return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
@@ -186,10 +221,20 @@ def causal_mask(queries, keys):
 # Check 1c (1 point): the mask.
 mask = causal_mask(3, 3)
 assert type(mask) is Tensor, f"the mask must be a tensor, not {type(mask)}"
-assert mask.dtype == torch.bool, f"the mask must be made of booleans, not of {mask.dtype}"
-assert mask.shape == (3, 3), f"3 queries and 3 keys: shape (3, 3), not {tuple(mask.shape)}"
-assert mask.tolist() == [[True, False, False], [True, True, False], [True, True, True]], f"not causal:\n{mask}"
-assert causal_mask(1, 4).tolist() == [[True] * 4], "a single query stands last and may look at everything"
+assert mask.dtype == torch.bool, (
+    f"the mask must be made of booleans, not of {mask.dtype}"
+)
+assert mask.shape == (3, 3), (
+    f"3 queries and 3 keys: shape (3, 3), not {tuple(mask.shape)}"
+)
+assert mask.tolist() == [
+    [True, False, False],
+    [True, True, False],
+    [True, True, True],
+], f"not causal:\n{mask}"
+assert causal_mask(1, 4).tolist() == [[True] * 4], (
+    "a single query stands last and may look at everything"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -198,7 +243,10 @@ def _check():
         mask = causal_mask(queries, keys)
         assert type(mask) is Tensor
         assert mask.dtype == torch.bool
-        expected = [[key <= keys - queries + query for key in range(keys)] for query in range(queries)]
+        expected = [
+            [key <= keys - queries + query for key in range(keys)]
+            for query in range(queries)
+        ]
         assert mask.tolist() == expected
 
 
@@ -226,9 +274,10 @@ _check()
 def next_token_loss(logits, tokens):
     """Return the mean over all predicted tokens of -log p(token), in nats.
 
-    logits: (batch, time, vocab); those at position t are about the token at position t + 1.
-    tokens: (batch, time), with time at least 2.
-    Returns a scalar with a gradient for the logits; finite, and not capped, for logits in the thousands.
+    logits: (batch, time, vocab); those at position t are about the token at
+    position t + 1.
+    tokens: (batch, time), with time at least 2. Returns a scalar with a gradient
+    for the logits; finite, and not capped, for logits in the thousands.
     """
     ### BEGIN SOLUTION
     log_p = logits[:, :-1].log_softmax(dim=-1)
@@ -242,15 +291,20 @@ tokens = torch.tensor([[0, 1, 2]])
 logits = torch.zeros(1, 3, 4)
 before = next_token_loss(logits, tokens)
 assert type(before) is Tensor, f"the loss must be a tensor, not {type(before)}"
-assert before.shape == (), f"the loss must be a single number: shape (), not {tuple(before.shape)}"
+assert before.shape == (), (
+    f"the loss must be a single number: shape (), not {tuple(before.shape)}"
+)
 logits[0, 2, 3] = 5.0
 after = next_token_loss(logits, tokens)
-assert abs(after.item() - before.item()) < 1e-6, "the logits after the last token are compared with something"
+assert abs(after.item() - before.item()) < 1e-6, (
+    "the logits after the last token are compared with something"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The gradient's signs tell which token was meant, whether the loss is a sum, in bits, or upside down.
+    # The gradient's signs tell which token was meant, whether the loss is a sum, in
+    # bits, or upside down.
     draw = torch.Generator().manual_seed(3)
     for batch, time, vocab in [(1, 2, 3), (3, 5, 7), (4, 4, 4)]:
         tokens = torch.randint(vocab, (batch, time), generator=draw)
@@ -271,21 +325,33 @@ _check()
 # %% nbgrader={"grade": true, "grade_id": "loss-mean", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 2b (1 point): the mean, in nats.
 loss = next_token_loss(torch.zeros(2, 3, 5), torch.zeros(2, 3, dtype=torch.long))
-assert loss.shape == (), f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
-assert abs(loss.item() - math.log(5)) < 1e-5, f"five equally likely tokens cost log 5 = 1.609 nats, not {loss:.3f}"
+assert loss.shape == (), (
+    f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
+)
+assert abs(loss.item() - math.log(5)) < 1e-5, (
+    f"five equally likely tokens cost log 5 = 1.609 nats, not {loss:.3f}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Texts of one repeated token, and a model that says the same everywhere: then it doesn't matter what is compared
-    # with what, and a mistake of check 2a loses nothing here.
+    # Texts of one repeated token, and a model that says the same everywhere: then
+    # it doesn't matter what is compared with what, and a mistake of check 2a loses
+    # nothing here.
     draw = torch.Generator().manual_seed(4)
     for batch, time, vocab in [(1, 2, 3), (3, 5, 7), (4, 9, 2)]:
         tokens = torch.randint(vocab, (batch, 1), generator=draw)
         logits = 2 * torch.randn(batch, 1, vocab, generator=draw)
         weights = logits[:, 0].double().exp()
-        expected = -(weights.gather(1, tokens)[:, 0] / weights.sum(dim=1)).log().mean().item()
-        loss = next_token_loss(logits.expand(batch, time, vocab), tokens.expand(batch, time))
+        expected = (
+            -(weights.gather(1, tokens)[:, 0] / weights.sum(dim=1))
+            .log()
+            .mean()
+            .item()
+        )
+        loss = next_token_loss(
+            logits.expand(batch, time, vocab), tokens.expand(batch, time)
+        )
         assert abs(loss.item() - expected) < 1e-5
 
 
@@ -301,12 +367,16 @@ assert loss.isfinite(), f"the loss must be finite, not {loss}"
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # As before, what is compared with what does not matter; nor do a factor and the sign of the loss.
+    # As before, what is compared with what does not matter; nor do a factor and the
+    # sign of the loss.
     def loss(gap, offset=0.0):
         logits = torch.tensor([gap, 0.0, -60.0]) + offset
-        return next_token_loss(logits.expand(2, 3, 3), torch.ones(2, 3, dtype=torch.long)).item()
+        return next_token_loss(
+            logits.expand(2, 3, 3), torch.ones(2, 3, dtype=torch.long)
+        ).item()
 
-    # A gap this wide is the loss itself, so ten times the gap is ten times the loss.
+    # A gap this wide is the loss itself, so ten times the gap is ten times the
+    # loss.
     step = loss(25.0) - loss(15.0)
     assert abs(step) > 0.1, "the loss must depend on the logits"
     for low, high in [(50.0, 150.0), (150.0, 550.0), (1000.0, 3000.0)]:
@@ -336,14 +406,16 @@ _check()
 def nucleus(logits, p):
     """Return the probabilities of the next token, restricted to the nucleus.
 
-    logits: (batch, vocab). p: a number above 0, at most 1.
-    In each row the nucleus is the smallest set of most probable tokens whose probabilities (the softmax of the logits)
-    sum to at least p; which of two equally probable tokens comes first does not matter.
-    Returns (batch, vocab): 0 outside the nucleus; within it the probabilities, divided by their sum.
+    logits: (batch, vocab). p: a number above 0, at most 1. In each row the nucleus
+    is the smallest set of most probable tokens whose probabilities (the softmax of
+    the logits) sum to at least p; which of two equally probable tokens comes first
+    does not matter. Returns (batch, vocab): 0 outside the nucleus; within it the
+    probabilities, divided by their sum.
     """
     ### BEGIN SOLUTION
     probabilities, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
-    more_probable = probabilities.cumsum(dim=-1) - probabilities  # what the tokens before this one have together
+    # what the tokens before this one have together
+    more_probable = probabilities.cumsum(dim=-1) - probabilities
     kept = torch.where(more_probable < p, probabilities, 0.0)
     kept = kept / kept.sum(dim=-1, keepdim=True)
     return torch.zeros_like(kept).scatter(dim=-1, index=order, src=kept)
@@ -356,20 +428,30 @@ logits = torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log()
 for p, size in [(0.3, 1), (0.7, 2), (0.8, 3), (0.95, 4)]:
     found = nucleus(logits, p)
     assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
-    assert found.shape == (1, 4), f"the shape must be (1, 4), not {tuple(found.shape)}"
+    assert found.shape == (1, 4), (
+        f"the shape must be (1, 4), not {tuple(found.shape)}"
+    )
     kept = (found[0] > 0).tolist()
-    assert kept == [i < size for i in range(4)], f"p = {p}: the first {size} of 4 tokens must be kept, not {kept}"
+    assert kept == [i < size for i in range(4)], (
+        f"p = {p}: the first {size} of 4 tokens must be kept, not {kept}"
+    )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     draw = torch.Generator().manual_seed(5)
     for vocab in (3, 8, 50):
-        logits = 2 * torch.randn(1, vocab, generator=draw).sort(descending=True).values
+        logits = (
+            2 * torch.randn(1, vocab, generator=draw).sort(descending=True).values
+        )
         shares = logits[0].double().softmax(dim=0).tolist()
         for p in (0.05, 0.3, 0.5, 0.77, 0.9, 0.99):
-            size = next(n for n in range(1, vocab + 1) if sum(shares[:n]) >= p or n == vocab)
-            assert (nucleus(logits, p)[0] > 0).tolist() == [i < size for i in range(vocab)]
+            size = next(
+                n for n in range(1, vocab + 1) if sum(shares[:n]) >= p or n == vocab
+            )
+            assert (nucleus(logits, p)[0] > 0).tolist() == [
+                i < size for i in range(vocab)
+            ]
         assert (nucleus(logits, 1.0) > 0).all(), "p = 1 keeps everything"
 
 
@@ -380,15 +462,20 @@ _check()
 # Check 3b (1 point): the probabilities of what is kept. The logits are sorted here.
 logits = torch.tensor([[0.4, 0.2, 0.2, 0.15, 0.05]]).log()
 found = nucleus(logits, 0.7)
-assert abs(found.sum().item() - 1) < 1e-5, f"the probabilities must sum to 1, not to {found.sum():.3f}"
+assert abs(found.sum().item() - 1) < 1e-5, (
+    f"the probabilities must sum to 1, not to {found.sum():.3f}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Whichever tokens were kept: they are in the proportions in which they were, and together they make 1.
+    # Whichever tokens were kept: they are in the proportions in which they were,
+    # and together they make 1.
     draw = torch.Generator().manual_seed(6)
     for vocab in (8, 30):
-        logits = 0.5 * torch.randn(1, vocab, generator=draw).sort(descending=True).values
+        logits = (
+            0.5 * torch.randn(1, vocab, generator=draw).sort(descending=True).values
+        )
         found = nucleus(logits, 0.7)
         kept = found > 0
         assert 1 < kept.sum() < vocab, "some tokens must be kept, and some not"
@@ -400,25 +487,35 @@ _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "nucleus-rows", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 3c (1 point): tokens in the order of the vocabulary, and every row by itself.
+# Check 3c (1 point): tokens in the order of the vocabulary, and every row by
+# itself.
 row = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05]).log()
 found = nucleus(torch.stack([row, row.flip(0)]), 0.8)
 assert found.shape == (2, 5), f"the shape must be (2, 5), not {tuple(found.shape)}"
-torch.testing.assert_close(found[1], found[0].flip(0))  # the same tokens in another order
+# the same tokens in another order
+torch.testing.assert_close(found[1], found[0].flip(0))
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The function is compared with itself, on sorted rows one at a time, so a wrong nucleus loses nothing.
+    # The function is compared with itself, on sorted rows one at a time, so a wrong
+    # nucleus loses nothing.
     draw = torch.Generator().manual_seed(7)
-    scales = torch.tensor([0.3, 0.7, 1.0, 3.0])  # from rows that are nearly flat to steep ones
-    sorted_rows = (torch.randn(4, 12, generator=draw) * scales[:, None]).sort(descending=True).values
+    # from rows that are nearly flat to steep ones
+    scales = torch.tensor([0.3, 0.7, 1.0, 3.0])
+    sorted_rows = (
+        (torch.randn(4, 12, generator=draw) * scales[:, None])
+        .sort(descending=True)
+        .values
+    )
     orders = torch.rand(4, 12, generator=draw).argsort(dim=1)
     alone = torch.cat([nucleus(row[None], 0.75) for row in sorted_rows])
     together = nucleus(sorted_rows.gather(1, orders), 0.75)
     torch.testing.assert_close(together, alone.gather(1, orders))
     assert (alone[0] > 0).sum() > 1, "only one token left?"
-    assert (alone - sorted_rows.softmax(dim=-1)).abs().max() > 0.01, "nothing was cut off"
+    assert (alone - sorted_rows.softmax(dim=-1)).abs().max() > 0.01, (
+        "nothing was cut off"
+    )
 
 
 _check()
@@ -450,17 +547,23 @@ for factor in (0.1, 1.0, 3.0, 10.0):
 
 # %% nbgrader={"grade": false, "grade_id": "cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def attend_with_cache(x, cache, w_q, w_k, w_v):
-    """Return what the new positions gather, and the cache with their keys and values added.
+    """Return what the new positions gather, and the cache with their keys and
+    values added.
 
-    x: (batch, new, width), the vectors of the new positions; new is at least 1. w_q, w_k, w_v: (width, dim).
-    cache: (keys, values), each (batch, past, dim), of all positions before these; past is 0 at the beginning of a text.
-    Each new position looks at itself and at everything before it, never at a later one.
-    Returns (gathered, (keys, values)): gathered is (batch, new, dim), the others are (batch, past + new, dim), in the
+    x: (batch, new, width), the vectors of the new positions; new is at least 1.
+    w_q, w_k, w_v: (width, dim).
+    cache: (keys, values), each (batch, past, dim), of all positions before these;
+    past is 0 at the beginning of a text. Each new position looks at itself and at
+    everything before it, never at a later one. Returns (gathered, (keys, values)):
+    gathered is (batch, new, dim), the others are (batch, past + new, dim), in the
     order of the text. The given cache stays as it is.
     """
     ### BEGIN SOLUTION
     keys, values = cache
-    keys, values = torch.cat([keys, x @ w_k], dim=1), torch.cat([values, x @ w_v], dim=1)
+    keys, values = (
+        torch.cat([keys, x @ w_k], dim=1),
+        torch.cat([values, x @ w_v], dim=1),
+    )
     mask = causal_mask(x.shape[1], keys.shape[1])
     return attention(x @ w_q, keys, values, mask), (keys, values)
     ### END SOLUTION
@@ -468,13 +571,20 @@ def attend_with_cache(x, cache, w_q, w_k, w_v):
 
 # %% nbgrader={"grade": false, "grade_id": "cache-whole", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def whole(x, w_q, w_k, w_v):
-    """Return causal attention for a whole text in one go, and its keys and values; PyTorch does the work."""
+    """Return causal attention for a whole text in one go, and its keys and values;
+    PyTorch does the work.
+    """
     keys, values = x @ w_k, x @ w_v
-    return F.scaled_dot_product_attention(x @ w_q, keys, values, is_causal=True), (keys, values)
+    return F.scaled_dot_product_attention(x @ w_q, keys, values, is_causal=True), (
+        keys,
+        values,
+    )
 
 
 def example(batch=2, time=7, width=6, dim=4, seed=0):
-    """Return vectors (batch, time, width) and three matrices (width, dim), drawn at random."""
+    """Return vectors (batch, time, width) and three matrices (width, dim), drawn at
+    random.
+    """
     draw = torch.Generator().manual_seed(seed)
     shapes = [(batch, time, width), (width, dim), (width, dim), (width, dim)]
     return [torch.randn(*shape, generator=draw) for shape in shapes]
@@ -483,7 +593,8 @@ def example(batch=2, time=7, width=6, dim=4, seed=0):
 # %% nbgrader={"grade": true, "grade_id": "cache-one", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 4a (2 points): one new position, the last one of a text.
 ### BEGIN HIDDEN TESTS
-# Stand-ins for the functions of question 1, here and in the cells below: no mistake is punished twice.
+# Stand-ins for the functions of question 1, here and in the cells below: no mistake
+# is punished twice.
 def attention(q, k, v, mask=None):
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
@@ -496,7 +607,9 @@ def causal_mask(queries, keys):
 x, *matrices = example()
 expected, (keys, values) = whole(x, *matrices)
 gathered, _ = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrices)
-assert gathered.shape == (2, 1, 4), f"one new position: shape (2, 1, 4), not {tuple(gathered.shape)}"
+assert gathered.shape == (2, 1, 4), (
+    f"one new position: shape (2, 1, 4), not {tuple(gathered.shape)}"
+)
 torch.testing.assert_close(gathered, expected[:, 6:])
 
 
@@ -505,7 +618,9 @@ def _check():
     for seed, past in [(1, 0), (2, 1), (3, 4), (4, 9)]:
         x, *matrices = example(batch=3, time=past + 1, width=5, dim=3, seed=seed)
         expected, (keys, values) = whole(x, *matrices)
-        gathered, _ = attend_with_cache(x[:, past:], (keys[:, :past], values[:, :past]), *matrices)
+        gathered, _ = attend_with_cache(
+            x[:, past:], (keys[:, :past], values[:, :past]), *matrices
+        )
         torch.testing.assert_close(gathered, expected[:, past:])
 
 
@@ -517,7 +632,9 @@ _check()
 x, *matrices = example()
 expected, (keys, values) = whole(x, *matrices)
 gathered, _ = attend_with_cache(x[:, 3:], (keys[:, :3], values[:, :3]), *matrices)
-assert gathered.shape == (2, 4, 4), f"four new positions: shape (2, 4, 4), not {tuple(gathered.shape)}"
+assert gathered.shape == (2, 4, 4), (
+    f"four new positions: shape (2, 4, 4), not {tuple(gathered.shape)}"
+)
 torch.testing.assert_close(gathered, expected[:, 3:])
 
 
@@ -526,7 +643,9 @@ def _check():
     for seed, past, new in [(1, 0, 4), (2, 1, 2), (3, 4, 3), (4, 2, 6)]:
         x, *matrices = example(batch=3, time=past + new, width=5, dim=3, seed=seed)
         expected, (keys, values) = whole(x, *matrices)
-        gathered, _ = attend_with_cache(x[:, past:], (keys[:, :past], values[:, :past]), *matrices)
+        gathered, _ = attend_with_cache(
+            x[:, past:], (keys[:, :past], values[:, :past]), *matrices
+        )
         torch.testing.assert_close(gathered, expected[:, past:])
 
 
@@ -539,7 +658,9 @@ x, *matrices = example()
 _, (keys, values) = whole(x, *matrices)
 _, stored = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrices)
 assert len(stored) == 2, "the cache is a pair: keys and values"
-assert stored[0].shape == (2, 7, 4), f"7 positions have 7 keys: shape (2, 7, 4), not {tuple(stored[0].shape)}"
+assert stored[0].shape == (2, 7, 4), (
+    f"7 positions have 7 keys: shape (2, 7, 4), not {tuple(stored[0].shape)}"
+)
 torch.testing.assert_close(stored[0], keys)
 torch.testing.assert_close(stored[1], values)
 
@@ -552,7 +673,9 @@ def _check():
         given = tuple(each[:, :past].clone() for each in expected)
         copies = [each.clone() for each in given]
         _, stored = attend_with_cache(x[:, past:], given, *matrices)
-        for each, right in zip([*stored, *given], [*expected, *copies], strict=True):
+        for each, right in zip(
+            [*stored, *given], [*expected, *copies], strict=True
+        ):
             torch.testing.assert_close(each, right)
 
 
@@ -567,10 +690,15 @@ _check()
 x, *matrices = example(time=8)
 cache = torch.zeros(2, 0, 4), torch.zeros(2, 0, 4)
 for position in range(8):
-    gathered, cache = attend_with_cache(x[:, position : position + 1], cache, *matrices)
+    gathered, cache = attend_with_cache(
+        x[:, position : position + 1], cache, *matrices
+    )
 same = torch.allclose(gathered, whole(x, *matrices)[0][:, -1:], atol=1e-5)
 print(f"written one by one, the last position gathers the same: {same}")
-print(f"vectors multiplied for 1,000 tokens: {sum(range(1, 1001)):,} without a cache, 1,000 with it")
+print(
+    "vectors multiplied for 1,000 tokens: "
+    f"{sum(range(1, 1001)):,} without a cache, 1,000 with it"
+)
 
 # %% [markdown]
 # ## 5. A merge of byte-pair encoding (3 points)
@@ -588,9 +716,10 @@ print(f"vectors multiplied for 1,000 tokens: {sum(range(1, 1001)):,} without a c
 def most_frequent_pair(words):
     """Return the pair of neighbouring tokens that occurs most often.
 
-    words: a list of words, each a list of tokens (strings); a word that occurs three times stands there three times.
-    At least one word has two tokens. Pairs are ordered: ("a", "b") is not ("b", "a").
-    Returns a tuple of two strings; of several most frequent pairs the smallest one, in Python's order of tuples.
+    words: a list of words, each a list of tokens (strings); a word that occurs
+    three times stands there three times. At least one word has two tokens. Pairs
+    are ordered: ("a", "b") is not ("b", "a"). Returns a tuple of two strings; of
+    several most frequent pairs the smallest one, in Python's order of tuples.
     """
     ### BEGIN SOLUTION
     counts = Counter(pair for word in words for pair in pairwise(word))
@@ -602,7 +731,9 @@ def most_frequent_pair(words):
 # Check 5a (1 point): the most frequent pair.
 pair = most_frequent_pair([list("lower"), list("low"), list("slow"), list("new")])
 assert type(pair) is tuple, f"a pair is a tuple of two tokens, not {pair!r}"
-assert all(type(token) is str for token in pair), f"tokens are strings, not {pair!r}"
+assert all(type(token) is str for token in pair), (
+    f"tokens are strings, not {pair!r}"
+)
 assert most_frequent_pair([["l", "ow"], ["l", "ow"], ["n", "ew"]]) == ("l", "ow")
 
 
@@ -610,11 +741,24 @@ assert most_frequent_pair([["l", "ow"], ["l", "ow"], ["n", "ew"]]) == ("l", "ow"
 def _check():
     # In each of these, one pair is ahead of all others.
     for words, expected in [
-        ([list("xyxyxy"), list("ab"), list("ab")], "x y"),  # several times in one word
+        # several times in one word
+        ([list("xyxyxy"), list("ab"), list("ab")], "x y"),
         ([list("aaa"), list("aaa"), *[list("bc")] * 3], "a a"),  # overlapping
-        ([list("qa"), list("bq"), list("ab"), list("ab"), *[list("zb"), list("az")] * 3, *[list("zb")]], "z b"),
-        ([*[["a", "b"], ["c", "d"]] * 2, ["c", "d"], *[["b", "a"]] * 2], "c d"),  # order matters
-        ([*[["x", "y", "z", "w"]] * 2, ["y", "z"]], "y z"),  # not the first pair of a word
+        (
+            [
+                list("qa"),
+                list("bq"),
+                list("ab"),
+                list("ab"),
+                *[list("zb"), list("az")] * 3,
+                *[list("zb")],
+            ],
+            "z b",
+        ),
+        # order matters
+        ([*[["a", "b"], ["c", "d"]] * 2, ["c", "d"], *[["b", "a"]] * 2], "c d"),
+        # not the first pair of a word
+        ([*[["x", "y", "z", "w"]] * 2, ["y", "z"]], "y z"),
         ([["th", "e"], ["th", "e"], ["t", "he"], ["the"]], "th e"),
     ]:
         pair = most_frequent_pair(words)
@@ -630,7 +774,9 @@ _check()
 # Check 5b (1 point): ties.
 pair = most_frequent_pair([["b", "c"], ["a", "b"]])
 assert type(pair) is tuple, f"a pair is a tuple of two tokens, not {pair!r}"
-assert pair == ("a", "b"), f"both pairs occur once, and ('a', 'b') is the smaller one, not {pair!r}"
+assert pair == ("a", "b"), (
+    f"both pairs occur once, and ('a', 'b') is the smaller one, not {pair!r}"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -638,8 +784,29 @@ def _check():
     for words, expected in [
         ([["e", "f"], ["c", "d"], ["a", "b"], ["e", "f"], ["c", "d"]], "c d"),
         ([["a", "b"], ["c", "f"], ["c", "d"], ["c", "d"], ["c", "f"]], "c d"),
-        ([["c", "d"], ["a", "b"], ["c", "d"], ["e", "f"], ["e", "f"], ["b", "f"]], "c d"),
-        ([["g", "h"], ["b", "z"], ["a", "w"], ["b", "x"], ["b", "z"], ["g", "h"], ["b", "x"]], "b x"),
+        (
+            [
+                ["c", "d"],
+                ["a", "b"],
+                ["c", "d"],
+                ["e", "f"],
+                ["e", "f"],
+                ["b", "f"],
+            ],
+            "c d",
+        ),
+        (
+            [
+                ["g", "h"],
+                ["b", "z"],
+                ["a", "w"],
+                ["b", "x"],
+                ["b", "z"],
+                ["g", "h"],
+                ["b", "x"],
+            ],
+            "b x",
+        ),
     ]:
         pair = most_frequent_pair(words)
         assert [type(token) for token in pair] == [str, str]
@@ -656,10 +823,12 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "merge", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def merge_pair(words, pair):
-    """Return the words with the pair merged into one token wherever it occurs, from left to right.
+    """Return the words with the pair merged into one token wherever it occurs, from
+    left to right.
 
-    words: a list of lists of strings, as before; it stays as it is. pair: a tuple of two strings.
-    Returns a new list of lists of strings; ("a", "b") becomes "ab". Tokens that are no part of the pair stay.
+    words: a list of lists of strings, as before; it stays as it is. pair: a tuple
+    of two strings. Returns a new list of lists of strings; ("a", "b") becomes "ab".
+    Tokens that are no part of the pair stay.
     """
     ### BEGIN SOLUTION
     merged = []
@@ -679,9 +848,15 @@ def merge_pair(words, pair):
 words = [list("lower"), list("low"), ["n", "e", "w"]]
 found = merge_pair(words, ("l", "o"))
 assert type(found) is list, f"the answer must be a list of lists, not {found!r}"
-assert all(type(word) is list for word in found), f"every word must be a list of tokens, not {found!r}"
-assert all(type(token) is str for word in found for token in word), f"tokens are strings, not {found!r}"
-assert found == [["lo", "w", "e", "r"], ["lo", "w"], ["n", "e", "w"]], f"l and o merged give something else: {found}"
+assert all(type(word) is list for word in found), (
+    f"every word must be a list of tokens, not {found!r}"
+)
+assert all(type(token) is str for word in found for token in word), (
+    f"tokens are strings, not {found!r}"
+)
+assert found == [["lo", "w", "e", "r"], ["lo", "w"], ["n", "e", "w"]], (
+    f"l and o merged give something else: {found}"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -702,7 +877,9 @@ def _check():
         assert type(found) is list
         assert all(type(word) is list for word in found)
         assert "|".join(" ".join(word) for word in found) == expected
-        assert "|".join(" ".join(word) for word in words) == text, "the given words were changed"
+        assert "|".join(" ".join(word) for word in words) == text, (
+            "the given words were changed"
+        )
 
 
 _check()
@@ -712,12 +889,17 @@ _check()
 # Watch the two functions learn a vocabulary from one sentence. Which token will be the first?
 
 # %%
-sentence = "the lower tower is the newer tower and the newest is the lowest of the towers"
+sentence = (
+    "the lower tower is the newer tower and the newest is the lowest of the towers"
+)
 words = [list(word) for word in sentence.split()]
 for number in range(1, 11):
     pair = most_frequent_pair(words)
     words = merge_pair(words, pair)
-    print(f"merge {number:2}: {pair[0]!r} and {pair[1]!r}, then {sum(map(len, words))} tokens")
+    print(
+        f"merge {number:2}: {pair[0]!r} and {pair[1]!r}, "
+        f"then {sum(map(len, words))} tokens"
+    )
 print(" | ".join(" ".join(word) for word in words))
 
 # %% [markdown]
@@ -730,11 +912,15 @@ print(" | ".join(" ".join(word) for word in words))
 
 # %% nbgrader={"grade": false, "grade_id": "bug-recent", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def recent(vectors):
-    """Return at each position a weighted mean of the vectors up to it: (batch, time, width), as `vectors` is.
+    """Return at each position a weighted mean of the vectors up to it: (batch,
+    time, width), as `vectors` is.
 
-    The weight of a vector halves with every step back; the weights of each position sum to 1.
+    The weight of a vector halves with every step back; the weights of each position
+    sum to 1.
     """
-    steps_back = torch.arange(vectors.shape[1])[:, None] - torch.arange(vectors.shape[1])
+    steps_back = torch.arange(vectors.shape[1])[:, None] - torch.arange(
+        vectors.shape[1]
+    )
     weights = torch.where(steps_back >= 0, 0.5 ** steps_back.to(vectors.dtype), 0.0)
     return weights / weights.sum(dim=1, keepdim=True) @ vectors
 
@@ -759,13 +945,21 @@ def faulty_step(embedding, output, tokens, learning_rate):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-demonstration", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def demonstrate(step):
-    """Train the model for 200 steps on a short text; print the losses and what it writes, always the likeliest letter."""
+    """Train the model for 200 steps on a short text; print the losses and what it
+    writes, always the likeliest letter.
+    """
     text = "the cat sat on the mat. the dog lay on the rug. " * 20
     letters = sorted(set(text))
-    data, draw = torch.tensor([letters.index(letter) for letter in text]), torch.Generator().manual_seed(0)
+    data, draw = (
+        torch.tensor([letters.index(letter) for letter in text]),
+        torch.Generator().manual_seed(0),
+    )
     embedding = torch.randn(len(letters), 16, generator=draw).requires_grad_()
     output = (0.1 * torch.randn(16, len(letters), generator=draw)).requires_grad_()
-    losses = [step(embedding, output, data.unfold(0, 25, 17), learning_rate=3.0) for _ in range(200)]
+    losses = [
+        step(embedding, output, data.unfold(0, 25, 17), learning_rate=3.0)
+        for _ in range(200)
+    ]
     print(f"loss at first {losses[0]:.3f}, at last {losses[-1]:.3f}")
     written = data[:4]
     for _ in range(60):
@@ -786,12 +980,15 @@ demonstrate(faulty_step)
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def training_step(embedding, output, tokens, learning_rate):
-    """Make one step of gradient descent on the mean loss of the next token; return the loss.
+    """Make one step of gradient descent on the mean loss of the next token; return
+    the loss.
 
-    embedding: (vocab, width). output: (width, vocab). Both require gradients, are changed in place, and may come with
-    `.grad` left over from earlier steps. tokens: (batch, time). The step is -learning_rate times the gradient.
-    The logits after position t are the mixture of the embeddings up to t, by `recent`, times the output matrix.
-    Returns the loss before the step, in nats, a scalar detached from its graph.
+    embedding: (vocab, width). output: (width, vocab). Both require gradients, are
+    changed in place, and may come with `.grad` left over from earlier steps.
+    tokens: (batch, time). The step is -learning_rate times the gradient. The logits
+    after position t are the mixture of the embeddings up to t, by `recent`, times
+    the output matrix. Returns the loss before the step, in nats, a scalar detached
+    from its graph.
     """
     ### BEGIN SOLUTION
     loss = next_token_loss(recent(embedding[tokens]) @ output, tokens)
@@ -804,18 +1001,27 @@ def training_step(embedding, output, tokens, learning_rate):
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-loss", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6a (2 points): the loss. All tokens have the same vector here, so every prediction is the same.
+# Check 6a (2 points): the loss. All tokens have the same vector here, so every
+# prediction is the same.
 ### BEGIN HIDDEN TESTS
-# A stand-in for the function of question 2, here and in the cells below: no mistake is punished twice.
+# A stand-in for the function of question 2, here and in the cells below: no mistake
+# is punished twice.
 def next_token_loss(logits, tokens):
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
 
 
 ### END HIDDEN TESTS
-embedding, output = torch.ones(4, 2).requires_grad_(), torch.zeros(2, 4).requires_grad_()
+embedding, output = (
+    torch.ones(4, 2).requires_grad_(),
+    torch.zeros(2, 4).requires_grad_(),
+)
 loss = training_step(embedding, output, torch.tensor([[2, 2, 2]]), 0.1)
-assert not getattr(loss, "requires_grad", False), "return the loss without its graph: loss.detach()"
-assert abs(float(loss) - math.log(4)) < 1e-4, f"four equally likely tokens cost log 4 = 1.386 nats, not {loss:.4f}"
+assert not getattr(loss, "requires_grad", False), (
+    "return the loss without its graph: loss.detach()"
+)
+assert abs(float(loss) - math.log(4)) < 1e-4, (
+    f"four equally likely tokens cost log 4 = 1.386 nats, not {loss:.4f}"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -827,28 +1033,43 @@ def _check():
         embedding = vector.repeat(vocab, 1).requires_grad_()
         output = torch.randn(3, vocab, generator=draw).requires_grad_()
         tokens = torch.randint(vocab, (batch, 1), generator=draw)
-        expected = -(vector @ output.detach()).log_softmax(dim=0)[tokens[:, 0]].mean().item()
-        assert abs(float(training_step(embedding, output, tokens.repeat(1, time), 0.1)) - expected) < 1e-4
+        expected = (
+            -(vector @ output.detach())
+            .log_softmax(dim=0)[tokens[:, 0]]
+            .mean()
+            .item()
+        )
+        assert (
+            abs(
+                float(training_step(embedding, output, tokens.repeat(1, time), 0.1))
+                - expected
+            )
+            < 1e-4
+        )
 
 
 _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "bug-past", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6b (2 points): what is predicted from what. Nothing is predicted from the last token of a text, 5 here.
+# Check 6b (2 points): what is predicted from what. Nothing is predicted from the
+# last token of a text, 5 here.
 tokens, losses = torch.tensor([[0, 1, 2, 3, 5]]), []
 for value in (0.0, 1.0):
     embedding, output = torch.eye(6).requires_grad_(), torch.eye(6).requires_grad_()
     with torch.no_grad():
         embedding[5] = value
     losses.append(float(training_step(embedding, output, tokens, 0.1)))
-assert abs(losses[0] - losses[1]) < 1e-5, "the vector of the last token changed the loss"
+assert abs(losses[0] - losses[1]) < 1e-5, (
+    "the vector of the last token changed the loss"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The function is compared with itself, so a wrong loss or a wrong update loses nothing. One text of five tokens, or
-    # four texts of two: if the first token of each has the vector of a whole past, the predictions are the same.
+    # The function is compared with itself, so a wrong loss or a wrong update loses
+    # nothing. One text of five tokens, or four texts of two: if the first token of
+    # each has the vector of a whole past, the predictions are the same.
     draw = torch.Generator().manual_seed(9)
 
     def loss(table, output, tokens):
@@ -863,9 +1084,13 @@ def _check():
         halves = halves.tril() / halves.tril().sum(dim=1, keepdim=True)
         table[6:] = halves[:4] @ table[tokens[0]]
         one_text = loss(table, output, tokens)
-        four_texts = loss(table, output, torch.stack([torch.arange(6, 10), tokens[0, 1:]], dim=1))
+        four_texts = loss(
+            table, output, torch.stack([torch.arange(6, 10), tokens[0, 1:]], dim=1)
+        )
         assert abs(one_text - four_texts) < 1e-6
-        assert abs(one_text - loss(table, output, tokens.flip(1))) > 1e-3, "the order of the text has no influence"
+        assert abs(one_text - loss(table, output, tokens.flip(1))) > 1e-3, (
+            "the order of the text has no influence"
+        )
 
 
 _check()
@@ -874,40 +1099,71 @@ _check()
 # %% nbgrader={"grade": true, "grade_id": "bug-update", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 6c (2 points): the step of both tables.
 draw = torch.Generator().manual_seed(0)
-embedding, output = (torch.randn(n, m, generator=draw).requires_grad_() for n, m in [(5, 3), (3, 5)])
+embedding, output = (
+    torch.randn(n, m, generator=draw).requires_grad_() for n, m in [(5, 3), (3, 5)]
+)
 tokens = torch.tensor([[0, 1, 2, 3], [4, 2, 1, 0]])
 before = [embedding.detach().clone(), output.detach().clone()]
 losses = [float(training_step(embedding, output, tokens, 0.1)) for _ in range(2)]
-assert losses[1] < losses[0], "after a small step, the loss on the same texts must be smaller"
-assert not torch.equal(output.detach(), before[1]), "the output matrix never changes"
+assert losses[1] < losses[0], (
+    "after a small step, the loss on the same texts must be smaller"
+)
+assert not torch.equal(output.detach(), before[1]), (
+    "the output matrix never changes"
+)
 assert not torch.equal(embedding.detach(), before[0]), "the embedding never changes"
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The step is compared with differences of the function's own losses, so a wrong loss loses nothing.
+    # The step is compared with differences of the function's own losses, so a wrong
+    # loss loses nothing.
     draw = torch.Generator().manual_seed(10)
     for learning_rate in (0.1, 0.5):
-        tables = [torch.randn(*shape, generator=draw, dtype=torch.float64) for shape in [(6, 3), (3, 6)]]
+        tables = [
+            torch.randn(*shape, generator=draw, dtype=torch.float64)
+            for shape in [(6, 3), (3, 6)]
+        ]
         tokens = torch.randint(6, (3, 5), generator=draw)
 
         def run(tables, tokens=tokens, learning_rate=learning_rate):
             tables = [table.clone().requires_grad_() for table in tables]
             for table in tables:
-                table.grad = torch.full_like(table, 7.0)  # left over from some earlier step
-            return float(training_step(*tables, tokens, learning_rate)), [table.detach() for table in tables]
+                # left over from some earlier step
+                table.grad = torch.full_like(table, 7.0)
+            return float(training_step(*tables, tokens, learning_rate)), [
+                table.detach() for table in tables
+            ]
 
         _, stepped = run(tables)
         for which in (0, 1):
             gradient = (tables[which] - stepped[which]) / learning_rate
             for _ in range(4):
-                direction = torch.zeros(2, *tables[which].shape, dtype=torch.float64)
-                direction[0] = 1e-5 * torch.randn(tables[which].shape, generator=draw, dtype=torch.float64)
-                shift = [direction[abs(which - i)] if i == which else 0 for i in (0, 1)]
-                plus, _ = run([table + d for table, d in zip(tables, shift, strict=True)])
-                minus, _ = run([table - d for table, d in zip(tables, shift, strict=True)])
-                assert abs(plus - minus) > 1e-9, "the loss does not depend on one of the tables"
-                assert abs(2 * (gradient * direction[0]).sum().item() / (plus - minus) - 1) < 1e-3
+                direction = torch.zeros(
+                    2, *tables[which].shape, dtype=torch.float64
+                )
+                direction[0] = 1e-5 * torch.randn(
+                    tables[which].shape, generator=draw, dtype=torch.float64
+                )
+                shift = [
+                    direction[abs(which - i)] if i == which else 0 for i in (0, 1)
+                ]
+                plus, _ = run(
+                    [table + d for table, d in zip(tables, shift, strict=True)]
+                )
+                minus, _ = run(
+                    [table - d for table, d in zip(tables, shift, strict=True)]
+                )
+                assert abs(plus - minus) > 1e-9, (
+                    "the loss does not depend on one of the tables"
+                )
+                assert (
+                    abs(
+                        2 * (gradient * direction[0]).sum().item() / (plus - minus)
+                        - 1
+                    )
+                    < 1e-3
+                )
 
 
 _check()

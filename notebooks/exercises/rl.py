@@ -42,7 +42,8 @@
 # *File → Download → Download .ipynb*), name it `rl.ipynb` (without "Copy of"), and send it the way your teacher asks.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-# All that this assignment needs. Colab has it, so nothing is to be installed, and no GPU is needed.
+# All that this assignment needs. Colab has it, so nothing is to be installed, and
+# no GPU is needed.
 import os
 import warnings
 
@@ -50,7 +51,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-if "NBGRADER_EXECUTION" in os.environ:  # a warning is no mistake, but the grading program would count it as one
+# a warning is no mistake, but the grading program would count it as one
+if "NBGRADER_EXECUTION" in os.environ:
     warnings.simplefilter("ignore")
 
 # %% [markdown]
@@ -93,12 +95,14 @@ if "NBGRADER_EXECUTION" in os.environ:  # a warning is no mistake, but the gradi
 
 # %% nbgrader={"grade": false, "grade_id": "targets", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def bellman_targets(rewards, terminated, truncated, next_values, discount):
-    """Return what the actions taken should have been worth, by what came after them.
+    """Return what the actions taken should have been worth, by what came after
+    them.
 
-    rewards: (batch,). terminated, truncated: (batch,), booleans; both may be True in the same row.
-    next_values: (batch,), the value of the best action in each next state s', also where the episode stopped in s'.
-    (Where it terminated, that is a number without a meaning.)
-    Returns (batch,); the given tensors stay as they are.
+    rewards: (batch,). terminated, truncated: (batch,), booleans; both may be True
+    in the same row.
+    next_values: (batch,), the value of the best action in each next state s', also
+    where the episode stopped in s'. (Where it terminated, that is a number without
+    a meaning.) Returns (batch,); the given tensors stay as they are.
     """
     ### BEGIN SOLUTION
     going_on = (~terminated).to(next_values.dtype)
@@ -109,9 +113,17 @@ def bellman_targets(rewards, terminated, truncated, next_values, discount):
 # %% nbgrader={"grade": true, "grade_id": "targets-ongoing", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 1a (1 point): episodes that go on.
 never = torch.tensor([False, False, False])
-found = bellman_targets(torch.tensor([1.0, 0.0, -1.0]), never, never, torch.tensor([10.0, 4.0, -2.0]), 0.5)
+found = bellman_targets(
+    torch.tensor([1.0, 0.0, -1.0]),
+    never,
+    never,
+    torch.tensor([10.0, 4.0, -2.0]),
+    0.5,
+)
 assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
-assert found.shape == (3,), f"a target for each of 3 transitions: shape (3,), not {tuple(found.shape)}"
+assert found.shape == (3,), (
+    f"a target for each of 3 transitions: shape (3,), not {tuple(found.shape)}"
+)
 torch.testing.assert_close(found, torch.tensor([6.0, 2.0, -2.0]))
 
 
@@ -122,7 +134,10 @@ def _check():
         rewards, values = torch.randn(2, batch, generator=draw)
         never = torch.zeros(batch, dtype=torch.bool)
         found = bellman_targets(rewards, never, never, values, discount)
-        expected = [r + discount * v for r, v in zip(rewards.tolist(), values.tolist(), strict=True)]
+        expected = [
+            r + discount * v
+            for r, v in zip(rewards.tolist(), values.tolist(), strict=True)
+        ]
         torch.testing.assert_close(found, torch.tensor(expected))
 
 
@@ -134,17 +149,26 @@ _check()
 never = torch.tensor([False, False])
 over = torch.tensor([True, False])
 found = [
-    bellman_targets(torch.tensor([1.0, 1.0]), over, never, torch.tensor([value, 3.0]), 0.9) for value in (-5.0, 50.0)
+    bellman_targets(
+        torch.tensor([1.0, 1.0]), over, never, torch.tensor([value, 3.0]), 0.9
+    )
+    for value in (-5.0, 50.0)
 ]
-assert found[0].shape == (2,), f"the shape must be (2,), not {tuple(found[0].shape)}"
-assert found[0][0] == found[1][0], "where the game is over, next_values has no meaning and must not matter"
-assert found[0][0] != found[0][1], "where the game is not over, next_values must matter"
+assert found[0].shape == (2,), (
+    f"the shape must be (2,), not {tuple(found[0].shape)}"
+)
+assert found[0][0] == found[1][0], (
+    "where the game is over, next_values has no meaning and must not matter"
+)
+assert found[0][0] != found[0][1], (
+    "where the game is not over, next_values must matter"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # A game that is over is a game whose future is worth 0: the function is compared with itself, so another mistake
-    # in the target loses nothing here.
+    # A game that is over is a game whose future is worth 0: the function is
+    # compared with itself, so another mistake in the target loses nothing here.
     draw = torch.Generator().manual_seed(2)
     for batch in (4, 32):
         rewards, values = torch.randn(2, batch, generator=draw)
@@ -155,10 +179,16 @@ def _check():
         found = bellman_targets(*given, 0.9)
         for each, right in zip(given, copies, strict=True):
             assert torch.equal(each, right), "the given tensors were changed"
-        expected = bellman_targets(rewards, never, never, values.masked_fill(over, 0.0), 0.9)
+        expected = bellman_targets(
+            rewards, never, never, values.masked_fill(over, 0.0), 0.9
+        )
         torch.testing.assert_close(found, expected)
-        assert (found - bellman_targets(rewards, never, never, values, 0.9))[over].abs().max() > 0.1
-        assert (found - bellman_targets(rewards, over, never, values + 1, 0.9))[~over].abs().min() > 0.1
+        assert (found - bellman_targets(rewards, never, never, values, 0.9))[
+            over
+        ].abs().max() > 0.1
+        assert (found - bellman_targets(rewards, over, never, values + 1, 0.9))[
+            ~over
+        ].abs().min() > 0.1
 
 
 _check()
@@ -170,20 +200,28 @@ never, always = torch.tensor([False, False]), torch.tensor([True, True])
 given = torch.tensor([1.0, 1.0]), torch.tensor([10.0, 20.0])
 found = bellman_targets(given[0], never, always, given[1], 0.9)
 assert found.shape == (2,), f"the shape must be (2,), not {tuple(found.shape)}"
-assert found[0] != found[1], "where an episode was cut off, what would have come after it still matters"
+assert found[0] != found[1], (
+    "where an episode was cut off, what would have come after it still matters"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Compared with itself again: the time limit changes nothing, whether the game is over or not.
+    # Compared with itself again: the time limit changes nothing, whether the game
+    # is over or not.
     draw = torch.Generator().manual_seed(3)
     for batch in (4, 32):
         rewards, values = torch.randn(2, batch, generator=draw)
         over, cut = torch.arange(batch) % 4 > 1, torch.arange(batch) % 2 > 0
         never = torch.zeros(batch, dtype=torch.bool)
         found = bellman_targets(rewards, over, cut, values, 0.9)
-        torch.testing.assert_close(found, bellman_targets(rewards, over, never, values, 0.9))
-        low, high = (bellman_targets(rewards, never, cut, each, 0.9) for each in (values, values + 1))
+        torch.testing.assert_close(
+            found, bellman_targets(rewards, over, never, values, 0.9)
+        )
+        low, high = (
+            bellman_targets(rewards, never, cut, each, 0.9)
+            for each in (values, values + 1)
+        )
         assert (high - low)[cut].abs().min() > 0.1
 
 
@@ -196,11 +234,19 @@ _check()
 # think rightly that what comes after it is worth 100. Guess what each of them learns, then run the cell.
 
 # %%
-last_step = torch.tensor([1.0]), torch.tensor([False]), torch.tensor([True]), torch.tensor([100.0])
+last_step = (
+    torch.tensor([1.0]),
+    torch.tensor([False]),
+    torch.tensor([True]),
+    torch.tensor([100.0]),
+)
 right = bellman_targets(*last_step, 0.99).item()
-wrong = bellman_targets(last_step[0], last_step[2], last_step[2], last_step[3], 0.99).item()
+wrong = bellman_targets(
+    last_step[0], last_step[2], last_step[2], last_step[3], 0.99
+).item()
 print(
-    f"the last step before the time limit is worth {right:.0f}; to an agent that takes the cut for an end, {wrong:.0f}"
+    f"the last step before the time limit is worth {right:.0f}; "
+    f"to an agent that takes the cut for an end, {wrong:.0f}"
 )
 
 # %% [markdown]
@@ -216,12 +262,13 @@ print(
 
 # %% nbgrader={"grade": false, "grade_id": "epsilon", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def epsilon_greedy(values, epsilon, generator):
-    """Return an action for each row: the most valuable one, or with probability epsilon one drawn evenly from all.
+    """Return an action for each row: the most valuable one, or with probability
+    epsilon one drawn evenly from all.
 
-    values: (batch, actions). epsilon: a number from 0 to 1. generator: a torch.Generator, the only source of chance.
-    Whether a row explores and what it then does is independent of the other rows. Of several most valuable actions the
-    first one is taken.
-    Returns (batch,), whole numbers.
+    values: (batch, actions). epsilon: a number from 0 to 1. generator: a
+    torch.Generator, the only source of chance. Whether a row explores and what it
+    then does is independent of the other rows. Of several most valuable actions the
+    first one is taken. Returns (batch,), whole numbers.
     """
     ### BEGIN SOLUTION
     batch, actions = values.shape
@@ -236,16 +283,23 @@ def epsilon_greedy(values, epsilon, generator):
 values = torch.tensor([[1.0, 3.0, 2.0], [-1.0, -2.0, -1.0]])
 actions = epsilon_greedy(values, 0.0, torch.Generator().manual_seed(0))
 assert type(actions) is Tensor, f"the actions must be a tensor, not {type(actions)}"
-assert actions.dtype == torch.long, f"actions are whole numbers (torch.long), not {actions.dtype}"
-assert actions.shape == (2,), f"one action for each of 2 rows: shape (2,), not {tuple(actions.shape)}"
-assert actions.tolist() == [1, 0], f"the best actions are 1 and 0, not {actions.tolist()}"
+assert actions.dtype == torch.long, (
+    f"actions are whole numbers (torch.long), not {actions.dtype}"
+)
+assert actions.shape == (2,), (
+    f"one action for each of 2 rows: shape (2,), not {tuple(actions.shape)}"
+)
+assert actions.tolist() == [1, 0], (
+    f"the best actions are 1 and 0, not {actions.tolist()}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     draw = torch.Generator().manual_seed(4)
     for batch, actions in [(1, 2), (50, 6), (500, 3)]:
-        values = torch.randint(-3, 4, (batch, actions), generator=draw).float()  # with many ties
+        # with many ties
+        values = torch.randint(-3, 4, (batch, actions), generator=draw).float()
         found = epsilon_greedy(values, 0.0, draw).tolist()
         assert found == [row.index(max(row)) for row in values.tolist()]
 
@@ -257,9 +311,13 @@ _check()
 # Check 2b (1 point): nothing but exploration.
 values = torch.tensor([1.0, 3.0, 2.0, 0.0]).repeat(20000, 1)
 actions = epsilon_greedy(values, 1.0, torch.Generator().manual_seed(0))
-assert actions.shape == (20000,), f"20,000 rows: shape (20000,), not {tuple(actions.shape)}"
+assert actions.shape == (20000,), (
+    f"20,000 rows: shape (20000,), not {tuple(actions.shape)}"
+)
 shares = [(actions == action).float().mean().item() for action in range(4)]
-assert all(abs(share - 0.25) < 0.03 for share in shares), f"all 4 actions must be equally likely, not {shares}"
+assert all(abs(share - 0.25) < 0.03 for share in shares), (
+    f"all 4 actions must be equally likely, not {shares}"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -282,36 +340,49 @@ _check()
 # Check 2c (1 point): a little exploration. Every row decides for itself.
 values = torch.tensor([1.0, 3.0]).repeat(20000, 1)
 often, rarely = (
-    (epsilon_greedy(values, epsilon, torch.Generator().manual_seed(0)) == 1).float().mean().item()
+    (epsilon_greedy(values, epsilon, torch.Generator().manual_seed(0)) == 1)
+    .float()
+    .mean()
+    .item()
     for epsilon in (0.1, 0.9)
 )
-assert abs(often - rarely) > 0.2, f"ε must matter, but the best action is done in shares of {often:.2f}, {rarely:.2f}"
+assert abs(often - rarely) > 0.2, (
+    "ε must matter, but the best action is "
+    f"done in shares of {often:.2f}, {rarely:.2f}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Between 0 and 1 the shares must be a mixture of what the function itself does at 0 and at 1, so that a wrong
-    # greedy or a wrong random action loses nothing.
+    # Between 0 and 1 the shares must be a mixture of what the function itself does
+    # at 0 and at 1, so that a wrong greedy or a wrong random action loses nothing.
     for best in (0, 3):
         values = F.one_hot(torch.tensor([best]), 4).float().repeat(8, 1)
 
         def shares(epsilon, values=values, best=best):
             draw = torch.Generator().manual_seed(5 + best + int(100 * epsilon))
-            found = torch.cat([epsilon_greedy(values, epsilon, draw) for _ in range(2500)])
+            found = torch.cat(
+                [epsilon_greedy(values, epsilon, draw) for _ in range(2500)]
+            )
             assert found.shape == (20000,)
-            return torch.tensor([(found == action).float().mean().item() for action in range(4)])
+            return torch.tensor(
+                [(found == action).float().mean().item() for action in range(4)]
+            )
 
         greedy, random = shares(0.0), shares(1.0)
         assert (greedy - random).abs().max() > 0.1, "epsilon changes nothing"
         for epsilon in (0.05, 0.3, 0.5, 0.8):
             expected = (1 - epsilon) * greedy + epsilon * random
             assert (shares(epsilon) - expected).abs().max() < 0.04
-    # Each row has a choice of its own: of 16 rows, some explore and some do not, in (nearly) every batch.
+    # Each row has a choice of its own: of 16 rows, some explore and some do not, in
+    # (nearly) every batch.
     draw = torch.Generator().manual_seed(6)
     mixed = 0
     for _ in range(200):
         values = torch.randn(16, 10, generator=draw)
-        same = epsilon_greedy(values, 0.5, draw) == epsilon_greedy(values, 0.0, draw)
+        same = epsilon_greedy(values, 0.5, draw) == epsilon_greedy(
+            values, 0.0, draw
+        )
         mixed += 0 < same.sum() < 16
     assert mixed > 150
 
@@ -322,7 +393,10 @@ _check()
 # %% nbgrader={"grade": true, "grade_id": "epsilon-generator", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 2d (1 point): chance comes from the generator alone.
 values = torch.zeros(100, 5)
-first, again = (epsilon_greedy(values, 1.0, torch.Generator().manual_seed(3)).tolist() for _ in range(2))
+first, again = (
+    epsilon_greedy(values, 1.0, torch.Generator().manual_seed(3)).tolist()
+    for _ in range(2)
+)
 assert first == again, "the same seed must give the same actions"
 
 
@@ -330,12 +404,19 @@ assert first == again, "the same seed must give the same actions"
 def _check():
     values = torch.randn(200, 5, generator=torch.Generator().manual_seed(7))
     for epsilon in (0.7, 0.9):  # the global generator is somewhere else each time
-        found = [epsilon_greedy(values, epsilon, torch.Generator().manual_seed(seed)).tolist() for seed in (8, 8, 9)]
+        found = [
+            epsilon_greedy(
+                values, epsilon, torch.Generator().manual_seed(seed)
+            ).tolist()
+            for seed in (8, 8, 9)
+        ]
         assert found[0] == found[1]
         assert found[0] != found[2], "another seed, the same actions"
         draw = torch.Generator().manual_seed(8)
         assert epsilon_greedy(values, epsilon, draw).tolist() == found[0]
-        assert epsilon_greedy(values, epsilon, draw).tolist() != found[0], "the second call repeats the first"
+        assert epsilon_greedy(values, epsilon, draw).tolist() != found[0], (
+            "the second call repeats the first"
+        )
 
 
 _check()
@@ -349,7 +430,10 @@ values = torch.tensor([0.0, 1.0, 2.0, 1.5]).repeat(100_000, 1)
 for epsilon in (0.0, 0.2, 1.0):
     actions = epsilon_greedy(values, epsilon, torch.Generator().manual_seed(0))
     shares = torch.bincount(actions, minlength=4) / len(actions)
-    print(f"epsilon {epsilon}: the four actions are done in shares of", [f"{share:.2f}" for share in shares.tolist()])
+    print(
+        f"epsilon {epsilon}: the four actions are done in shares of",
+        [f"{share:.2f}" for share in shares.tolist()],
+    )
 
 # %% [markdown]
 # ## 3. The replay buffer (6 points)
@@ -366,7 +450,9 @@ for epsilon in (0.0, 0.2, 1.0):
 
 # %% nbgrader={"grade": false, "grade_id": "buffer-new", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def new_buffer(capacity, width):
-    """Return an empty buffer: five columns with a row for each transition, and how many were ever added."""
+    """Return an empty buffer: five columns with a row for each transition, and how
+    many were ever added.
+    """
     return {
         "states": torch.zeros(capacity, width),
         "actions": torch.zeros(capacity, dtype=torch.long),
@@ -379,7 +465,9 @@ def new_buffer(capacity, width):
 
 # %% nbgrader={"grade": false, "grade_id": "buffer-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def numbered(first, count):
-    """Return a batch of made-up transitions, numbered first, first + 1, …; every value tells which one it is."""
+    """Return a batch of made-up transitions, numbered first, first + 1, …; every
+    value tells which one it is.
+    """
     number = torch.arange(first, first + count)
     return {
         "states": number[:, None] + torch.tensor([0.0, 0.25]),
@@ -392,12 +480,14 @@ def numbered(first, count):
 
 # %% nbgrader={"grade": false, "grade_id": "ring", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def add_to_buffer(buffer, batch):
-    """Store a batch of transitions; where the buffer is full, they take the places of the oldest ones.
+    """Store a batch of transitions; where the buffer is full, they take the places
+    of the oldest ones.
 
-    buffer: as from new_buffer. batch: a dictionary of the same five columns, each with 1 to capacity rows.
-    Transition number i, counting from 0 all that were ever added, goes to row i modulo the capacity of every column.
-    The columns of the buffer are changed in place and stay the tensors they are; "added" grows by the number of
-    rows in the batch. The batch stays as it is. Returns nothing.
+    buffer: as from new_buffer. batch: a dictionary of the same five columns, each
+    with 1 to capacity rows. Transition number i, counting from 0 all that were ever
+    added, goes to row i modulo the capacity of every column. The columns of the
+    buffer are changed in place and stay the tensors they are; "added" grows by the
+    number of rows in the batch. The batch stays as it is. Returns nothing.
     """
     ### BEGIN SOLUTION
     count, capacity = len(batch["rewards"]), len(buffer["rewards"])
@@ -415,8 +505,12 @@ memory = buffer["states"]
 add_to_buffer(buffer, numbered(0, 2))
 add_to_buffer(buffer, numbered(2, 3))
 assert buffer["added"] == 5, f"5 transitions were added, not {buffer['added']}"
-assert buffer["actions"].tolist() == [0, 1, 2, 3, 4, 0, 0, 0], f"wrong rows: {buffer['actions'].tolist()}"
-assert buffer["states"] is memory, "the buffer must keep its tensors and change them in place"
+assert buffer["actions"].tolist() == [0, 1, 2, 3, 4, 0, 0, 0], (
+    f"wrong rows: {buffer['actions'].tolist()}"
+)
+assert buffer["states"] is memory, (
+    "the buffer must keep its tensors and change them in place"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -429,7 +523,9 @@ def _check():
             add_to_buffer(buffer, batch)
             filled += count
             assert buffer["added"] == filled
-            assert all(torch.equal(batch[name], copy[name]) for name in copy), "the batch was changed"
+            assert all(torch.equal(batch[name], copy[name]) for name in copy), (
+                "the batch was changed"
+            )
         for name, expected in numbered(0, filled).items():
             assert buffer[name] is columns[name]
             assert buffer[name].dtype == new_buffer(1, 1)[name].dtype
@@ -447,25 +543,37 @@ add_to_buffer(buffer, numbered(0, 3))
 add_to_buffer(buffer, numbered(3, 3))
 found = (-buffer["rewards"]).tolist()
 assert len(found) == 4, f"the buffer has 4 rows, not {len(found)}"
-assert found == [4, 5, 2, 3], f"numbers 4 and 5 take the places of 0 and 1, the oldest: [4, 5, 2, 3], not {found}"
+assert found == [4, 5, 2, 3], (
+    "numbers 4 and 5 take the places of 0 and 1, "
+    f"the oldest: [4, 5, 2, 3], not {found}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Compared with the function itself in a buffer so large that nothing is overwritten: a forgotten column, for
-    # instance, loses nothing here.
-    for capacity, counts in [(4, (3, 3, 4, 1, 2)), (7, (7, 7, 1)), (5, (1,) * 13), (10, (8, 9, 10, 3))]:
+    # Compared with the function itself in a buffer so large that nothing is
+    # overwritten: a forgotten column, for instance, loses nothing here.
+    for capacity, counts in [
+        (4, (3, 3, 4, 1, 2)),
+        (7, (7, 7, 1)),
+        (5, (1,) * 13),
+        (10, (8, 9, 10, 3)),
+    ]:
         ring, line, filled = new_buffer(capacity, 2), new_buffer(100, 2), 0
         for count in counts:
             add_to_buffer(ring, numbered(filled, count))
             add_to_buffer(line, numbered(filled, count))
             filled += count
             numbers = range(max(0, filled - capacity), filled)
-            assert [-ring["rewards"][number % capacity].item() for number in numbers] == list(numbers)
+            assert [
+                -ring["rewards"][number % capacity].item() for number in numbers
+            ] == list(numbers)
             for name in numbered(0, 1):
                 assert len(ring[name]) == capacity
                 for number in numbers:
-                    assert torch.equal(ring[name][number % capacity], line[name][number])
+                    assert torch.equal(
+                        ring[name][number % capacity], line[name][number]
+                    )
 
 
 _check()
@@ -479,34 +587,47 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "draw", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def sample_from_buffer(buffer, count, generator):
-    """Return a batch of transitions drawn evenly, with replacement, and independently from those that are stored.
+    """Return a batch of transitions drawn evenly, with replacement, and
+    independently from those that are stored.
 
-    buffer: as above, with at least one transition added; it stays as it is. generator: a torch.Generator.
-    Returns a dictionary of the five columns (not of "added"), each with count rows; row k of all five belongs to the
-    same transition.
+    buffer: as above, with at least one transition added; it stays as it is.
+    generator: a torch.Generator. Returns a dictionary of the five columns (not of
+    "added"), each with count rows; row k of all five belongs to the same
+    transition.
     """
     ### BEGIN SOLUTION
     stored = min(buffer["added"], len(buffer["rewards"]))
     places = torch.randint(stored, (count,), generator=generator)
-    return {name: column[places] for name, column in buffer.items() if name != "added"}
+    return {
+        name: column[places] for name, column in buffer.items() if name != "added"
+    }
     ### END SOLUTION
 
 
 # %% nbgrader={"grade": true, "grade_id": "draw-rows", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 3c (1 point): the rows of a transition stay together.
-buffer = {**numbered(100, 6), "added": 6}  # a buffer with a capacity of 6 that has just become full
+# a buffer with a capacity of 6 that has just become full
+buffer = {**numbered(100, 6), "added": 6}
 batch = sample_from_buffer(buffer, 3, torch.Generator().manual_seed(0))
-assert set(batch) == set(numbered(0, 1)), f"a batch has five columns, not {sorted(batch)}"
+assert set(batch) == set(numbered(0, 1)), (
+    f"a batch has five columns, not {sorted(batch)}"
+)
 for name, column in batch.items():
-    assert column.shape == (3, *buffer[name].shape[1:]), f"{name}: 3 rows were wanted, not {tuple(column.shape)}"
-assert torch.equal(batch["rewards"], -batch["actions"].float()), "reward and action come from different transitions"
+    assert column.shape == (3, *buffer[name].shape[1:]), (
+        f"{name}: 3 rows were wanted, not {tuple(column.shape)}"
+    )
+assert torch.equal(batch["rewards"], -batch["actions"].float()), (
+    "reward and action come from different transitions"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     for seed, (stored, count) in enumerate([(6, 1), (6, 5), (50, 40)]):
         buffer = {**numbered(10, stored), "added": stored}
-        batch = sample_from_buffer(buffer, count, torch.Generator().manual_seed(seed))
+        batch = sample_from_buffer(
+            buffer, count, torch.Generator().manual_seed(seed)
+        )
         assert set(batch) == set(numbered(0, 1))
         for k in range(count):
             expected = numbered(-int(batch["rewards"][k]), 1)
@@ -517,38 +638,51 @@ def _check():
         original = numbered(10, stored)
         for name in original:
             batch[name].zero_()
-            assert torch.equal(buffer[name], original[name]), "the buffer was changed"
+            assert torch.equal(buffer[name], original[name]), (
+                "the buffer was changed"
+            )
 
 
 _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "draw-evenly", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 3d (2 points): evenly, from what is stored. The buffer has room for 10 and holds the numbers 1, 2, 3 and 4.
+# Check 3d (2 points): evenly, from what is stored. The buffer has room for 10 and
+# holds the numbers 1, 2, 3 and 4.
 buffer = new_buffer(capacity=10, width=2)
 for name, column in numbered(1, 4).items():
     buffer[name][:4] = column
 buffer["added"] = 4
-found = (-sample_from_buffer(buffer, 20000, torch.Generator().manual_seed(0))["rewards"]).tolist()
+found = (
+    -sample_from_buffer(buffer, 20000, torch.Generator().manual_seed(0))["rewards"]
+).tolist()
 assert len(found) == 20000, f"20,000 rows were wanted, not {len(found)}"
-assert set(found) == {1, 2, 3, 4}, f"stored are the numbers 1 to 4; drawn were {sorted(set(found))}"
-assert all(abs(found.count(n) / 20000 - 0.25) < 0.03 for n in range(1, 5)), "some come more often than others"
+assert set(found) == {1, 2, 3, 4}, (
+    f"stored are the numbers 1 to 4; drawn were {sorted(set(found))}"
+)
+assert all(abs(found.count(n) / 20000 - 0.25) < 0.03 for n in range(1, 5)), (
+    "some come more often than others"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # By the rewards alone: whether the other columns belong to them was graded above.
+    # By the rewards alone: whether the other columns belong to them was graded
+    # above.
     for seed, (capacity, added) in enumerate([(20, 7), (6, 6), (5, 13), (5, 5000)]):
         buffer, stored = new_buffer(capacity, 2), min(capacity, added)
         for name, column in numbered(1, stored).items():
             buffer[name][:stored] = column
         buffer["added"] = added
-        found = -sample_from_buffer(buffer, 40000, torch.Generator().manual_seed(seed))["rewards"]
+        found = -sample_from_buffer(
+            buffer, 40000, torch.Generator().manual_seed(seed)
+        )["rewards"]
         assert found.shape == (40000,)
         assert sorted(set(found.tolist())) == list(range(1, stored + 1))
         for number in range(1, stored + 1):
             assert abs((found == number).float().mean().item() - 1 / stored) < 0.02
-        for step in range(stored):  # two rows that follow each other have nothing to do with each other
+        # two rows that follow each other have nothing to do with each other
+        for step in range(stored):
             follows = (found[1:] - found[:-1]) % stored == step
             assert abs(follows.float().mean().item() - 1 / stored) < 0.02
 
@@ -565,7 +699,10 @@ buffer = new_buffer(capacity=6, width=2)
 for first in range(0, 12, 3):
     add_to_buffer(buffer, numbered(first, 3))
     batch = sample_from_buffer(buffer, 5, torch.Generator().manual_seed(first))
-    print(f"places hold the numbers {buffer['actions'].tolist()}; drawn: {batch['actions'].tolist()}")
+    print(
+        f"places hold the numbers {buffer['actions'].tolist()}; "
+        f"drawn: {batch['actions'].tolist()}"
+    )
 
 # %% [markdown]
 # ## 4. Double DQN (7 points)
@@ -583,10 +720,12 @@ for first in range(0, 12, 3):
 
 # %% nbgrader={"grade": false, "grade_id": "double", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def double_values(online, target, next_states):
-    """Return the value of each next state: the online network chooses the action, the target network says its value.
+    """Return the value of each next state: the online network chooses the action,
+    the target network says its value.
 
-    online, target: networks that turn a batch of states into values, (batch, actions). next_states: (batch, …).
-    Returns (batch,), without a gradient. The networks stay as they are, and can go on learning.
+    online, target: networks that turn a batch of states into values, (batch,
+    actions). next_states: (batch, …). Returns (batch,), without a gradient. The
+    networks stay as they are, and can go on learning.
     """
     ### BEGIN SOLUTION
     with torch.no_grad():
@@ -602,7 +741,9 @@ def double_values(online, target, next_states):
 
 # %% nbgrader={"grade": false, "grade_id": "double-table", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def table_network(rows):
-    """Return a Q-network without layers: from states (batch,), whole numbers, to their rows, (batch, actions)."""
+    """Return a Q-network without layers: from states (batch,), whole numbers, to
+    their rows, (batch, actions).
+    """
     return nn.Embedding.from_pretrained(torch.tensor(rows), freeze=False)
 
 
@@ -612,22 +753,38 @@ online = table_network([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]])
 target = table_network([[7.0, 0.5, 4.0], [-1.0, 6.0, 9.0]])
 found = double_values(online, target, torch.tensor([0, 1, 0]))
 assert type(found) is Tensor, f"the values must be a tensor, not {type(found)}"
-assert found.shape == (3,), f"one value for each of 3 states: shape (3,), not {tuple(found.shape)}"
-assert found[0].item() == 0.5, f"state 0: online likes action 1 best, target values it 0.5, not {found[0]}"
+assert found.shape == (3,), (
+    f"one value for each of 3 states: shape (3,), not {tuple(found.shape)}"
+)
+assert found[0].item() == 0.5, (
+    f"state 0: online likes action 1 best, target values it 0.5, not {found[0]}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    for seed, (batch, width, actions) in enumerate([(1, 3, 2), (6, 4, 3), (20, 2, 7), (5, 5, 5)]):
+    for seed, (batch, width, actions) in enumerate(
+        [(1, 3, 2), (6, 4, 3), (20, 2, 7), (5, 5, 5)]
+    ):
         draw = torch.Generator().manual_seed(seed)
         states = torch.randn(batch, width, generator=draw)
         networks = [nn.Linear(width, actions) for _ in range(2)]
         for network in networks:
-            network.load_state_dict({n: torch.randn(p.shape, generator=draw) for n, p in network.named_parameters()})
+            network.load_state_dict(
+                {
+                    n: torch.randn(p.shape, generator=draw)
+                    for n, p in network.named_parameters()
+                }
+            )
         chooser, judge = networks
         chosen = [row.index(max(row)) for row in chooser(states).tolist()]
-        expected = [row[action] for row, action in zip(judge(states).tolist(), chosen, strict=True)]
-        torch.testing.assert_close(double_values(*networks, states).detach(), torch.tensor(expected))
+        expected = [
+            row[action]
+            for row, action in zip(judge(states).tolist(), chosen, strict=True)
+        ]
+        torch.testing.assert_close(
+            double_values(*networks, states).detach(), torch.tensor(expected)
+        )
 
 
 _check()
@@ -637,13 +794,19 @@ _check()
 # Check 4b (1 point): no gradient flows through the values.
 online, target = table_network([[1.0, 3.0, 2.0]]), table_network([[7.0, 0.5, 4.0]])
 found = double_values(online, target, torch.tensor([0, 0]))
-assert not found.requires_grad, "a gradient could flow through these values into a network"
+assert not found.requires_grad, (
+    "a gradient could flow through these values into a network"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Which values they are does not matter here, as long as they come from the networks.
-    networks = table_network([[1.0, 3.0], [2.0, 0.0]]), table_network([[4.0, 6.0], [3.0, 8.0]])
+    # Which values they are does not matter here, as long as they come from the
+    # networks.
+    networks = (
+        table_network([[1.0, 3.0], [2.0, 0.0]]),
+        table_network([[4.0, 6.0], [3.0, 8.0]]),
+    )
     before = [network.weight.detach().clone() for network in networks]
     found = double_values(*networks, torch.tensor([0, 1]))
     assert not found.requires_grad
@@ -655,7 +818,9 @@ def _check():
     with torch.no_grad():
         for network in networks:
             network.weight *= -1
-    assert (double_values(*networks, torch.tensor([0, 1])) - found).abs().max() > 0.1, "no network has an influence"
+    assert (
+        double_values(*networks, torch.tensor([0, 1])) - found
+    ).abs().max() > 0.1, "no network has an influence"
 
 
 _check()
@@ -676,28 +841,38 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "huber", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def td_loss(online, target, batch, discount):
-    """Return the Huber loss of the online network on a batch of transitions, with the targets of Double DQN.
+    """Return the Huber loss of the online network on a batch of transitions, with
+    the targets of Double DQN.
 
-    online, target: networks as above. batch: a dictionary of five columns, as from sample_from_buffer.
-    Each target is the reward, plus discount times the double estimate of the next state's value where the game is not
-    over.
-    Returns the mean of h(Q(s, a) - y) over the batch, a scalar. Its gradient reaches Q(s, a) of the online network and
-    nothing else: no other action's value, and nothing through the targets.
+    online, target: networks as above. batch: a dictionary of five columns, as from
+    sample_from_buffer. Each target is the reward, plus discount times the double
+    estimate of the next state's value where the game is not over. Returns the mean
+    of h(Q(s, a) - y) over the batch, a scalar. Its gradient reaches Q(s, a) of the
+    online network and nothing else: no other action's value, and nothing through
+    the targets.
     """
     ### BEGIN SOLUTION
     values = online(batch["states"]).gather(1, batch["actions"][:, None]).squeeze(1)
     next_values = double_values(online, target, batch["next_states"])
-    never = torch.zeros_like(batch["terminated"])  # a time limit changes nothing, so the buffer doesn't know about it
-    targets = bellman_targets(batch["rewards"], batch["terminated"], never, next_values, discount)
+    # a time limit changes nothing, so the buffer doesn't know about it
+    never = torch.zeros_like(batch["terminated"])
+    targets = bellman_targets(
+        batch["rewards"], batch["terminated"], never, next_values, discount
+    )
     return F.huber_loss(values, targets)
     ### END SOLUTION
 
 
 # %% nbgrader={"grade": false, "grade_id": "huber-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def table_batch(count=6, actions=3, seed=0):
-    """Return two tables (online, target) and a batch: states 0 to count - 1, next states count to 2 * count - 1."""
+    """Return two tables (online, target) and a batch: states 0 to count - 1, next
+    states count to 2 * count - 1.
+    """
     draw = torch.Generator().manual_seed(seed)
-    online, target = (table_network(torch.randn(2 * count, actions, generator=draw).tolist()) for _ in range(2))
+    online, target = (
+        table_network(torch.randn(2 * count, actions, generator=draw).tolist())
+        for _ in range(2)
+    )
     batch = {
         "states": torch.arange(count),
         "actions": torch.randint(actions, (count,), generator=draw),
@@ -709,9 +884,11 @@ def table_batch(count=6, actions=3, seed=0):
 
 
 # %% nbgrader={"grade": true, "grade_id": "huber-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 4c (2 points): the loss of one transition at a time; with a discount of 0 the reward is the target.
+# Check 4c (2 points): the loss of one transition at a time; with a discount of 0
+# the reward is the target.
 ### BEGIN HIDDEN TESTS
-# Stand-ins for the functions before, here and in the cells below: no mistake is punished twice.
+# Stand-ins for the functions before, here and in the cells below: no mistake is
+# punished twice.
 def bellman_targets(rewards, terminated, truncated, next_values, discount):
     return torch.where(terminated, rewards, rewards + discount * next_values)
 
@@ -723,24 +900,47 @@ def double_values(online, target, next_states):
 
 
 ### END HIDDEN TESTS
-online, target = table_network([[1.0, 3.0], [0.0, 0.0]]), table_network([[0.0, 0.0], [8.0, 4.0]])
-batch = {name: torch.tensor([value]) for name, value in [("states", 0), ("actions", 1), ("next_states", 1)]}
+online, target = (
+    table_network([[1.0, 3.0], [0.0, 0.0]]),
+    table_network([[0.0, 0.0], [8.0, 4.0]]),
+)
+batch = {
+    name: torch.tensor([value])
+    for name, value in [("states", 0), ("actions", 1), ("next_states", 1)]
+}
 for reward, expected in [(2.5, 0.125), (5.0, 1.5)]:
-    batch |= {"rewards": torch.tensor([reward]), "terminated": torch.tensor([False])}
+    batch |= {
+        "rewards": torch.tensor([reward]),
+        "terminated": torch.tensor([False]),
+    }
     loss = td_loss(online, target, batch, 0.0)
-    assert loss.shape == (), f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
-    assert abs(loss.item() - expected) < 1e-5, f"the error is 3 - {reward}, its loss {expected}, not {loss:.4f}"
+    assert loss.shape == (), (
+        f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
+    )
+    assert abs(loss.item() - expected) < 1e-5, (
+        f"the error is 3 - {reward}, its loss {expected}, not {loss:.4f}"
+    )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    for seed, (count, actions, discount) in enumerate([(1, 2, 0.9), (6, 3, 0.99), (30, 5, 0.7), (4, 4, 1.0)]):
+    for seed, (count, actions, discount) in enumerate(
+        [(1, 2, 0.9), (6, 3, 0.99), (30, 5, 0.7), (4, 4, 1.0)]
+    ):
         online, target, batch = table_batch(count, actions, seed)
         losses = []
         for k in range(count):
             chosen = online.weight[count + k].argmax().item()
-            value = 0.0 if batch["terminated"][k] else target.weight[count + k, chosen].item()
-            error = online.weight[k, batch["actions"][k]].item() - batch["rewards"][k].item() - discount * value
+            value = (
+                0.0
+                if batch["terminated"][k]
+                else target.weight[count + k, chosen].item()
+            )
+            error = (
+                online.weight[k, batch["actions"][k]].item()
+                - batch["rewards"][k].item()
+                - discount * value
+            )
             losses.append(error**2 / 2 if abs(error) <= 1 else abs(error) - 0.5)
         loss = td_loss(online, target, batch, discount)
         assert loss.shape == ()
@@ -757,16 +957,25 @@ online, target, batch = table_batch()
 td_loss(online, target, batch, 0.9).backward()
 assert online.weight.grad is not None, "no gradient reaches the online network"
 reached = online.weight.grad != 0
-assert reached[batch["states"], batch["actions"]].all(), "no gradient reaches the values of the actions taken"
-assert reached.sum() == 6, f"6 values of actions taken, but the gradient reaches {reached.sum()} values"
-assert target.weight.grad is None or not target.weight.grad.any(), "a gradient reaches the target network"
+assert reached[batch["states"], batch["actions"]].all(), (
+    "no gradient reaches the values of the actions taken"
+)
+assert reached.sum() == 6, (
+    f"6 values of actions taken, but the gradient reaches {reached.sum()} values"
+)
+assert target.weight.grad is None or not target.weight.grad.any(), (
+    "a gradient reaches the target network"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    for seed, (count, actions, discount) in enumerate([(1, 2, 0.9), (6, 3, 0.99), (30, 5, 0.7)], start=1):
+    for seed, (count, actions, discount) in enumerate(
+        [(1, 2, 0.9), (6, 3, 0.99), (30, 5, 0.7)], start=1
+    ):
         online, target, batch = table_batch(count, actions, seed)
-        batch["rewards"] *= 5  # errors beyond 1 as well, which must still have a gradient
+        # errors beyond 1 as well, which must still have a gradient
+        batch["rewards"] *= 5
         td_loss(online, target, batch, discount).backward()
         expected = torch.zeros(2 * count, actions, dtype=torch.bool)
         expected[batch["states"], batch["actions"]] = True
@@ -784,10 +993,17 @@ _check()
 
 # %%
 draw = torch.Generator().manual_seed(0)
-online, target = (table_network(torch.randn(10_000, 5, generator=draw).tolist()) for _ in range(2))
+online, target = (
+    table_network(torch.randn(10_000, 5, generator=draw).tolist()) for _ in range(2)
+)
 states = torch.arange(10_000)
-print(f"mean of the maximum of one network: {target(states).amax(dim=1).mean():+.2f}")
-print(f"mean of the double estimate:        {double_values(online, target, states).mean():+.2f}")
+print(
+    f"mean of the maximum of one network: {target(states).amax(dim=1).mean():+.2f}"
+)
+print(
+    "mean of the double estimate:        "
+    f"{double_values(online, target, states).mean():+.2f}"
+)
 
 # %% [markdown]
 # ## 5. Find the bug (6 points)
@@ -809,15 +1025,22 @@ print(f"mean of the double estimate:        {double_values(online, target, state
 
 # %% nbgrader={"grade": false, "grade_id": "bug-move", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def move(world, state, action, generator):
-    """Do an action in the world and return (next_state, reward, terminated, interrupted).
+    """Do an action in the world and return (next_state, reward, terminated,
+    interrupted).
 
-    world: a dictionary of "chances", (states, actions, states), the chance of each next state; "rewards", one for each
-    state, got when it is entered; "terminal", the set of the states in which the game is over; and "interrupted", the
-    chance that a step which does not end the game is the last one all the same.
+    world: a dictionary of "chances", (states, actions, states), the chance of each
+    next state; "rewards", one for each state, got when it is entered; "terminal",
+    the set of the states in which the game is over; and "interrupted", the chance
+    that a step which does not end the game is the last one all the same.
     """
-    next_state = int(torch.multinomial(world["chances"][state, action], 1, generator=generator))
+    next_state = int(
+        torch.multinomial(world["chances"][state, action], 1, generator=generator)
+    )
     terminated = next_state in world["terminal"]
-    interrupted = not terminated and torch.rand((), generator=generator).item() < world["interrupted"]
+    interrupted = (
+        not terminated
+        and torch.rand((), generator=generator).item() < world["interrupted"]
+    )
     return next_state, world["rewards"][next_state], terminated, interrupted
 
 
@@ -828,16 +1051,28 @@ def move(world, state, action, generator):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-grid", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def slippery_grid():
-    """Return a world of 12 cells, numbered row by row from the bottom; the actions are up, right, down, left."""
+    """Return a world of 12 cells, numbered row by row from the bottom; the actions
+    are up, right, down, left.
+    """
     ways, chances = [(1, 0), (0, 1), (-1, 0), (0, -1)], torch.zeros(12, 4, 12)
     for state in range(12):
         for action in range(4):
             for turn, chance in [(0, 0.8), (1, 0.1), (3, 0.1)]:
                 up, right = ways[(action + turn) % 4]
-                row, column = min(max(state // 4 + up, 0), 2), min(max(state % 4 + right, 0), 3)
+                row, column = (
+                    min(max(state // 4 + up, 0), 2),
+                    min(max(state % 4 + right, 0), 3),
+                )
                 chances[state, action, 4 * row + column] += chance
-    rewards = [-1.0 if state == 7 else 1.0 if state == 11 else 0.0 for state in range(12)]
-    return {"chances": chances, "rewards": rewards, "terminal": {7, 11}, "interrupted": 0.1}
+    rewards = [
+        -1.0 if state == 7 else 1.0 if state == 11 else 0.0 for state in range(12)
+    ]
+    return {
+        "chances": chances,
+        "rewards": rewards,
+        "terminal": {7, 11},
+        "interrupted": 0.1,
+    }
 
 
 # %% [markdown]
@@ -848,9 +1083,13 @@ def slippery_grid():
 
 # %% nbgrader={"grade": false, "grade_id": "bug-exact", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def exact_values(world, discount):
-    """Return the exact values of all actions, (states, actions), by 500 rounds of value iteration."""
+    """Return the exact values of all actions, (states, actions), by 500 rounds of
+    value iteration.
+    """
     rewards = torch.tensor(world["rewards"])
-    going_on = torch.tensor([float(state not in world["terminal"]) for state in range(len(rewards))])
+    going_on = torch.tensor(
+        [float(state not in world["terminal"]) for state in range(len(rewards))]
+    )
     q = torch.zeros(world["chances"].shape[:2])
     for _ in range(500):
         q = world["chances"] @ (rewards + discount * going_on * q.amax(dim=1))
@@ -864,11 +1103,19 @@ def exact_values(world, discount):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-faulty", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def faulty_step(q, state, world, epsilon, learning_rate, discount, generator):
-    """Make one step of the agent, with five mistakes; return the state to go on from."""
+    """Make one step of the agent, with five mistakes; return the state to go on
+    from.
+    """
     best = int(q[state].argmax())
     exploring = torch.rand((), generator=generator).item() < epsilon
-    action = int(torch.randint(q.shape[1], (), generator=generator)) if exploring else best
-    next_state, reward, terminated, interrupted = move(world, state, action, generator)
+    action = (
+        int(torch.randint(q.shape[1], (), generator=generator))
+        if exploring
+        else best
+    )
+    next_state, reward, terminated, interrupted = move(
+        world, state, action, generator
+    )
     value = 0.0 if interrupted else q[state].max()
     q[state, best] = reward + discount * value
     return 0 if terminated or interrupted else next_state
@@ -876,16 +1123,25 @@ def faulty_step(q, state, world, epsilon, learning_rate, discount, generator):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-demonstration", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def demonstrate(step, steps=15_000):
-    """Let an agent go about the slippery grid; print its value of each cell, beside the exact ones."""
+    """Let an agent go about the slippery grid; print its value of each cell, beside
+    the exact ones.
+    """
     world, draw, state = slippery_grid(), torch.Generator().manual_seed(0), 0
     q = torch.ones(12, 4)  # hopeful at first, so that it tries everything
     for number in range(steps):
-        learning_rate = 0.2 * (1 - number / steps)  # smaller and smaller, so that chance averages out
+        # smaller and smaller, so that chance averages out
+        learning_rate = 0.2 * (1 - number / steps)
         state = step(q, state, world, 0.3, learning_rate, 0.9, draw)
     exact = exact_values(world, 0.9)
     for row in (2, 1, 0):
-        cells = [" " * 5 if cell in (7, 11) else f"{q[cell].max():5.2f}" for cell in range(4 * row, 4 * row + 4)]
-        right = [" " * 5 if cell in (7, 11) else f"{exact[cell].max():5.2f}" for cell in range(4 * row, 4 * row + 4)]
+        cells = [
+            " " * 5 if cell in (7, 11) else f"{q[cell].max():5.2f}"
+            for cell in range(4 * row, 4 * row + 4)
+        ]
+        right = [
+            " " * 5 if cell in (7, 11) else f"{exact[cell].max():5.2f}"
+            for cell in range(4 * row, 4 * row + 4)
+        ]
         print(" ".join(cells), "   exact:", " ".join(right))
 
 
@@ -900,26 +1156,34 @@ demonstrate(faulty_step)
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def training_step(q, state, world, epsilon, learning_rate, discount, generator):
-    """Make one step of Q-learning: choose an action in the state, do it, learn; return the state to go on from.
+    """Make one step of Q-learning: choose an action in the state, do it, learn;
+    return the state to go on from.
 
-    q: (states, actions), the table, changed in place in the one entry that this step teaches something about. It may
-    begin with any values, also in the rows of terminal states, where they mean nothing.
-    The action is ε-greedy by the table, and it is done once, by move(world, state, action, generator).
-    Returns a whole number: the next state, or 0 if the game is over or was interrupted.
+    q: (states, actions), the table, changed in place in the one entry that this
+    step teaches something about. It may begin with any values, also in the rows of
+    terminal states, where they mean nothing. The action is ε-greedy by the table,
+    and it is done once, by move(world, state, action, generator). Returns a whole
+    number: the next state, or 0 if the game is over or was interrupted.
     """
     ### BEGIN SOLUTION
     action = int(epsilon_greedy(q[state][None], epsilon, generator))
-    next_state, reward, terminated, interrupted = move(world, state, action, generator)
+    next_state, reward, terminated, interrupted = move(
+        world, state, action, generator
+    )
     next_value = 0.0 if terminated else q[next_state].max().item()
-    q[state, action] += learning_rate * (reward + discount * next_value - q[state, action].item())
+    q[state, action] += learning_rate * (
+        reward + discount * next_value - q[state, action].item()
+    )
     return 0 if terminated or interrupted else next_state
     ### END SOLUTION
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-ends", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5a (2 points): ends and interruptions. There is one action; it leads to state 1, and so on for ever.
+# Check 5a (2 points): ends and interruptions. There is one action; it leads to
+# state 1, and so on for ever.
 ### BEGIN HIDDEN TESTS
-# A stand-in for the function of question 2, here and in the cells below: no mistake is punished twice.
+# A stand-in for the function of question 2, here and in the cells below: no mistake
+# is punished twice.
 def epsilon_greedy(values, epsilon, generator):
     chances = torch.full_like(values, epsilon / values.shape[1])
     chances[torch.arange(len(values)), values.argmax(dim=1)] += 1 - epsilon
@@ -927,7 +1191,9 @@ def epsilon_greedy(values, epsilon, generator):
 
 
 def _exact(world, discount):
-    """Value iteration written another way, in double precision: nothing here is taken from the cells above."""
+    """Value iteration written another way, in double precision: nothing here is
+    taken from the cells above.
+    """
     chances, terminal = world["chances"].double().tolist(), world["terminal"]
     q = [[0.0 for _ in row] for row in chances]
     for _ in range(400):
@@ -935,7 +1201,10 @@ def _exact(world, discount):
             reward + (0.0 if state in terminal else discount * max(q[state]))
             for state, reward in enumerate(world["rewards"])
         ]
-        q = [[sum(p * w for p, w in zip(a, worth, strict=True)) for a in row] for row in chances]
+        q = [
+            [sum(p * w for p, w in zip(a, worth, strict=True)) for a in row]
+            for row in chances
+        ]
     return torch.tensor(q)
 
 
@@ -943,27 +1212,50 @@ def _learn(world, q, steps, epsilon=1.0, learning_rate=0.5, discount=0.5, seed=0
     """Return the states that were gone through; the table is changed."""
     draw, states = torch.Generator().manual_seed(seed), [0]
     for _ in range(steps):
-        states.append(training_step(q, states[-1], world, epsilon, learning_rate, discount, draw))
+        states.append(
+            training_step(
+                q, states[-1], world, epsilon, learning_rate, discount, draw
+            )
+        )
     return states
 
 
 ### END HIDDEN TESTS
 draw = torch.Generator().manual_seed(0)
-world = {"chances": torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]]), "rewards": [0.0, 2.0]}
-for how, expected in [({"terminal": {1}, "interrupted": 0.0}, 2.0), ({"terminal": set(), "interrupted": 1.0}, 4.0)]:
+world = {
+    "chances": torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]]),
+    "rewards": [0.0, 2.0],
+}
+for how, expected in [
+    ({"terminal": {1}, "interrupted": 0.0}, 2.0),
+    ({"terminal": set(), "interrupted": 1.0}, 4.0),
+]:
     q, states = torch.full((2, 1), 4.0), [0]
     for _ in range(200):
-        states.append(training_step(q, states[-1], world | how, 0.1, 0.5, 0.5, draw))
-    assert states == [0] * 201, f"an end or an interruption leads back to state 0: {how}"
-    assert abs(q[0, 0].item() - expected) < 0.01, f"the action in state 0 is worth {expected}, not {q[0, 0]:.2f}: {how}"
+        states.append(
+            training_step(q, states[-1], world | how, 0.1, 0.5, 0.5, draw)
+        )
+    assert states == [0] * 201, (
+        f"an end or an interruption leads back to state 0: {how}"
+    )
+    assert abs(q[0, 0].item() - expected) < 0.01, (
+        f"the action in state 0 is worth {expected}, not {q[0, 0]:.2f}: {how}"
+    )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # One action and no chance in where it leads, so a step of any size and any way to choose learn the same; and all
-    # states that the game goes on from have the same value, so it doesn't matter whose value is taken.
+    # One action and no chance in where it leads, so a step of any size and any way
+    # to choose learn the same; and all states that the game goes on from have the
+    # same value, so it doesn't matter whose value is taken.
     for seed, (reward, terminal, interrupted) in enumerate(
-        [(1.0, {1}, 0.0), (-3.0, {1}, 0.0), (2.0, set(), 0.3), (-1.0, set(), 0.3), (1.0, set(), 0.6)]
+        [
+            (1.0, {1}, 0.0),
+            (-3.0, {1}, 0.0),
+            (2.0, set(), 0.3),
+            (-1.0, set(), 0.3),
+            (1.0, set(), 0.6),
+        ]
     ):
         world = {
             "chances": torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]]),
@@ -983,22 +1275,35 @@ _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "bug-path", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5b (2 points): three states in a ring, with nothing left to chance. Action 0 stays, action 1 goes on.
+# Check 5b (2 points): three states in a ring, with nothing left to chance. Action 0
+# stays, action 1 goes on.
 draw = torch.Generator().manual_seed(0)
 ways = torch.tensor([[0, 1], [1, 2], [2, 0]])
-world = {"chances": F.one_hot(ways, 3).float(), "rewards": [4.0, 0.0, 1.0], "terminal": set(), "interrupted": 0.0}
+world = {
+    "chances": F.one_hot(ways, 3).float(),
+    "rewards": [4.0, 0.0, 1.0],
+    "terminal": set(),
+    "interrupted": 0.0,
+}
 q, state = torch.zeros(3, 2), 0
 for _ in range(2000):
     state = training_step(q, state, world, 0.8, 0.5, 0.5, draw)
-assert abs(q[0, 0].item() - 8) < 0.05, f"4 again and again is worth 4 + 2 + 1 + … = 8, not {q[0, 0]:.2f}"
-assert abs(q[2, 1].item() - 8) < 0.05, f"from state 2, going on leads to the same: 8, not {q[2, 1]:.2f}"
+assert abs(q[0, 0].item() - 8) < 0.05, (
+    f"4 again and again is worth 4 + 2 + 1 + … = 8, not {q[0, 0]:.2f}"
+)
+assert abs(q[2, 1].item() - 8) < 0.05, (
+    f"from state 2, going on leads to the same: 8, not {q[2, 1]:.2f}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # No ends, no interruptions, no chance: only what is chosen, what it is credited to, and what comes next matter.
-    # From every state a step onwards is possible, and the actions stand in another order in each world.
-    for seed, (states, actions, epsilon) in enumerate([(3, 2, 1.0), (5, 3, 1.0), (4, 2, 0.6)]):
+    # No ends, no interruptions, no chance: only what is chosen, what it is credited
+    # to, and what comes next matter. From every state a step onwards is possible,
+    # and the actions stand in another order in each world.
+    for seed, (states, actions, epsilon) in enumerate(
+        [(3, 2, 1.0), (5, 3, 1.0), (4, 2, 0.6)]
+    ):
         draw = torch.Generator().manual_seed(20 + seed)
         ways = torch.randint(states, (states, actions), generator=draw)
         ways[:, seed % actions] = (torch.arange(states) + 1) % states
@@ -1011,7 +1316,8 @@ def _check():
         q = torch.randn(states, actions, generator=draw)
         _learn(world, q, 4000, epsilon, seed=seed)
         assert (q - _exact(world, 0.5)).abs().max() < 0.02
-        # A step changes one entry at most; without exploration it does the best action.
+        # A step changes one entry at most; without exploration it does the best
+        # action.
         for state in range(states):
             q = torch.randn(states, actions, generator=draw)
             before = q.clone()
@@ -1028,17 +1334,27 @@ _check()
 # %% nbgrader={"grade": true, "grade_id": "bug-chance", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 5c (2 points): the size of a step, and a world with chance in it.
 draw = torch.Generator().manual_seed(0)
-world = {"chances": torch.ones(1, 1, 1), "rewards": [2.0], "terminal": set(), "interrupted": 0.0}
+world = {
+    "chances": torch.ones(1, 1, 1),
+    "rewards": [2.0],
+    "terminal": set(),
+    "interrupted": 0.0,
+}
 q = torch.zeros(1, 1)
 training_step(q, 0, world, 0.1, 0.25, 0.9, draw)
-assert abs(q.item() - 0.5) < 1e-5, f"from 0, a quarter of the way to a target of 2 is 0.5, not {q.item():.3f}"
+assert abs(q.item() - 0.5) < 1e-5, (
+    f"from 0, a quarter of the way to a target of 2 is 0.5, not {q.item():.3f}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # One action, no ends, and next states that do not depend on the state: so all states have the same value, and it
-    # doesn't matter whose value is taken. What is left is the mean over chance.
-    for seed, (chances, rewards) in enumerate([([0.5, 0.5], [0.0, 2.0]), ([0.3, 0.7], [1.5, -0.5])]):
+    # One action, no ends, and next states that do not depend on the state: so all
+    # states have the same value, and it doesn't matter whose value is taken. What
+    # is left is the mean over chance.
+    for seed, (chances, rewards) in enumerate(
+        [([0.5, 0.5], [0.0, 2.0]), ([0.3, 0.7], [1.5, -0.5])]
+    ):
         world = {
             "chances": torch.tensor(chances).repeat(2, 1, 1),
             "rewards": rewards,
@@ -1051,8 +1367,14 @@ def _check():
             _learn(world, q, 2000, learning_rate=0.05, seed=seed)
             _learn(world, q, 3000, learning_rate=0.005, seed=10 + seed)
             assert (q - expected).abs().max() < 0.4
-    # The step is as large as the learning rate says: compared with a whole step, so a wrong target loses nothing.
-    world = {"chances": torch.ones(1, 1, 1), "rewards": [2.0], "terminal": set(), "interrupted": 0.0}
+    # The step is as large as the learning rate says: compared with a whole step, so
+    # a wrong target loses nothing.
+    world = {
+        "chances": torch.ones(1, 1, 1),
+        "rewards": [2.0],
+        "terminal": set(),
+        "interrupted": 0.0,
+    }
     for learning_rate in (0.1, 0.4, 0.7):
         moved = []
         for rate in (learning_rate, 1.0):

@@ -40,7 +40,8 @@
 # *File → Download → Download .ipynb*), name it `vae.ipynb` (without "Copy of"), and send it the way your teacher asks.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-# All that this assignment needs. Colab has it, so nothing is to be installed, and no GPU is needed.
+# All that this assignment needs. Colab has it, so nothing is to be installed, and
+# no GPU is needed.
 import math
 import os
 import warnings
@@ -49,7 +50,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-if "NBGRADER_EXECUTION" in os.environ:  # a warning is no mistake, but the grading program would count it as one
+# a warning is no mistake, but the grading program would count it as one
+if "NBGRADER_EXECUTION" in os.environ:
     warnings.simplefilter("ignore")
 
 # %% [markdown]
@@ -85,38 +87,55 @@ if "NBGRADER_EXECUTION" in os.environ:  # a warning is no mistake, but the gradi
 
 # %% nbgrader={"grade": false, "grade_id": "reparameterise", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def reparameterise(mu, log_var, eps=None, generator=None):
-    """Return z = mu + sigma * eps, a draw from N(mu, diag(sigma^2)) through which gradients flow.
+    """Return z = mu + sigma * eps, a draw from N(mu, diag(sigma^2)) through which
+    gradients flow.
 
-    mu, log_var: (batch, latent); log_var is log(sigma^2), the logarithm of the variance.
-    eps: (batch, latent) or None; None means: draw independent N(0, 1) numbers here, using `generator`.
-    Returns z: (batch, latent).
+    mu, log_var: (batch, latent); log_var is log(sigma^2), the logarithm of the
+    variance.
+    eps: (batch, latent) or None; None means: draw independent N(0, 1) numbers here,
+    using `generator`. Returns z: (batch, latent).
     """
     ### BEGIN SOLUTION
     if eps is None:
-        eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype, device=mu.device)
+        eps = torch.randn(
+            mu.shape, generator=generator, dtype=mu.dtype, device=mu.device
+        )
     return mu + torch.exp(0.5 * log_var) * eps
     ### END SOLUTION
 
 
 # %% nbgrader={"grade": true, "grade_id": "reparameterise-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 1a (2 points): the value of z when eps is given.
-mu, log_var, eps = torch.tensor([[1.0, -2.0]]), torch.zeros(1, 2), torch.tensor([[0.5, 3.0]])
+mu, log_var, eps = (
+    torch.tensor([[1.0, -2.0]]),
+    torch.zeros(1, 2),
+    torch.tensor([[0.5, 3.0]]),
+)
 z = reparameterise(mu, log_var, eps=eps)
 assert type(z) is Tensor, f"z must be a tensor, not {type(z)}"
-assert z.shape == (1, 2), f"z must have the shape of mu, (1, 2), not {tuple(z.shape)}"
-torch.testing.assert_close(z, torch.tensor([[1.5, 1.0]]))  # log_var = 0 means sigma = 1
+assert z.shape == (1, 2), (
+    f"z must have the shape of mu, (1, 2), not {tuple(z.shape)}"
+)
+# log_var = 0 means sigma = 1
+torch.testing.assert_close(z, torch.tensor([[1.5, 1.0]]))
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    mu, log_var, eps = torch.randn(3, 7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    mu, log_var, eps = torch.randn(
+        3, 7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     log_var = 4 * log_var
     z = reparameterise(mu, log_var, eps=eps)
     torch.testing.assert_close(z, mu + log_var.exp().sqrt() * eps)
     # Whitened by the true distribution, the draw is the noise again.
     q = torch.distributions.Normal(mu, log_var.exp().sqrt())
-    torch.testing.assert_close(q.cdf(z), torch.distributions.Normal(0.0, 1.0).cdf(eps))
-    torch.testing.assert_close(reparameterise(mu, log_var, eps=torch.zeros_like(mu)), mu)
+    torch.testing.assert_close(
+        q.cdf(z), torch.distributions.Normal(0.0, 1.0).cdf(eps)
+    )
+    torch.testing.assert_close(
+        reparameterise(mu, log_var, eps=torch.zeros_like(mu)), mu
+    )
 
 
 _check()
@@ -126,28 +145,46 @@ _check()
 # Check 1b (2 points): noise of your own, and gradients through the draw.
 mu, log_var = torch.zeros(1000, 2, requires_grad=True), torch.zeros(1000, 2)
 z = reparameterise(mu, log_var, generator=torch.Generator().manual_seed(0))
-assert z.shape == (1000, 2), f"z must have the shape of mu, (1000, 2), not {tuple(z.shape)}"
-assert abs(z.mean().item()) < 0.1, f"the mean of 2,000 draws from N(0, 1) should be near 0, not {z.mean():.3f}"
-assert abs(z.std().item() - 1) < 0.1, f"their standard deviation should be near 1, not {z.std():.3f}"
+assert z.shape == (1000, 2), (
+    f"z must have the shape of mu, (1000, 2), not {tuple(z.shape)}"
+)
+assert abs(z.mean().item()) < 0.1, (
+    f"the mean of 2,000 draws from N(0, 1) should be near 0, not {z.mean():.3f}"
+)
+assert abs(z.std().item() - 1) < 0.1, (
+    f"their standard deviation should be near 1, not {z.std():.3f}"
+)
 assert z.requires_grad, "z must depend on mu in a way that gradients can follow"
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # sigma = 1 throughout: how sigma comes from log_var was the other check's business.
-    mu, log_var = (torch.zeros(5000, 4, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    # sigma = 1 throughout: how sigma comes from log_var was the other check's
+    # business.
+    mu, log_var = (
+        torch.zeros(5000, 4, dtype=torch.float64, requires_grad=True)
+        for _ in range(2)
+    )
 
     def draw(generator_seed, global_seed):
         torch.manual_seed(global_seed)
-        generator = None if generator_seed is None else torch.Generator().manual_seed(generator_seed)
+        generator = (
+            None
+            if generator_seed is None
+            else torch.Generator().manual_seed(generator_seed)
+        )
         return reparameterise(mu, log_var, generator=generator)
 
     z = draw(3, 0)
     torch.testing.assert_close(z, draw(3, 1))  # the generator alone decides
     assert not torch.allclose(z, draw(4, 0)), "another seed must give another z"
-    assert not torch.allclose(draw(None, 0), draw(None, 1)), "without a generator, torch's own decides"
+    assert not torch.allclose(draw(None, 0), draw(None, 1)), (
+        "without a generator, torch's own decides"
+    )
     torch.manual_seed(0)
-    assert not torch.allclose(reparameterise(mu, log_var), reparameterise(mu, log_var)), "every call draws afresh"
+    assert not torch.allclose(
+        reparameterise(mu, log_var), reparameterise(mu, log_var)
+    ), "every call draws afresh"
     # Standard normal, not uniform; independent in every entry.
     assert abs(z.mean().item()) < 0.03
     assert abs(z.std().item() - 1) < 0.03
@@ -157,7 +194,9 @@ def _check():
     z.sum().backward()
     torch.testing.assert_close(mu.grad, torch.ones_like(mu))
     assert log_var.grad is not None, "no gradient reaches log_var"
-    assert (log_var.grad != 0).double().mean() > 0.99, "the gradient of log_var is zero"
+    assert (log_var.grad != 0).double().mean() > 0.99, (
+        "the gradient of log_var is zero"
+    )
 
 
 _check()
@@ -183,10 +222,11 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "kl", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def kl_to_standard_normal(mu, log_var):
-    """Return KL(N(mu, diag(sigma^2)) || N(0, I)) of every example, in nats, in closed form.
+    """Return KL(N(mu, diag(sigma^2)) || N(0, I)) of every example, in nats, in
+    closed form.
 
-    mu, log_var: (batch, latent); log_var is log(sigma^2).
-    Returns (batch,): the sum over the latent dimensions; nothing is summed or averaged over the batch.
+    mu, log_var: (batch, latent); log_var is log(sigma^2). Returns (batch,): the sum
+    over the latent dimensions; nothing is summed or averaged over the batch.
     """
     ### BEGIN SOLUTION
     return 0.5 * (mu**2 + log_var.exp() - log_var - 1).sum(dim=1)
@@ -194,24 +234,36 @@ def kl_to_standard_normal(mu, log_var):
 
 
 # %% nbgrader={"grade": true, "grade_id": "kl-reduction", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 2a (2 points): one number for each example, summed over the latent dimensions.
+# Check 2a (2 points): one number for each example, summed over the latent
+# dimensions.
 kl = kl_to_standard_normal(torch.ones(3, 2), torch.zeros(3, 2))
 assert type(kl) is Tensor, f"the divergence must be a tensor, not {type(kl)}"
-assert kl.shape == (3,), f"three examples have three divergences: shape (3,), not {tuple(kl.shape)}"
+assert kl.shape == (3,), (
+    f"three examples have three divergences: shape (3,), not {tuple(kl.shape)}"
+)
 one_dimension = kl_to_standard_normal(torch.ones(3, 1), torch.zeros(3, 1))
-torch.testing.assert_close(kl, 2 * one_dimension)  # two equal dimensions cost twice as much as one
+# two equal dimensions cost twice as much as one
+torch.testing.assert_close(kl, 2 * one_dimension)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Only reductions are checked, against the function itself, so a wrong formula loses nothing here.
-    mu, log_var = torch.randn(2, 6, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    # Only reductions are checked, against the function itself, so a wrong formula
+    # loses nothing here.
+    mu, log_var = torch.randn(
+        2, 6, 5, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )
     together = kl_to_standard_normal(mu, log_var)
     assert together.shape == (6,)
     assert together.std() > 0.01, "different examples have different divergences"
-    by_dimension = sum(kl_to_standard_normal(mu[:, d : d + 1], log_var[:, d : d + 1]) for d in range(5))
+    by_dimension = sum(
+        kl_to_standard_normal(mu[:, d : d + 1], log_var[:, d : d + 1])
+        for d in range(5)
+    )
     torch.testing.assert_close(together, by_dimension)
-    by_example = torch.cat([kl_to_standard_normal(mu[i : i + 1], log_var[i : i + 1]) for i in range(6)])
+    by_example = torch.cat(
+        [kl_to_standard_normal(mu[i : i + 1], log_var[i : i + 1]) for i in range(6)]
+    )
     torch.testing.assert_close(together, by_example)
 
 
@@ -219,10 +271,15 @@ _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "kl-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 2b (2 points): the value for a single example with a single latent dimension.
+# Check 2b (2 points): the value for a single example with a single latent
+# dimension.
 zero, three = torch.zeros(1, 1), torch.full((1, 1), 3.0)
-assert abs(float(kl_to_standard_normal(zero, zero))) < 1e-6, "the prior itself costs nothing"
-assert abs(float(kl_to_standard_normal(three, zero)) - 4.5) < 1e-5, "a mean of 3 with sigma = 1 costs 4.5 nats"
+assert abs(float(kl_to_standard_normal(zero, zero))) < 1e-6, (
+    "the prior itself costs nothing"
+)
+assert abs(float(kl_to_standard_normal(three, zero)) - 4.5) < 1e-5, (
+    "a mean of 3 with sigma = 1 costs 4.5 nats"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -230,12 +287,23 @@ def _check():
     from torch.distributions import Normal, kl_divergence
 
     # One number at a time: how several are summed was the other check's business.
-    for mu_value, log_var_value in [(0.0, 1.0), (0.0, -3.0), (1.5, 0.7), (-2.0, -0.4), (0.3, 4.0), (1.0, -30.0)]:
+    for mu_value, log_var_value in [
+        (0.0, 1.0),
+        (0.0, -3.0),
+        (1.5, 0.7),
+        (-2.0, -0.4),
+        (0.3, 4.0),
+        (1.0, -30.0),
+    ]:
         mu = torch.full((1, 1), mu_value, dtype=torch.float64, requires_grad=True)
-        log_var = torch.full((1, 1), log_var_value, dtype=torch.float64, requires_grad=True)
+        log_var = torch.full(
+            (1, 1), log_var_value, dtype=torch.float64, requires_grad=True
+        )
         kl = kl_to_standard_normal(mu, log_var)
         q = Normal(mu.detach(), log_var.detach().exp().sqrt())
-        expected = kl_divergence(q, Normal(torch.zeros_like(q.loc), torch.ones_like(q.loc)))
+        expected = kl_divergence(
+            q, Normal(torch.zeros_like(q.loc), torch.ones_like(q.loc))
+        )
         assert abs(kl.item() - expected.item()) < 1e-6 * (1 + expected.item())
         kl.sum().backward()
         assert abs(mu.grad.item() - mu_value) < 1e-6
@@ -269,12 +337,18 @@ _check()
 def elbo(x, logits, kl):
     """Return the ELBO in nats, averaged over the batch; larger is better.
 
-    x: (batch, ...), pixels in [0, 1]. logits: the shape of x, the decoder's answer before the sigmoid.
+    x: (batch, ...), pixels in [0, 1]. logits: the shape of x, the decoder's answer
+    before the sigmoid.
     kl: (batch,), the divergence KL(q(z|x) || p(z)) of every example, in nats.
-    Returns a scalar: the log-likelihood summed over all axes but the first, minus kl, then the mean over the batch.
+    Returns a scalar: the log-likelihood summed over all axes but the first, minus
+    kl, then the mean over the batch.
     """
     ### BEGIN SOLUTION
-    log_likelihood = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(start_dim=1).sum(dim=1)
+    log_likelihood = (
+        -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+        .flatten(start_dim=1)
+        .sum(dim=1)
+    )
     return (log_likelihood - kl).mean()
     ### END SOLUTION
 
@@ -283,41 +357,59 @@ def elbo(x, logits, kl):
 # Check 3a (2 points): the log-likelihood of a single pixel, with kl = 0.
 bound = elbo(x=torch.ones(1, 1), logits=torch.zeros(1, 1), kl=torch.zeros(1))
 assert type(bound) is Tensor, f"the bound must be a tensor, not {type(bound)}"
-assert abs(float(bound) + math.log(2)) < 1e-6, "a decoder that does not know (logit 0) scores minus log 2 a pixel"
+assert abs(float(bound) + math.log(2)) < 1e-6, (
+    "a decoder that does not know (logit 0) scores minus log 2 a pixel"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # One pixel of one picture: how pixels and pictures are summed is the other check's business.
+    # One pixel of one picture: how pixels and pictures are summed is the other
+    # check's business.
     for pixel in (0.0, 1.0, 0.3):
         for logit in (-200.0, -3.0, 0.0, 0.7, 200.0):
             x = torch.full((1, 1), pixel, dtype=torch.float64)
-            logits = torch.full((1, 1), logit, dtype=torch.float64, requires_grad=True)
+            logits = torch.full(
+                (1, 1), logit, dtype=torch.float64, requires_grad=True
+            )
             bound = elbo(x, logits, torch.zeros(1, dtype=torch.float64))
-            bernoulli = torch.distributions.Bernoulli(logits=logits.detach(), validate_args=False)  # grey is allowed
+            # grey is allowed
+            bernoulli = torch.distributions.Bernoulli(
+                logits=logits.detach(), validate_args=False
+            )
             expected = float(bernoulli.log_prob(x))
             assert abs(bound.item() - expected) < 1e-6 * (1 + abs(expected))
             bound.sum().backward()
-            assert abs(logits.grad.item() - (pixel - torch.sigmoid(logits).item())) < 1e-6
+            assert (
+                abs(logits.grad.item() - (pixel - torch.sigmoid(logits).item()))
+                < 1e-6
+            )
 
 
 _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "elbo-reduction", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 3b (2 points): the sum over the pixels, the KL term, and the mean over the batch.
+# Check 3b (2 points): the sum over the pixels, the KL term, and the mean over the
+# batch.
 x, logits = torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
 bound = elbo(x, logits, kl=torch.zeros(2))
-assert bound.shape == (), f"the bound must be a single number: shape (), not {tuple(bound.shape)}"
+assert bound.shape == (), (
+    f"the bound must be a single number: shape (), not {tuple(bound.shape)}"
+)
 one_pixel = elbo(x[:1, 0, 0, :1], logits[:1, 0, 0, :1], kl=torch.zeros(1))
-torch.testing.assert_close(bound, 16 * one_pixel.reshape(()))  # 16 equal pixels, two equal pictures
+# 16 equal pixels, two equal pictures
+torch.testing.assert_close(bound, 16 * one_pixel.reshape(()))
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Built from the function's own answers for single pixels, so a wrong log-likelihood loses nothing here.
+    # Built from the function's own answers for single pixels, so a wrong
+    # log-likelihood loses nothing here.
     generator = torch.Generator().manual_seed(3)
-    x = (torch.rand(3, 1, 4, 5, generator=generator, dtype=torch.float64) < 0.4).double()
+    x = (
+        torch.rand(3, 1, 4, 5, generator=generator, dtype=torch.float64) < 0.4
+    ).double()
     logits = torch.randn(3, 1, 4, 5, generator=generator, dtype=torch.float64)
     kl = torch.tensor([0.5, 2.0, 7.0], dtype=torch.float64)
     nothing = torch.zeros(1, dtype=torch.float64)
@@ -325,13 +417,20 @@ def _check():
     def pixel(value, logit):
         return float(elbo(value.reshape(1, 1), logit.reshape(1, 1), nothing))
 
-    pixels = [pixel(value, logit) for value, logit in zip(x.flatten(), logits.flatten(), strict=True)]
-    assert max(pixels) - min(pixels) > 0.1, "the log-likelihood must depend on the pixels"
+    pixels = [
+        pixel(value, logit)
+        for value, logit in zip(x.flatten(), logits.flatten(), strict=True)
+    ]
+    assert max(pixels) - min(pixels) > 0.1, (
+        "the log-likelihood must depend on the pixels"
+    )
     bound = elbo(x, logits, kl)
     assert bound.shape == ()
     assert abs(float(bound) - (sum(pixels) / 3 - 9.5 / 3)) < 1e-6
     # The same in one long row: pictures need not be square.
-    assert abs(float(elbo(x.flatten(1), logits.flatten(1), kl)) - float(bound)) < 1e-6
+    assert (
+        abs(float(elbo(x.flatten(1), logits.flatten(1), kl)) - float(bound)) < 1e-6
+    )
 
 
 _check()
@@ -357,69 +456,100 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "bound", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def importance_weighted_bound(log_px, z, mu, log_var):
-    """Return the importance-weighted bound log(1/k * sum_j w_j) of every example, in nats.
+    """Return the importance-weighted bound log(1/k * sum_j w_j) of every example,
+    in nats.
 
-    log_px: (k, batch), log p(x|z_j) for every one of k draws, already summed over the pixels.
-    z: (k, batch, latent), the draws from q(z|x). mu, log_var: (batch, latent), the parameters of q(z|x).
-    Returns (batch,): the mean of the weights w_j = p(x|z_j) p(z_j) / q(z_j|x) over the k draws, then its logarithm.
+    log_px: (k, batch), log p(x|z_j) for every one of k draws, already summed over
+    the pixels.
+    z: (k, batch, latent), the draws from q(z|x). mu, log_var: (batch, latent), the
+    parameters of q(z|x). Returns (batch,): the mean of the weights w_j = p(x|z_j)
+    p(z_j) / q(z_j|x) over the k draws, then its logarithm.
     """
     ### BEGIN SOLUTION
     log_prior = -0.5 * (math.log(2 * math.pi) + z**2).sum(dim=-1)
-    log_q = -0.5 * (math.log(2 * math.pi) + log_var + (z - mu) ** 2 / log_var.exp()).sum(dim=-1)
+    log_q = -0.5 * (
+        math.log(2 * math.pi) + log_var + (z - mu) ** 2 / log_var.exp()
+    ).sum(dim=-1)
     log_w = log_px + log_prior - log_q
     return torch.logsumexp(log_w, dim=0) - math.log(len(log_w))
     ### END SOLUTION
 
 
 # %% nbgrader={"grade": true, "grade_id": "bound-weights", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-# Check 4a (3 points): the weight. With a single draw (k = 1) the bound is log w itself.
+# Check 4a (3 points): the weight. With a single draw (k = 1) the bound is log w
+# itself.
 z, zero = torch.tensor([[[0.7]]]), torch.zeros(1, 1)
 bound = importance_weighted_bound(torch.tensor([[-5.0]]), z, mu=zero, log_var=zero)
 assert type(bound) is Tensor, f"the bound must be a tensor, not {type(bound)}"
-assert abs(float(bound) + 5.0) < 1e-5, "where q(z|x) is the prior, w is p(x|z) alone"
+assert abs(float(bound) + 5.0) < 1e-5, (
+    "where q(z|x) is the prior, w is p(x|z) alone"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     from torch.distributions import Independent, Normal
 
-    # One draw for one picture: how draws are averaged is the other check's business.
+    # One draw for one picture: how draws are averaged is the other check's
+    # business.
     generator = torch.Generator().manual_seed(4)
     for latent in (1, 3, 8):
-        z, mu, log_var = torch.randn(3, 1, latent, generator=generator, dtype=torch.float64)
+        z, mu, log_var = torch.randn(
+            3, 1, latent, generator=generator, dtype=torch.float64
+        )
         z = (z + mu)[None]
         log_px = torch.full((1, 1), -3.0, dtype=torch.float64)
         prior = Independent(Normal(torch.zeros_like(mu), torch.ones_like(mu)), 1)
         q = Independent(Normal(mu, log_var.exp().sqrt()), 1)
         expected = float(log_px + prior.log_prob(z) - q.log_prob(z))
-        assert abs(float(importance_weighted_bound(log_px, z, mu, log_var)) - expected) < 1e-6
+        assert (
+            abs(float(importance_weighted_bound(log_px, z, mu, log_var)) - expected)
+            < 1e-6
+        )
 
 
 _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "bound-average", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-# Check 4b (3 points): the average over the draws. Here q(z|x) is the prior, so every weight is p(x|z).
+# Check 4b (3 points): the average over the draws. Here q(z|x) is the prior, so
+# every weight is p(x|z).
 z, zero = torch.zeros(2, 3, 1), torch.zeros(3, 1)
-bound = importance_weighted_bound(torch.tensor([0.2, 0.4]).log()[:, None].expand(2, 3), z, mu=zero, log_var=zero)
-assert bound.shape == (3,), f"three examples have three bounds: shape (3,), not {tuple(bound.shape)}"
-torch.testing.assert_close(bound, torch.full((3,), math.log(0.3)))  # the mean of 0.2 and 0.4 is 0.3
+bound = importance_weighted_bound(
+    torch.tensor([0.2, 0.4]).log()[:, None].expand(2, 3), z, mu=zero, log_var=zero
+)
+assert bound.shape == (3,), (
+    f"three examples have three bounds: shape (3,), not {tuple(bound.shape)}"
+)
+# the mean of 0.2 and 0.4 is 0.3
+torch.testing.assert_close(bound, torch.full((3,), math.log(0.3)))
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Where q is the prior, any mistake in the two densities that treats them alike cancels.
+    # Where q is the prior, any mistake in the two densities that treats them alike
+    # cancels.
     zero = torch.zeros(4, 2)
     z = torch.randn(6, 4, 2, generator=torch.Generator().manual_seed(5))
-    log_px = torch.tensor([-1.0, -150.0, -1000.0, 90.0]) + torch.arange(6.0)[:, None]
+    log_px = (
+        torch.tensor([-1.0, -150.0, -1000.0, 90.0]) + torch.arange(6.0)[:, None]
+    )
     log_px.requires_grad_()
     bound = importance_weighted_bound(log_px, z, zero, zero)
-    # The differences between the draws are the same for all pictures; only the level differs.
+    # The differences between the draws are the same for all pictures; only the
+    # level differs.
     level = math.log(sum(math.exp(j) for j in range(6)) / 6)
-    torch.testing.assert_close(bound, torch.tensor([-1.0, -150.0, -1000.0, 90.0]) + level, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        bound,
+        torch.tensor([-1.0, -150.0, -1000.0, 90.0]) + level,
+        rtol=1e-4,
+        atol=1e-4,
+    )
     # The gradient is each draw's share of the sum.
     bound.sum().backward()
-    torch.testing.assert_close(log_px.grad, log_px.detach().softmax(dim=0), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(
+        log_px.grad, log_px.detach().softmax(dim=0), rtol=1e-3, atol=1e-4
+    )
 
 
 _check()
@@ -436,24 +566,30 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "bug-model", "locked": true, "schema_version": 3, "solution": false, "task": false}
 class TinyVAE(nn.Module):
-    """A VAE for 16 pixels with 2 latent dimensions; encoder and decoder are one linear layer each."""
+    """A VAE for 16 pixels with 2 latent dimensions; encoder and decoder are one
+    linear layer each.
+    """
 
     def __init__(self):
         super().__init__()
         self.encoder, self.decoder = nn.Linear(16, 4), nn.Linear(2, 16)
 
     def encode(self, x):
-        """Return mu and log_var, each (batch, 2), for the pictures x: (batch, 16)."""
+        """Return mu and log_var, each (batch, 2), for pictures x: (batch, 16)."""
         return self.encoder(x).chunk(2, dim=1)
 
     def decode(self, z):
-        """Return the logits of the pixels, (batch, 16), for the codes z: (batch, 2)."""
+        """Return the logits of the pixels, (batch, 16), for the codes z: (batch,
+        2).
+        """
         return self.decoder(z)
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug-optimiser", "locked": true, "schema_version": 3, "solution": false, "task": false}
 class GradientDescent:
-    """What torch.optim.SGD does; written out because it is short, and because torch.optim takes seconds to load."""
+    """What torch.optim.SGD does; written out because it is short, and because
+    torch.optim takes seconds to load.
+    """
 
     def __init__(self, parameters, learning_rate):
         self.parameters, self.learning_rate = list(parameters), learning_rate
@@ -483,7 +619,9 @@ def faulty_step(model, optimiser, x, eps):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-demonstration", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def demonstrate(step, learning_rate):
-    """Train a TinyVAE with `step`; print its loss and how it reconstructs lit and dark pixels."""
+    """Train a TinyVAE with `step`; print its loss and how it reconstructs lit and
+    dark pixels.
+    """
     left = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(4, 4)
     x = torch.stack([left, 1 - left, left.T, 1 - left.T]).flatten(1).repeat(16, 1)
     torch.manual_seed(0)
@@ -492,7 +630,10 @@ def demonstrate(step, learning_rate):
     losses = [step(model, optimiser, x, eps=torch.randn(64, 2)) for _ in range(300)]
     pixels = torch.sigmoid(model.decode(model.encode(x)[0]))
     print(f"loss: {losses[0]:.2f} at first, {losses[-1]:.2f} after 300 steps")
-    print(f"mean probability of lit pixels {pixels[x == 1].mean():.2f}, of dark pixels {pixels[x == 0].mean():.2f}")
+    print(
+        f"mean probability of lit pixels {pixels[x == 1].mean():.2f}, "
+        f"of dark pixels {pixels[x == 0].mean():.2f}"
+    )
 
 
 demonstrate(faulty_step, learning_rate=0.5)
@@ -510,8 +651,9 @@ demonstrate(faulty_step, learning_rate=0.5)
 def training_step(model, optimiser, x, eps):
     """Make one training step on the negative ELBO; return the loss before the step.
 
-    x: (batch, 16), pixels in [0, 1]. eps: (batch, 2), the noise with which the codes are drawn.
-    Returns the loss in nats, a scalar detached from its graph: the mean over the batch of -ELBO(x).
+    x: (batch, 16), pixels in [0, 1]. eps: (batch, 2), the noise with which the
+    codes are drawn. Returns the loss in nats, a scalar detached from its graph: the
+    mean over the batch of -ELBO(x).
     """
     ### BEGIN SOLUTION
     mu, log_var = model.encode(x)
@@ -531,11 +673,14 @@ def training_step(model, optimiser, x, eps):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-fixed-model", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def fixed_model(mu=0.0, log_var=0.0, decoder_weight=0.0, decoder_bias=0.0):
-    """Return a TinyVAE with these constants, and the optimiser that goes with it."""
+    """Return a TinyVAE with these constants, and the optimiser that fits it."""
     model = TinyVAE()
     with torch.no_grad():
         model.encoder.weight.zero_()
-        model.encoder.bias[:2], model.encoder.bias[2:] = torch.as_tensor(mu), torch.as_tensor(log_var)
+        model.encoder.bias[:2], model.encoder.bias[2:] = (
+            torch.as_tensor(mu),
+            torch.as_tensor(log_var),
+        )
         model.decoder.weight.copy_(torch.as_tensor(decoder_weight))
         model.decoder.bias.copy_(torch.as_tensor(decoder_bias))
     return model, GradientDescent(model.parameters(), learning_rate=0.1)
@@ -544,7 +689,8 @@ def fixed_model(mu=0.0, log_var=0.0, decoder_weight=0.0, decoder_bias=0.0):
 # %% nbgrader={"grade": true, "grade_id": "bug-reconstruction", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 5a (2 points): the reconstruction term, and the step itself.
 ### BEGIN HIDDEN TESTS
-# Stand-ins for the functions of questions 1 to 3, here and in the next two cells: no mistake is punished twice.
+# Stand-ins for the functions of questions 1 to 3, here and in the next two cells:
+# no mistake is punished twice.
 def reparameterise(mu, log_var, eps=None, generator=None):
     noise = torch.randn(mu.shape, generator=generator) if eps is None else eps
     return mu + (0.5 * log_var).exp() * noise
@@ -562,14 +708,21 @@ def elbo(x, logits, kl):
 ### END HIDDEN TESTS
 x = torch.ones(3, 16)
 loss = training_step(*fixed_model(), x, eps=torch.zeros(3, 2))
-assert not getattr(loss, "requires_grad", False), "return the loss without its graph: loss.detach()"
-assert abs(float(loss) - 16 * math.log(2)) < 1e-4, f"a model that knows nothing loses 16 log 2 nats, not {loss:.3f}"
+assert not getattr(loss, "requires_grad", False), (
+    "return the loss without its graph: loss.detach()"
+)
+assert abs(float(loss) - 16 * math.log(2)) < 1e-4, (
+    f"a model that knows nothing loses 16 log 2 nats, not {loss:.3f}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     generator = torch.Generator().manual_seed(6)
-    x, noise = torch.rand(5, 16, generator=generator), torch.randn(5, 2, generator=generator)
+    x, noise = (
+        torch.rand(5, 16, generator=generator),
+        torch.randn(5, 2, generator=generator),
+    )
     bias = torch.linspace(-3, 3, 16)
 
     def expected(logits):
@@ -578,61 +731,103 @@ def _check():
     def step(bias):
         model, optimiser = fixed_model(decoder_bias=bias)
         for parameter in model.parameters():
-            parameter.grad = torch.full_like(parameter, 7.0)  # left over from some earlier step
+            # left over from some earlier step
+            parameter.grad = torch.full_like(parameter, 7.0)
         before = x.clone()
         loss = training_step(model, optimiser, x, eps=noise)
         torch.testing.assert_close(x, before)
         return float(loss), model.decoder.bias.detach()
 
-    # A difference, so that a constant in the KL term cancels; the decoder ignores z, so the sampling has no say.
+    # A difference, so that a constant in the KL term cancels; the decoder ignores
+    # z, so the sampling has no say.
     for other in (bias, 10 * bias, -bias):
         difference = step(other)[0] - step(torch.zeros(16))[0]
-        assert abs(difference - (expected(other) - expected(torch.zeros(16)))) < 1e-3
-    torch.testing.assert_close(step(bias)[1], bias - 0.1 * (bias.sigmoid() - x.mean(dim=0)), rtol=1e-4, atol=1e-4)
+        assert (
+            abs(difference - (expected(other) - expected(torch.zeros(16)))) < 1e-3
+        )
+    torch.testing.assert_close(
+        step(bias)[1],
+        bias - 0.1 * (bias.sigmoid() - x.mean(dim=0)),
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "bug-kl", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5b (2 points): the KL term. The decoder ignores z, so mu and log_var change the loss through the KL term alone.
+# Check 5b (2 points): the KL term. The decoder ignores z, so mu and log_var change
+# the loss through the KL term alone.
 x, eps = torch.ones(3, 16), torch.zeros(3, 2)
-difference = training_step(*fixed_model(mu=1.0), x, eps) - training_step(*fixed_model(mu=0.0), x, eps)
-assert abs(float(difference) - 1) < 1e-4, f"two dimensions with mean 1 cost 1 nat together, not {difference:.3f}"
+difference = training_step(*fixed_model(mu=1.0), x, eps) - training_step(
+    *fixed_model(mu=0.0), x, eps
+)
+assert abs(float(difference) - 1) < 1e-4, (
+    f"two dimensions with mean 1 cost 1 nat together, not {difference:.3f}"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     generator = torch.Generator().manual_seed(7)
-    x, noise = torch.rand(5, 16, generator=generator), torch.randn(5, 2, generator=generator)
+    x, noise = (
+        torch.rand(5, 16, generator=generator),
+        torch.randn(5, 2, generator=generator),
+    )
     weight = 0.3 * torch.randn(4, 16, generator=generator)
     nothing = float(training_step(*fixed_model(), x, eps=noise))
-    for mu, log_var in [([0.0, 0.0], [1.0, -2.0]), ([1.0, -2.0], [0.5, 0.5]), ([0.0, 3.0], [-4.0, 0.0])]:
+    for mu, log_var in [
+        ([0.0, 0.0], [1.0, -2.0]),
+        ([1.0, -2.0], [0.5, 0.5]),
+        ([0.0, 3.0], [-4.0, 0.0]),
+    ]:
         model, optimiser = fixed_model(mu, log_var)
         with torch.no_grad():
-            model.encoder.weight.copy_(weight)  # a code of its own for every picture
+            # a code of its own for every picture
+            model.encoder.weight.copy_(weight)
             mus, log_vars = model.encode(x)
             bias = model.encoder.bias.clone()
         expected = float(0.5 * (mus**2 + log_vars.exp() - log_vars - 1).sum() / 5)
-        assert abs(float(training_step(model, optimiser, x, eps=noise)) - nothing - expected) < 1e-3
-        gradient = torch.cat([mus.mean(dim=0), 0.5 * (log_vars.exp() - 1).mean(dim=0)])
-        torch.testing.assert_close(model.encoder.bias.detach(), bias - 0.1 * gradient, rtol=1e-4, atol=1e-4)
+        assert (
+            abs(
+                float(training_step(model, optimiser, x, eps=noise))
+                - nothing
+                - expected
+            )
+            < 1e-3
+        )
+        gradient = torch.cat(
+            [mus.mean(dim=0), 0.5 * (log_vars.exp() - 1).mean(dim=0)]
+        )
+        torch.testing.assert_close(
+            model.encoder.bias.detach(), bias - 0.1 * gradient, rtol=1e-4, atol=1e-4
+        )
 
 
 _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "bug-sampling", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5c (2 points): the codes are drawn. Other noise gives other codes, and so another loss.
+# Check 5c (2 points): the codes are drawn. Other noise gives other codes, and so
+# another loss.
 x, weight = torch.ones(3, 16), torch.ones(16, 2)
-losses = [training_step(*fixed_model(decoder_weight=weight), x, eps=torch.full((3, 2), e)) for e in (0.0, 1.0)]
-assert abs(float(losses[0]) - float(losses[1])) > 0.01, "the loss does not depend on eps"
+losses = [
+    training_step(*fixed_model(decoder_weight=weight), x, eps=torch.full((3, 2), e))
+    for e in (0.0, 1.0)
+]
+assert abs(float(losses[0]) - float(losses[1])) > 0.01, (
+    "the loss does not depend on eps"
+)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     generator = torch.Generator().manual_seed(8)
-    x, noise = torch.rand(5, 16, generator=generator), torch.randn(5, 2, generator=generator)
+    x, noise = (
+        torch.rand(5, 16, generator=generator),
+        torch.randn(5, 2, generator=generator),
+    )
     weight = torch.randn(16, 2, generator=generator)
     mu, log_var = torch.tensor([0.8, -0.5]), torch.tensor([-1.0, 0.6])
     sigma = log_var.exp().sqrt()
@@ -642,11 +837,18 @@ def _check():
         loss = float(training_step(model, optimiser, x, eps=eps))
         return loss, model.encoder.bias.detach()[2:]
 
-    # mu and -mu have the same KL term. With the noise shifted to match they have the same codes, so the same loss:
-    # this holds for any reconstruction term, and for no sampling but mu + sigma * eps.
-    torch.testing.assert_close(step(mu, noise)[0], step(-mu, noise + 2 * mu / sigma)[0], rtol=1e-4, atol=1e-4)
+    # mu and -mu have the same KL term. With the noise shifted to match they have
+    # the same codes, so the same loss: this holds for any reconstruction term, and
+    # for no sampling but mu + sigma * eps.
+    torch.testing.assert_close(
+        step(mu, noise)[0],
+        step(-mu, noise + 2 * mu / sigma)[0],
+        rtol=1e-4,
+        atol=1e-4,
+    )
     assert abs(step(mu, noise)[0] - step(mu, noise - 1)[0]) > 1e-3
-    # Through the draw, the reconstruction has a say in log_var's gradient; the KL term's part knows no noise.
+    # Through the draw, the reconstruction has a say in log_var's gradient; the KL
+    # term's part knows no noise.
     assert not torch.allclose(step(mu, noise)[1], step(mu, -noise)[1], atol=1e-5)
 
 

@@ -25,13 +25,16 @@
 # partial derivatives. · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import io
@@ -53,8 +56,15 @@ plots.use_style()
 profile = training.resolve_profile(profile)
 most_steps = {"smoke": 4, "cpu": 200, "gpu": 500}[profile]
 epochs = {"smoke": 1, "cpu": 40, "gpu": 80}[profile]
-sizes = {"smoke": [1, 3], "cpu": [1, 2, 5, 10, 20, 40, 80], "gpu": [1, 2, 5, 10, 20, 40, 80]}[profile]
-print(f"Profile {profile}: up to {most_steps} steps of EM, {epochs} epochs of gradient descent,")
+sizes = {
+    "smoke": [1, 3],
+    "cpu": [1, 2, 5, 10, 20, 40, 80],
+    "gpu": [1, 2, 5, 10, 20, 40, 80],
+}[profile]
+print(
+    f"Profile {profile}: up to {most_steps} steps of EM, "
+    f"{epochs} epochs of gradient descent,"
+)
 print(f"on the digits with {', '.join(map(str, sizes))} components.")
 
 # %% [markdown]
@@ -72,9 +82,11 @@ def pictures(split, kinds=range(10)):  # -> (n, 784) and the labels
     return images[kept].flatten(1).double(), labels[kept]
 
 
-def principal(x, count):  # -> the mean picture (784,), and the directions (count, 784), one a row
+# -> the mean picture (784,), and the directions (count, 784), one a row
+def principal(x, count):
     directions = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False).Vh[:count]
-    return x.mean(dim=0), -directions * directions.sum(dim=1, keepdim=True).sign()  # the sign is a convention
+    # the sign is a convention
+    return x.mean(dim=0), -directions * directions.sum(dim=1, keepdim=True).sign()
 
 
 # %%
@@ -136,12 +148,18 @@ plt.show()
 def log_gaussian(x, mean, covariance):  # (n, d), (d,), (d, d) -> (n,)
     L = torch.linalg.cholesky(covariance)
     u = torch.linalg.solve_triangular(L, (x - mean).T, upper=False)  # (d, n)
-    return -0.5 * (len(mean) * math.log(2 * math.pi) + u.square().sum(dim=0)) - L.diagonal().log().sum()
+    return (
+        -0.5 * (len(mean) * math.log(2 * math.pi) + u.square().sum(dim=0))
+        - L.diagonal().log().sum()
+    )
 
 
-def e_step(x, weights, means, covariances):  # -> responsibilities (n, k), log-likelihood in nats a point
+# -> responsibilities (n, k), log-likelihood in nats a point
+def e_step(x, weights, means, covariances):
     parts = zip(weights, means, covariances, strict=True)
-    log_joint = torch.stack([pi.log() + log_gaussian(x, mu, sigma) for pi, mu, sigma in parts], dim=1)
+    log_joint = torch.stack(
+        [pi.log() + log_gaussian(x, mu, sigma) for pi, mu, sigma in parts], dim=1
+    )
     log_p = log_joint.logsumexp(dim=1)
     return (log_joint - log_p[:, None]).exp(), log_p.mean()
 
@@ -174,16 +192,25 @@ def m_step(x, r):
 # %%
 start = mixture.GaussianMixture(
     weights=torch.full((3,), 1 / 3, dtype=torch.float64),
-    means=torch.tensor([[-2.0, -3.0], [0.0, -3.0], [2.0, -3.0]], dtype=torch.float64),
+    means=torch.tensor(
+        [[-2.0, -3.0], [0.0, -3.0], [2.0, -3.0]], dtype=torch.float64
+    ),
     covariances=torch.cov(z.T).expand(3, 2, 2).contiguous(),
 )
 parameters = (start.weights, start.means, start.covariances)
+
+
+# %%
 scratch_curve = []
 for _ in range(most_steps):
     r, log_likelihood = e_step(z, *parameters)
     scratch_curve.append(log_likelihood.item())
     parameters = m_step(z, r)
-print(f"log-likelihood: {scratch_curve[0]:.3f} nats a point at the start, {scratch_curve[-1]:.3f} at the end")
+print(
+    f"log-likelihood: {scratch_curve[0]:.3f} nats a point at the start, "
+    f"{scratch_curve[-1]:.3f} at the end"
+)
+
 
 # %% [markdown]
 # ## With the package
@@ -196,11 +223,17 @@ print(f"log-likelihood: {scratch_curve[0]:.3f} nats a point at the start, {scrat
 path = [start]
 for _ in range(most_steps):
     path.append(mixture.em_step(path[-1], z, reg_covar=0.0))
-for ours, theirs in zip(parameters, (path[-1].weights, path[-1].means, path[-1].covariances), strict=True):
+for ours, theirs in zip(
+    parameters,
+    (path[-1].weights, path[-1].means, path[-1].covariances),
+    strict=True,
+):
     assert torch.allclose(ours, theirs, atol=1e-6)
 em, curve = mixture.fit_em(z, 3, start=start, tol=1e-6, max_steps=most_steps)
 assert max(abs(a - b) for a, b in zip(curve, scratch_curve, strict=False)) < 1e-5
-print(f"from scratch and package agree; fit_em stopped after {len(curve) - 1} steps")
+print(
+    f"from scratch and package agree; fit_em stopped after {len(curve) - 1} steps"
+)
 
 # %% [markdown]
 # Now watch it. Each point is coloured by its responsibilities, blue, orange and green in proportion. The ellipses are
@@ -209,14 +242,17 @@ print(f"from scratch and package agree; fit_em stopped after {len(curve) - 1} st
 
 # %%
 def draw(ax, model):
-    colours = torch.tensor([to_rgb(colour) for colour in plots.COLOURS[: len(model.weights)]], dtype=torch.float64)
-    ax.scatter(*z.T, s=6, c=(model.responsibilities(z) @ colours).clamp(0, 1).numpy())
+    palette = [to_rgb(colour) for colour in plots.COLOURS[: len(model.weights)]]
+    colours = torch.tensor(palette, dtype=torch.float64)
+    blends = (model.responsibilities(z) @ colours).clamp(0, 1).numpy()
+    ax.scatter(*z.T, s=6, c=blends)
     angle = torch.linspace(0, 2 * math.pi, 100, dtype=torch.float64)
     circle = torch.stack([angle.cos(), angle.sin()])
     for mean, L in zip(model.means, model.scale_tril, strict=True):
         ax.plot(*(mean[:, None] + 2 * L @ circle), color="black", linewidth=1.5)
         ax.plot(*mean, "+", color="black", markersize=10)
-    ax.set(xlim=(-10.5, 7), ylim=(-8.5, 6.5), xlabel="first direction", ylabel="second direction")
+    ax.set(xlim=(-10.5, 7), xlabel="first direction")
+    ax.set(ylim=(-8.5, 6.5), ylabel="second direction")
 
 
 # %%
@@ -225,19 +261,38 @@ def frame(step):  # one picture of the loop, with a palette of its own
     draw(ax, path[step])
     ax.set_title(f"$t = {step}$")
     figure.canvas.draw()
-    picture = Picture.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba())
+    picture = Picture.frombuffer(
+        "RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba()
+    )
     plt.close(figure)
     return picture.convert("RGB").quantize(colors=64)
 
 
-# %% mystnb={"image": {"alt": "Animation: three overlapping ellipses below the data rise into it, part, and settle one on each cloud; at the end each cloud has its own colour."}}
-shown = [step for step in [0, 1, 2, 3, 4, 6, 8, 11, 14, 17, 20, 23, 26, 30, 36] if step < len(path)]
-frames = [frame(step) for step in [shown[-1], *shown]]  # the end comes first: it is what a printed page shows
+# %%
+shown = [
+    step
+    for step in [0, 1, 2, 3, 4, 6, 8, 11, 14, 17, 20, 23, 26, 30, 36]
+    if step < len(path)
+]
+# the end comes first: it is what a printed page shows
+frames = [frame(step) for step in [shown[-1], *shown]]
 buffer = io.BytesIO()
 pauses = [1500] + [450] * len(shown)
-frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=pauses, loop=0)
+frames[0].save(
+    buffer, "GIF", save_all=True, append_images=frames[1:], duration=pauses, loop=0
+)
 print(f"{len(frames)} frames, step t written above each")
-display(Image(data=buffer.getvalue(), format="gif", alt="EM moves three ellipses from below the data onto its clouds"))
+
+
+# %% mystnb={"image": {"alt": "Animation: three overlapping ellipses below the data rise into it, part, and settle one on each cloud; at the end each cloud has its own colour."}}
+display(
+    Image(
+        data=buffer.getvalue(),
+        format="gif",
+        alt="EM moves three ellipses from below the data onto its clouds",
+    )
+)
+
 
 # %% [markdown]
 # The loop begins with the end, for those who read on paper. At $t = 0$ all three bells claim a bit of everything. Within
@@ -276,7 +331,8 @@ display(Image(data=buffer.getvalue(), format="gif", alt="EM moves three ellipses
 
 
 # %%
-def moved(model, target, s):  # the means on the line from the model (s = 0) to the target (s = 1)
+# the means on the line from the model (s = 0) to the target (s = 1)
+def moved(model, target, s):
     means = model.means + s * (target.means - model.means)
     return mixture.GaussianMixture(model.weights, means, model.covariances)
 
@@ -284,18 +340,32 @@ def moved(model, target, s):  # the means on the line from the model (s = 0) to 
 old, new = path[4], mixture.em_step(path[4], z, reg_covar=0.0)
 r = old.responsibilities(z)
 line = torch.linspace(-2, 4, 61)
+
+
+# %%
 true, bound = [], []
 for s in line:
     model = moved(old, new, s.double())
     true.append(model.log_prob(z).mean().item())
-    bound.append((r * (model.log_joint(z) - r.clamp(min=1e-300).log())).sum(dim=1).mean().item())
-print(f"gap at s = 0: {abs(true[20] - bound[20]):.6f}; the bound is highest at s = {line[bound.index(max(bound))]:.1f}")
+    bound.append(
+        (r * (model.log_joint(z) - r.clamp(min=1e-300).log()))
+        .sum(dim=1)
+        .mean()
+        .item()
+    )
+print(
+    f"gap at s = 0: {abs(true[20] - bound[20]):.6f}; "
+    f"the bound is highest at s = {line[bound.index(max(bound))]:.1f}"
+)
+
 
 # %% mystnb={"image": {"alt": "Two hill-shaped curves that touch at s = 0; the dashed one stays below and has its top at s = 1, where the solid one is higher than at s = 0."}}
 plt.plot(line, true, label="log-likelihood")
 plt.plot(line, bound, "--", label="bound")
 plt.plot([0], [true[20]], "o", color="black", label="E-step: touch")
-plt.plot([1], [max(bound)], "^", color=plots.COLOURS[3], label="M-step: top of the bound")
+plt.plot(
+    [1], [max(bound)], "^", color=plots.COLOURS[3], label="M-step: top of the bound"
+)
 plt.xlabel("s, along the line of the M-step")
 plt.ylabel("nats a point")
 plt.legend()
@@ -330,16 +400,29 @@ assert min(rises) >= -1e-9, "EM never lowers the log-likelihood"
 tol = 1e-6 if profile != "smoke" else 0.05
 
 
-def gap_to_scikit_learn(x, x_test, start, reg_covar=1e-6):  # of the held-out log-likelihood, from the same start
-    begin = {"weights_init": start.weights, "means_init": start.means, "precisions_init": start.covariances.inverse()}
-    theirs = SklearnMixture(len(start.weights), tol=tol, max_iter=1000, reg_covar=reg_covar)
-    theirs.set_params(**{name: value.numpy() for name, value in begin.items()}).fit(x.numpy())
-    ours, _ = mixture.fit_em(x, len(start.weights), start=start, tol=0.0, max_steps=theirs.n_iter_, reg_covar=reg_covar)
+# of the held-out log-likelihood, from the same start
+def gap_to_scikit_learn(x, x_test, start, reg_covar=1e-6):
+    count = len(start.weights)
+    begin = {
+        "weights_init": start.weights,
+        "means_init": start.means,
+        "precisions_init": start.covariances.inverse(),
+    }
+    theirs = SklearnMixture(count, tol=tol, max_iter=1000, reg_covar=reg_covar)
+    theirs.set_params(**{name: value.numpy() for name, value in begin.items()})
+    theirs.fit(x.numpy())
+    alike = {"start": start, "tol": 0.0, "max_steps": theirs.n_iter_}
+    ours, _ = mixture.fit_em(x, count, **alike, reg_covar=reg_covar)
     return abs(ours.log_prob(x_test).mean().item() - theirs.score(x_test.numpy()))
 
 
+# %%
 gap_plane = gap_to_scikit_learn(z, z_test, start)
-print(f"held-out log-likelihood: difference from scikit-learn {gap_plane:.6f} nats a point")
+print(
+    "held-out log-likelihood: "
+    f"difference from scikit-learn {gap_plane:.6f} nats a point"
+)
+
 
 # %% [markdown]
 # ## The same mixture by gradient descent
@@ -352,18 +435,26 @@ print(f"held-out log-likelihood: difference from scikit-learn {gap_plane:.6f} na
 # > being one.
 
 # %%
-weights, means, covariances = (p.clone().requires_grad_() for p in (em.weights, em.means, 2 * em.covariances))
+doubled = em.weights, em.means, 2 * em.covariances
+learnt = [parameter.clone().requires_grad_() for parameter in doubled]
+weights, means, covariances = learnt
+
+
+# %%
 for step in range(1, 4):
     parts = zip(weights, means, covariances, strict=True)
-    log_joint = torch.stack([pi.log() + log_gaussian(z, mu, sigma) for pi, mu, sigma in parts], dim=1)
-    gradients = torch.autograd.grad(log_joint.logsumexp(dim=1).mean(), [weights, means, covariances])
+    log_joint = [pi.log() + log_gaussian(z, mu, sigma) for pi, mu, sigma in parts]
+    log_likelihood = torch.stack(log_joint, dim=1).logsumexp(dim=1).mean()
+    gradients = torch.autograd.grad(log_likelihood, learnt)
     with torch.no_grad():
-        for parameter, gradient in zip([weights, means, covariances], gradients, strict=True):
+        for parameter, gradient in zip(learnt, gradients, strict=True):
             parameter += gradient  # a learning rate of 1
     narrowest = torch.linalg.eigvalsh(covariances).min()
-    print(f"step {step}: the weights sum to {weights.sum():.2f}, the smallest variance is {narrowest:.3f}")
+    weighed = f"the weights sum to {weights.sum():.2f}"
+    print(f"step {step}: {weighed}, the smallest variance is {narrowest:.3f}")
     if narrowest <= 0:
         break
+
 
 # %% [markdown]
 # It is (c). The "likelihood" can be raised without limit by making the weights larger, so the gradient does that. And the
@@ -381,18 +472,26 @@ for step in range(1, 4):
 # %%
 torch.manual_seed(0)
 descent = mixture.GradientMixture(start, learning_rate=0.1)
-assert torch.allclose(descent.mixture().covariances, start.covariances, atol=1e-4)  # the same start
+# the same start
+assert torch.allclose(descent.mixture().covariances, start.covariances, atol=1e-4)
 points = mixture.PointData(z, z_test, batch_size=128)
 history = training.fit(descent, points, max_epochs=epochs)
 reached = descent.mixture().log_prob(z).mean().item()
-print(f"log-likelihood on the training points: EM {curve[-1]:.4f}, gradient descent {reached:.4f} nats a point")
+print(
+    "log-likelihood on the training points: "
+    f"EM {curve[-1]:.4f}, gradient descent {reached:.4f} nats a point"
+)
 gap_descent = curve[-1] - reached
 
 # %% mystnb={"image": {"alt": "Two rising curves against passes over the data that end at the same height; EM's is smooth, gradient descent's starts later."}}
 plt.plot(curve, label="EM")
 passes = range(1, epochs + 1)
 plt.plot(
-    passes, [-loss for loss in history["train_loss"]], "--", marker="." if epochs < 3 else "", label="gradient descent"
+    passes,
+    [-loss for loss in history["train_loss"]],
+    "--",
+    marker="." if epochs < 3 else "",
+    label="gradient descent",
 )
 plt.xlabel("passes over the data")
 plt.ylabel("log-likelihood (nats a point)")
@@ -413,7 +512,10 @@ plt.show()
 # %% mystnb={"image": {"alt": "Upper row: eight digits. Lower row: the same digits rebuilt from thirty numbers, blurred but legible."}}
 x_all, _ = pictures("train")
 mean_all, basis = principal(x_all, 30)
-codes = {split: (pictures(split)[0] - mean_all) @ basis.T for split in ("train", "validation", "test")}
+codes = {
+    split: (pictures(split)[0] - mean_all) @ basis.T
+    for split in ("train", "validation", "test")
+}
 
 
 def as_pictures(codes):  # (n, 30) -> (n, 1, 28, 28)
@@ -421,7 +523,10 @@ def as_pictures(codes):  # (n, 30) -> (n, 1, 28, 28)
 
 
 originals = pictures("test")[0][:8].view(-1, 1, 28, 28)
-plots.image_grid(torch.cat([originals, as_pictures(codes["test"][:8])]), row_labels=["original", "30 numbers"])
+plots.image_grid(
+    torch.cat([originals, as_pictures(codes["test"][:8])]),
+    row_labels=["original", "30 numbers"],
+)
 plt.show()
 
 # %% [markdown]
@@ -435,13 +540,28 @@ plt.show()
 # %%
 fits, digit_rises = {}, []
 for k in sizes:
-    fits[k], c = mixture.fit_em(codes["train"], k, reg_covar=1e-3, max_steps=most_steps)
+    fits[k], c = mixture.fit_em(
+        codes["train"], k, reg_covar=1e-3, max_steps=most_steps
+    )
     digit_rises += [after - before for before, after in pairwise(c)]
-nats = {split: {k: fit.log_prob(codes[split]).mean().item() for k, fit in fits.items()} for split in codes}
+
+
+# %%
+nats = {
+    split: {k: fit.log_prob(codes[split]).mean().item() for k, fit in fits.items()}
+    for split in codes
+}
 for k in sizes:
-    print(f"{k:2d} components: {nats['train'][k]:.2f} on training, {nats['validation'][k]:.2f} on validation")
+    print(
+        f"{k:2d} components: {nats['train'][k]:.2f} on training, "
+        f"{nats['validation'][k]:.2f} on validation"
+    )
 best = max(sizes, key=lambda k: nats["validation"][k])
-print(f"chosen: {best} components. Largest fall in any step: {max(0.0, -min(digit_rises)):.4f} nats")
+print(
+    f"chosen: {best} components. Largest fall in any step: "
+    f"{max(0.0, -min(digit_rises)):.4f} nats"
+)
+
 
 # %% mystnb={"image": {"alt": "Two curves against the number of components. Training rises all the way; validation rises to a top at a medium number and then falls steeply."}}
 for name, marker in [("train", "o"), ("validation", "s")]:
@@ -464,7 +584,9 @@ plt.show()
 
 # %% mystnb={"image": {"alt": "Four rows of generated pictures. The upper two, from one bell, are tangled strokes. Among the lower two, from the mixture, many are legible blurred digits."}}
 rows = [fits[k].sample(16, torch.Generator().manual_seed(3)) for k in (1, best)]
-plots.image_grid(as_pictures(torch.cat(rows)), row_labels=["one bell", "", "mixture", ""])
+plots.image_grid(
+    as_pictures(torch.cat(rows)), row_labels=["one bell", "", "mixture", ""]
+)
 plt.show()
 
 # %% [markdown]
@@ -494,7 +616,9 @@ print(f"mixture, EM          {nats['test'][best]:.2f}")
 print(f"mixture, by gradient {gradient_nats:.2f}")
 
 # %% mystnb={"image": {"alt": "Cost of training and validation against epochs of gradient descent: both fall steeply and flatten; validation stays above."}}
-plots.curves(digit_history, ["train_loss", "val_loss"], ylabel="cost (nats a picture)")
+plots.curves(
+    digit_history, ["train_loss", "val_loss"], ylabel="cost (nats a picture)"
+)
 plt.show()
 
 # %% [markdown]
@@ -510,8 +634,13 @@ plt.show()
 
 # %%
 begin = mixture.initialise(codes["train"], min(10, max(sizes)), reg_covar=1e-3)
-gap_digits = gap_to_scikit_learn(codes["train"], codes["test"], begin, reg_covar=1e-3)
-print(f"held-out log-likelihood: difference from scikit-learn {gap_digits:.6f} nats a picture")
+gap_digits = gap_to_scikit_learn(
+    codes["train"], codes["test"], begin, reg_covar=1e-3
+)
+print(
+    "held-out log-likelihood: "
+    f"difference from scikit-learn {gap_digits:.6f} nats a picture"
+)
 assert max(gap_plane, gap_digits) <= 1e-3
 
 # %% [markdown]
@@ -522,18 +651,28 @@ assert max(gap_plane, gap_digits) <= 1e-3
 
 
 # %%
-def with_a_fourth(s):  # our mixture, plus a bell of the width s and the weight of one point, on the first point
+# our mixture, plus a bell of the width s and the weight of one point, on the first
+# point
+def with_a_fourth(s):
     share = torch.tensor([1 / len(z)], dtype=torch.float64)
     weights = torch.cat([em.weights * (1 - share), share])
     covariance = s**2 * torch.eye(2, dtype=torch.float64)[None]
-    return mixture.GaussianMixture(weights, torch.cat([em.means, z[:1]]), torch.cat([em.covariances, covariance]))
+    return mixture.GaussianMixture(
+        weights,
+        torch.cat([em.means, z[:1]]),
+        torch.cat([em.covariances, covariance]),
+    )
 
 
+# %%
 widths = torch.logspace(0, -12, 25, dtype=torch.float64)
 gain = {"training points": [], "test points": []}
 for s in widths:
     for name, values in zip(gain, (z, z_test), strict=True):
-        gain[name].append((with_a_fourth(s).log_prob(values) - em.log_prob(values)).sum().item())
+        gain[name].append(
+            (with_a_fourth(s).log_prob(values) - em.log_prob(values)).sum().item()
+        )
+
 
 # %% mystnb={"image": {"alt": "Against a shrinking width: once the bell is narrow, the gain on training points climbs in a straight line without end; that on test points stays at zero."}}
 for (name, values), style in zip(gain.items(), ["-", "--"], strict=True):
@@ -554,9 +693,12 @@ plt.show()
 # %%
 for reg_covar in (0.0, 1e-3):
     try:
-        held, c = mixture.fit_em(z, 4, start=with_a_fourth(0.01), reg_covar=reg_covar)
+        held, c = mixture.fit_em(
+            z, 4, start=with_a_fourth(0.01), reg_covar=reg_covar
+        )
         print(
-            f"reg_covar {reg_covar}: {len(c) - 1} steps, narrowest variance {held.covariances[3].diagonal().min():.4f}"
+            f"reg_covar {reg_covar}: {len(c) - 1} steps, "
+            f"narrowest variance {held.covariances[3].diagonal().min():.4f}"
         )
     except ValueError as error:
         print(f"reg_covar {reg_covar}: {error}")
@@ -584,13 +726,25 @@ print(f"from worst to best: {max(tops) - min(tops):.3f} nats a point")
 
 # %%
 one, _ = mixture.fit_em(z, 3, seed=0, max_steps=most_steps)
-other = mixture.GaussianMixture(one.weights.roll(1), one.means.roll(1, dims=0), one.covariances.roll(1, dims=0))
-average = mixture.GaussianMixture(
-    (one.weights + other.weights) / 2, (one.means + other.means) / 2, (one.covariances + other.covariances) / 2
+other = mixture.GaussianMixture(
+    one.weights.roll(1), one.means.roll(1, dims=0), one.covariances.roll(1, dims=0)
 )
-for name, model in [("a fit", one), ("reordered", other), ("average of both", average)]:
+
+
+# %%
+average = mixture.GaussianMixture(
+    (one.weights + other.weights) / 2,
+    (one.means + other.means) / 2,
+    (one.covariances + other.covariances) / 2,
+)
+for name, model in [
+    ("a fit", one),
+    ("reordered", other),
+    ("average of both", average),
+]:
     print(f"{name:15s} {model.log_prob(z).mean():.3f} nats a point")
 assert torch.allclose(one.log_prob(z), other.log_prob(z))
+
 
 # %% [markdown]
 # The first two are the same density. Their average is much worse than either: it puts bells between the clouds. With $K$
@@ -621,11 +775,18 @@ figures = results.record(
     scikit_learn_gap_nats=round(max(gap_plane, gap_digits), 6),
 )
 print({name: value for name, value in figures.items() if "nats" in name})
+
+
+# %%
 if profile != "smoke":
     assert min(rises) >= -1e-9, "EM never lowers the log-likelihood"
     assert figures["scikit_learn_gap_nats"] <= 1e-3, "two programs, one answer"
     assert gap_descent <= 0.01, "gradient descent reaches what EM reaches"
-    assert figures["heldout_pca30_nats_mixture"] < figures["heldout_pca30_nats_gaussian"] - 5, "one bell is not enough"
+    assert (
+        figures["heldout_pca30_nats_mixture"]
+        < figures["heldout_pca30_nats_gaussian"] - 5
+    ), "one bell is not enough"
+
 
 # %% [markdown]
 # ## Summary
@@ -662,17 +823,26 @@ assert right / len(z) > (0.9 if profile != "smoke" else 0.3)
 # %% tags=["hide-cell"]
 # @title Solution
 wrong, right = start.log_joint(z).softmax(dim=0), start.log_joint(z).softmax(dim=1)
-print(f"sums over components: {wrong.sum(dim=1).min():.1e} to {wrong.sum(dim=1).max():.1e}; they should be 1")
+print(
+    f"sums over components: {wrong.sum(dim=1).min():.1e} "
+    f"to {wrong.sum(dim=1).max():.1e}; they should be 1"
+)
 assert torch.allclose(right.sum(dim=1), torch.ones(len(z), dtype=torch.float64))
 found = start.weights, start.means, start.covariances
+
+
+# %% tags=["hide-cell"]
+# @title Solution, continued
 buggy_curve = []
 for _ in range(5):
     model = mixture.GaussianMixture(*found)
     buggy_curve.append(model.log_prob(z).mean().item())
     weights, means, covariances = m_step(z, model.log_joint(z).softmax(dim=0))
-    found = weights / weights.sum(), means, covariances  # even with the weights put right
+    # even with the weights put right
+    found = weights / weights.sum(), means, covariances
 print("log-likelihood:", ", ".join(f"{value:.2f}" for value in buggy_curve))
 assert max(curve) > max(buggy_curve)
+
 
 # %% [markdown]
 # **3.** Draw from the mixture of the plane with your own hands (a component, then $\mu_k + L_k \varepsilon$), and check the mean
@@ -684,10 +854,22 @@ generator = torch.Generator().manual_seed(0)
 k = torch.multinomial(em.weights, 100_000, replacement=True, generator=generator)
 noise = torch.randn(100_000, 2, generator=generator, dtype=torch.float64)
 draws = em.means[k] + (em.scale_tril[k] @ noise[:, :, None])[:, :, 0]
-print(f"largest difference of the means: {(draws.mean(dim=0) - z.mean(dim=0)).abs().max():.2f}")
-print("deviations:", [round(v, 2) for v in draws.std(dim=0).tolist()], [round(v, 2) for v in z.std(dim=0).tolist()])
+print(
+    "largest difference of the means: "
+    f"{(draws.mean(dim=0) - z.mean(dim=0)).abs().max():.2f}"
+)
+
+
+# %% tags=["hide-cell"]
+# @title Solution, continued
+print(
+    "deviations:",
+    [round(v, 2) for v in draws.std(dim=0).tolist()],
+    [round(v, 2) for v in z.std(dim=0).tolist()],
+)
 assert torch.allclose(draws.mean(dim=0), z.mean(dim=0), atol=0.05)
 assert torch.allclose(torch.cov(draws.T), torch.cov(z.T), atol=0.2)
+
 
 # %% [markdown]
 # <details><summary>Answer</summary>

@@ -25,13 +25,16 @@
 # · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import math
@@ -46,7 +49,10 @@ from aigc_course.data import load_images
 plots.use_style()
 profile = training.resolve_profile(profile)
 steps = {"smoke": 200, "cpu": 1000, "gpu": 1000}[profile]
-print(f"Profile {profile}: one search below takes {steps} steps; the rest is the same everywhere.")
+print(
+    f"Profile {profile}: one search below takes {steps} steps; "
+    "the rest is the same everywhere."
+)
 
 # %% [markdown]
 # ## Three rows of dice
@@ -61,7 +67,10 @@ x_test, y_test = load_images("digits", "test")
 torch.manual_seed(0)
 fair = torch.full((8, 1, 28, 28), 0.5).bernoulli()
 cloud = x_train.mean(dim=0).expand(8, -1, -1, -1).bernoulli()
-plots.image_grid(torch.cat([fair, cloud, x_test[:8]]), row_labels=["fair coins", "own coins", "digits"])
+plots.image_grid(
+    torch.cat([fair, cloud, x_test[:8]]),
+    row_labels=["fair coins", "own coins", "digits"],
+)
 plt.show()
 
 # %% [markdown]
@@ -89,8 +98,15 @@ def ink(images, labels):  # (n, 1, 28, 28) -> (n,): per cent of the page
 
 
 x_valid, y_valid = load_images("digits", "validation")
-train, valid, test = ink(x_train, y_train), ink(x_valid, y_valid), ink(x_test, y_test)
-print(f"{len(train)} numbers to learn from, {len(valid)} to make choices with, {len(test)} for the final measurement")
+train, valid, test = (
+    ink(x_train, y_train),
+    ink(x_valid, y_valid),
+    ink(x_test, y_test),
+)
+print(
+    f"{len(train)} numbers to learn from, "
+    f"{len(valid)} to make choices with, {len(test)} for the final measurement"
+)
 print(f"from {train.min():.1f} to {train.max():.1f} per cent")
 
 # %% [markdown]
@@ -134,7 +150,10 @@ def histogram(x, bins, extra=0):  # -> (bins,): the density in each cell
 
 p = histogram(train, 40)
 assert torch.allclose(p, torch.histc(train, 40, low, high) / len(train))
-print(f"highest density: {p.max():.3f} per percentage point; area under the bars: {p.sum() * (high - low) / 40:.3f}")
+print(
+    f"highest density: {p.max():.3f} per percentage point; "
+    f"area under the bars: {p.sum() * (high - low) / 40:.3f}"
+)
 
 # %% [markdown]
 # With ink measured as a share of 1 instead of in per cent the same histogram would be a hundred times narrower, and so a
@@ -149,25 +168,32 @@ print(f"highest density: {p.max():.3f} per percentage point; area under the bars
 # %%
 def sample_histogram(p, n, generator):
     width = (high - low) / len(p)
-    edges = torch.cat([torch.zeros(1), (p * width).cumsum(dim=0)])  # F at the edges of the cells
+    # F at the edges of the cells
+    edges = torch.cat([torch.zeros(1), (p * width).cumsum(dim=0)])
     u = torch.rand(n, generator=generator, dtype=torch.float64) * edges[-1]
     cell = torch.searchsorted(edges, u, right=True).clamp(max=len(p)) - 1
     return low + cell * width + (u - edges[cell]) / p[cell], u
 
 
 drawn, u = sample_histogram(p, 1000, torch.Generator().manual_seed(0))
-print(f"mean ink: {train.mean():.2f} per cent in the data, {drawn.mean():.2f} in 1,000 draws")
+print(
+    f"mean ink: {train.mean():.2f} per cent in the data, "
+    f"{drawn.mean():.2f} in 1,000 draws"
+)
 
 # %% mystnb={"image": {"alt": "A curve climbs from zero to one in two steps; dotted lines run from even heights to the curve and down to the axis, where they crowd under the steep parts."}}
 axis = torch.linspace(low, high, 41)
 plt.plot(axis, torch.cat([torch.zeros(1), p.cumsum(dim=0)]), label="F(x)")
+colour = plots.COLOURS[3]
 for height, x in zip(u[:24], drawn[:24], strict=True):
-    plt.plot([low, x, x], [height, height, 0], ":", color=plots.COLOURS[3], linewidth=1)
-plt.plot(drawn[:24], torch.zeros(24), "|", color=plots.COLOURS[3], markersize=14, label="draws")
+    plt.plot([low, x, x], [height, height, 0], ":", color=colour, linewidth=1)
+ticks = {"color": colour, "markersize": 14, "label": "draws"}
+plt.plot(drawn[:24], torch.zeros(24), "|", **ticks)
 plt.xlabel("ink (per cent of the page)")
 plt.ylabel("u")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # Each dotted line enters at a random height, meets the curve, and falls down to a draw. The draws crowd under the two
@@ -204,7 +230,10 @@ def cost(x, bins, extra):
 
 
 for bins in choices:
-    print(f"{bins:5d} cells: {cost(train, bins, 0):.2f} nats on training, {cost(valid, bins, 0):.2f} on validation")
+    print(
+        f"{bins:5d} cells: {cost(train, bins, 0):.2f} nats on training, "
+        f"{cost(valid, bins, 0):.2f} on validation"
+    )
 
 # %% [markdown]
 # It is (b), and brutally so. On the training data the cost falls and falls, since each narrow bar stands exactly where
@@ -215,7 +244,10 @@ for bins in choices:
 # nothing is impossible:
 
 # %% mystnb={"image": {"alt": "Cost against number of cells. Training: falls, then stays low. Validation: falls to a minimum at a medium number, then climbs steeply."}}
-costs = {name: [cost(x, bins, 1) for bins in choices] for name, x in [("training", train), ("validation", valid)]}
+costs = {
+    name: [cost(x, bins, 1) for bins in choices]
+    for name, x in [("training", train), ("validation", valid)]
+}
 for (name, values), marker in zip(costs.items(), "os", strict=True):
     plt.plot(choices, values, marker=marker, label=name)
 plt.xscale("log")
@@ -249,16 +281,25 @@ print(f"best on the validation split: {best_bins} cells")
 # $\sigma^2$ is the mean squared distance from it. No search is needed:
 
 # %%
-mu, sigma = train.mean(), train.std(correction=0)  # correction=0: divide by N, not by N - 1
+# correction=0: divide by N, not by N - 1
+mu, sigma = train.mean(), train.std(correction=0)
 print(f"mean {mu:.2f} per cent, standard deviation {sigma:.2f}")
 
 
 def gaussian_log_prob(x, mu, sigma):
-    return -0.5 * ((x - mu) / sigma) ** 2 - torch.log(sigma) - 0.5 * math.log(2 * math.pi)
+    return (
+        -0.5 * ((x - mu) / sigma) ** 2
+        - torch.log(sigma)
+        - 0.5 * math.log(2 * math.pi)
+    )
 
 
 for shift in [-0.5, 0.0, 0.5]:
-    print(f"mean moved by {shift:+.1f}: {-gaussian_log_prob(train, mu + shift, sigma).mean():.4f} nats on training")
+    print(
+        f"mean moved by {shift:+.1f}: "
+        f"{-gaussian_log_prob(train, mu + shift, sigma).mean():.4f} "
+        "nats on training"
+    )
 
 # %% [markdown]
 # Moved to either side, the bell fits worse. It is the best bell there is; the next picture shows how good that is.
@@ -277,10 +318,14 @@ for shift in [-0.5, 0.0, 0.5]:
 # [next chapter](gaussian_mixture.ipynb) is about it; here the package does the work.
 
 # %%
-two, _ = mixture.fit_em(train[:, None], 2, seed=0, tol=1e-7, max_steps=500)  # points are rows: (n, 1)
+# points are rows: (n, 1)
+two, _ = mixture.fit_em(train[:, None], 2, seed=0, tol=1e-7, max_steps=500)
 weights, mus, sigmas = two.weights, two.means[:, 0], two.covariances[:, 0, 0].sqrt()
 for k in range(2):
-    print(f"component {k + 1}: weight {weights[k]:.2f}, mean {mus[k]:5.2f}, standard deviation {sigmas[k]:.2f}")
+    print(
+        f"component {k + 1}: weight {weights[k]:.2f}, "
+        f"mean {mus[k]:5.2f}, standard deviation {sigmas[k]:.2f}"
+    )
 
 # %% [markdown]
 # EM has found the ones and the zeros without having been told that there are two kinds. Its density, **from scratch**,
@@ -290,24 +335,40 @@ for k in range(2):
 
 # %%
 def mixture_log_prob(x, weights, mus, sigmas):
-    return (weights.log() + gaussian_log_prob(x[:, None], mus, sigmas)).logsumexp(dim=1)
+    return (weights.log() + gaussian_log_prob(x[:, None], mus, sigmas)).logsumexp(
+        dim=1
+    )
 
 
-assert torch.allclose(mixture_log_prob(test, weights, mus, sigmas), two.log_prob(test[:, None]))
+assert torch.allclose(
+    mixture_log_prob(test, weights, mus, sigmas), two.log_prob(test[:, None])
+)
 one, _ = mixture.fit_em(train[:, None], 1, reg_covar=0.0)
-assert torch.allclose(gaussian_log_prob(test, mu, sigma), one.log_prob(test[:, None]))
+assert torch.allclose(
+    gaussian_log_prob(test, mu, sigma), one.log_prob(test[:, None])
+)
 print("from scratch and package agree")
 
-# %% mystnb={"image": {"alt": "Grey bars of held-out data with three densities over them: one broad bell that fills the valley, and a step curve and a smooth curve that both follow the two hills."}}
+# %%
 axis = torch.linspace(low, high, 801, dtype=torch.float64)[:-1]
-plt.hist(test.numpy(), bins=20, range=(low, high), density=True, color="lightgrey", label="test data")
-plt.plot(axis, histogram(train, best_bins, 1)[cell_of(axis, best_bins)], color=plots.COLOURS[2], label="histogram")
-plt.plot(axis, gaussian_log_prob(axis, mu, sigma).exp(), "--", color=plots.COLOURS[3], label="Gaussian")
-plt.plot(axis, two.log_prob(axis[:, None]).exp(), color=plots.COLOURS[0], label="mixture")
+densities = {
+    "histogram": histogram(train, best_bins, 1)[cell_of(axis, best_bins)],
+    "Gaussian": gaussian_log_prob(axis, mu, sigma).exp(),
+    "mixture": two.log_prob(axis[:, None]).exp(),
+}
+
+
+# %% mystnb={"image": {"alt": "Grey bars of held-out data with three densities over them: one broad bell that fills the valley, and a step curve and a smooth curve that both follow the two hills."}}
+grey = {"density": True, "color": "lightgrey", "label": "test data"}
+plt.hist(test.numpy(), bins=20, range=(low, high), **grey)
+looks = [(plots.COLOURS[2], "-"), (plots.COLOURS[3], "--"), (plots.COLOURS[0], "-")]
+for (name, density), (colour, line) in zip(densities.items(), looks, strict=True):
+    plt.plot(axis, density, line, color=colour, label=name)
 plt.xlabel("ink (per cent of the page)")
 plt.ylabel("density")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # The Gaussian puts its peak near the valley between the hills, where few digits are, and it keeps some probability for
@@ -324,7 +385,10 @@ for name, values in log_p.items():
     print(f"{name:9s} {-values.mean():.3f} nats a point")
 for other in ["Gaussian", "histogram"]:
     gain = log_p["mixture"] - log_p[other]
-    print(f"mixture better than {other} by {gain.mean():.3f} ± {gain.std() / len(test) ** 0.5:.3f}")
+    print(
+        f"mixture better than {other} by {gain.mean():.3f} "
+        f"± {gain.std() / len(test) ** 0.5:.3f}"
+    )
 
 # %% [markdown]
 # The mixture costs least, far less than the Gaussian and a little less than the histogram. (After ± stands the standard
@@ -361,7 +425,10 @@ cross_entropy = -(log_mix.exp() * log_q).sum() * dx
 entropy = -(log_mix.exp() * log_mix).sum() * dx
 forward = (log_mix.exp() * (log_mix - log_q)).sum() * dx
 backward = (log_q.exp() * (log_q - log_mix)).sum() * dx
-print(f"cross-entropy {cross_entropy:.3f} = entropy {entropy:.3f} + divergence {forward:.3f}; other way {backward:.3f}")
+print(
+    f"cross-entropy {cross_entropy:.3f} = entropy {entropy:.3f} "
+    f"+ divergence {forward:.3f}; other way {backward:.3f}"
+)
 assert torch.allclose(cross_entropy, entropy + forward)
 
 # %% [markdown]
@@ -373,16 +440,19 @@ assert torch.allclose(cross_entropy, entropy + forward)
 # > (b) In the valley between them. (c) On one hill, ignoring the other.
 
 # %%
-narrow = mixture.GaussianMixture(two.weights, two.means, two.covariances / 9)  # a third of the width, to see it better
+# a third of the width, to see it better
+narrow = mixture.GaussianMixture(two.weights, two.means, two.covariances / 9)
 log_narrow = narrow.log_prob(grid[:, None])
 
 
 def least_reverse_kl(start):
-    parameters = torch.tensor([start, 0.0], dtype=torch.float64, requires_grad=True)  # mean and log of the deviation
+    # mean and log of the deviation
+    parameters = torch.tensor([start, 0.0], dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([parameters], lr=0.05)
     for _ in range(steps):
         log_q = gaussian_log_prob(grid, parameters[0], parameters[1].exp())
-        loss = (log_q.exp() * (log_q - log_narrow)).sum() * dx  # D(q || p), summed over the grid
+        # D(q || p), summed over the grid
+        loss = (log_q.exp() * (log_q - log_narrow)).sum() * dx
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -390,24 +460,41 @@ def least_reverse_kl(start):
 
 
 # %%
-mean = (log_narrow.exp() * grid).sum() * dx  # D(p || q) is least for p's own mean and deviation
+# D(p || q) is least for p's own mean and deviation
+mean = (log_narrow.exp() * grid).sum() * dx
 deviation = ((log_narrow.exp() * (grid - mean) ** 2).sum() * dx).sqrt()
 left, right = least_reverse_kl(5.0), least_reverse_kl(20.0)
 print(f"least D(p || q): mean {mean:5.2f}, deviation {deviation:.2f}")
-print(f"least D(q || p), from the left:  mean {left[0]:5.2f}, deviation {left[1]:.2f}, {left[2]:.2f} nats")
-print(f"least D(q || p), from the right: mean {right[0]:5.2f}, deviation {right[1]:.2f}, {right[2]:.2f} nats")
+print(
+    f"least D(q || p), from the left:  mean {left[0]:5.2f}, "
+    f"deviation {left[1]:.2f}, {left[2]:.2f} nats"
+)
+print(
+    f"least D(q || p), from the right: mean {right[0]:5.2f}, "
+    f"deviation {right[1]:.2f}, {right[2]:.2f} nats"
+)
+
+# %%
+view = (grid > -5) & (grid < 35)
+
 
 # %% mystnb={"image": {"alt": "A shaded density with two narrow hills. A broad bell covers both and the valley; two narrow bells each sit on one hill."}}
-view = (grid > -5) & (grid < 35)
 plt.fill_between(grid[view], log_narrow[view].exp(), color="lightgrey", label="p")
-fits = [(mean, deviation, "-", "least D(p ∥ q)"), (*left[:2], "--", "least D(q ∥ p), from the left")]
-for m, s, style, name in [*fits, (*right[:2], ":", "least D(q ∥ p), from the right")]:
+fits = [
+    (mean, deviation, "-", "least D(p ∥ q)"),
+    (*left[:2], "--", "least D(q ∥ p), from the left"),
+]
+for m, s, style, name in [
+    *fits,
+    (*right[:2], ":", "least D(q ∥ p), from the right"),
+]:
     plt.plot(grid[view], Normal(m, s).log_prob(grid[view]).exp(), style, label=name)
 plt.ylim(0, 0.8)
 plt.xlabel("ink (per cent of the page)")
 plt.ylabel("density")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # It is (c). $D_{\mathrm{KL}}(p \,\|\, q)$ averages over $p$: wherever data may turn up, $q$ must not be near zero, or the
@@ -430,15 +517,20 @@ plt.show()
 # $$p(y \mid x) = \frac{p(x \mid y)\, p(y)}{\sum_{y'} p(x \mid y')\, p(y')} .$$
 
 # %%
-kind_train, kind_test = y_train[y_train < 2], y_test[y_test < 2]  # now with labels: 0 or 1
+# now with labels: 0 or 1
+kind_train, kind_test = y_train[y_train < 2], y_test[y_test < 2]
 log_joint = []
 for y in range(2):
     own = train[kind_train == y]
     share = torch.tensor(len(own) / len(train))
-    log_joint.append(share.log() + gaussian_log_prob(test, own.mean(), own.std(correction=0)))
+    log_joint.append(
+        share.log() + gaussian_log_prob(test, own.mean(), own.std(correction=0))
+    )
 p_one = torch.stack(log_joint, dim=1).softmax(dim=1)[:, 1]  # Bayes' rule
 accuracy = ((p_one > 0.5) == (kind_test == 1)).double().mean().item()
-print(f"zero or one, told from the ink alone: {accuracy:.0%} of the test digits right")
+print(
+    f"zero or one, told from the ink alone: {accuracy:.0%} of the test digits right"
+)
 
 # %% [markdown]
 # One number a picture, two bells, and most digits are told apart. The reverse does not work: from the knowledge that
@@ -456,14 +548,20 @@ print(f"zero or one, told from the ink alone: {accuracy:.0%} of the test digits 
 # > in training? (a) About 400. (b) About 100. (c) About 20.
 
 # %%
-undecided = (x_train > 0.5).flatten(1).double().mean(dim=0).sub(0.5).abs().argsort()  # most often half lit, first
+# most often half lit, first
+undecided = (x_train > 0.5).flatten(1).double().mean(dim=0).sub(0.5).abs().argsort()
 sizes, known = [1, 2, 4, 6, 8, 10, 12, 16, 20, 30, 50, 100], []
 for k in sizes:
-    patterns = [(x > 0.5).flatten(1)[:, undecided[:k]].numpy() for x in (x_train, x_test)]
+    patterns = [
+        (x > 0.5).flatten(1)[:, undecided[:k]].numpy() for x in (x_train, x_test)
+    ]
     seen = {row.tobytes() for row in patterns[0]}
     known.append(sum(row.tobytes() in seen for row in patterns[1]) / len(x_test))
 half = next(k for k, share in zip(sizes, known, strict=True) if share < 0.5)
-print(f"with {half} pixels, {known[sizes.index(half)]:.0%} of the test digits show a pattern that training had")
+print(
+    f"with {half} pixels, {known[sizes.index(half)]:.0%} "
+    "of the test digits show a pattern that training had"
+)
 
 # %% mystnb={"image": {"alt": "A curve that stays at one for a few pixels, then falls to zero well before one hundred pixels."}}
 plt.plot(sizes, known, marker="o")
@@ -491,20 +589,35 @@ plt.show()
 
 
 # %%
-def pixel_log_prob(x, p):  # x: (n, 784), p: (k, 784) -> (n, k), summed over the pixels
+# x: (n, 784), p: (k, 784) -> (n, k), summed over the pixels
+def pixel_log_prob(x, p):
     return x @ p.log().T + (1 - x) @ (1 - p).log().T
 
 
 pixels, pixels_test = x_train.flatten(1).double(), x_test.flatten(1).double()
-p_all = (pixels.sum(dim=0) + 0.5)[None] / (len(pixels) + 1)  # one more picture, grey all over: nothing is impossible
+# one more picture, grey all over: nothing is impossible
+p_all = (pixels.sum(dim=0) + 0.5)[None] / (len(pixels) + 1)
 sums = torch.stack([pixels[y_train == y].sum(dim=0) for y in range(10)])
 counts = torch.bincount(y_train, minlength=10)[:, None]
 p_digit = (sums + 0.5) / (counts + 1)
 share = counts[:, 0] / counts.sum()
 independent = -pixel_log_prob(pixels_test, p_all).mean().item()
-by_digit = -(pixel_log_prob(pixels_test, p_digit) + share.log()).logsumexp(dim=1).mean().item()
-for name, nats in [("fair coins", 784 * math.log(2)), ("own coins", independent), ("by digit", by_digit)]:
+
+
+# %%
+by_digit = (
+    -(pixel_log_prob(pixels_test, p_digit) + share.log())
+    .logsumexp(dim=1)
+    .mean()
+    .item()
+)
+for name, nats in [
+    ("fair coins", 784 * math.log(2)),
+    ("own coins", independent),
+    ("by digit", by_digit),
+]:
     print(f"{name:10s} {nats:6.1f} nats a test picture")
+
 
 # %% mystnb={"image": {"alt": "Upper row: round clouds of noise, all alike. Lower row: clouds in the shape of the digits zero to seven."}}
 torch.manual_seed(1)
@@ -536,7 +649,10 @@ plt.show()
 log_good = (pixel_log_prob(pixels_test, p_digit) + share.log()).logsumexp(dim=1)
 log_noise = torch.full_like(log_good, -784 * math.log(2))
 log_cheat = torch.logaddexp(math.log(0.01) + log_good, math.log(0.99) + log_noise)
-print(f"by digit: {-log_good.mean():.1f} nats, with 99 per cent noise: {-log_cheat.mean():.1f} nats")
+print(
+    f"by digit: {-log_good.mean():.1f} nats, "
+    f"with 99 per cent noise: {-log_cheat.mean():.1f} nats"
+)
 assert (log_good - log_cheat).max() <= math.log(100) + 1e-9
 
 # %% mystnb={"image": {"alt": "Sixteen pictures, all of them even black and white noise without any shape."}}
@@ -544,7 +660,9 @@ torch.manual_seed(2)
 real = torch.rand(16) < 0.01
 digits = p_digit[torch.multinomial(share, 16, replacement=True)].bernoulli()
 noise = torch.full((16, 784), 0.5, dtype=torch.float64).bernoulli()
-plots.image_grid(torch.where(real[:, None], digits, noise).float().view(-1, 1, 28, 28))
+plots.image_grid(
+    torch.where(real[:, None], digits, noise).float().view(-1, 1, 28, 28)
+)
 plt.show()
 
 # %% [markdown]
@@ -607,10 +725,21 @@ figures = results.record(
     picture_nats_by_digit=round(by_digit, 1),
 )
 print({name: value for name, value in figures.items() if "nats" in name})
+
+
+# %%
 if profile != "smoke":
-    assert figures["heldout_nats_mixture"] <= figures["heldout_nats_gaussian"] - 0.1, "two bells beat one"
-    assert figures["heldout_nats_mixture"] <= figures["heldout_nats_histogram"], "and the bars"
-    assert figures["picture_nats_by_digit"] <= figures["picture_nats_independent_pixels"] - 20, "digits help"
+    assert (
+        figures["heldout_nats_mixture"] <= figures["heldout_nats_gaussian"] - 0.1
+    ), "two bells beat one"
+    assert figures["heldout_nats_mixture"] <= figures["heldout_nats_histogram"], (
+        "and the bars"
+    )
+    assert (
+        figures["picture_nats_by_digit"]
+        <= figures["picture_nats_independent_pixels"] - 20
+    ), "digits help"
+
 
 # %% [markdown]
 # ## Summary
@@ -632,8 +761,13 @@ if profile != "smoke":
 # @title Solution
 in_share = -gaussian_log_prob(test / 100, mu / 100, sigma / 100).mean()
 in_percent = -gaussian_log_prob(test, mu, sigma).mean()
-print(f"{in_percent:.3f} nats in per cent, {in_share:.3f} as a share: a difference of {in_percent - in_share:.3f}")
-assert torch.allclose(in_percent - in_share, torch.tensor(math.log(100), dtype=torch.float64))
+print(
+    f"{in_percent:.3f} nats in per cent, {in_share:.3f} as a share: "
+    f"a difference of {in_percent - in_share:.3f}"
+)
+assert torch.allclose(
+    in_percent - in_share, torch.tensor(math.log(100), dtype=torch.float64)
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -649,8 +783,14 @@ assert torch.allclose(in_percent - in_share, torch.tensor(math.log(100), dtype=t
 # %% tags=["hide-cell"]
 # @title Solution
 on_test = [cost(test, bins, 1) for bins in choices]
-print(f"best on the test split: {choices[on_test.index(min(on_test))]} cells, {min(on_test):.3f} nats")
-print(f"chosen on the validation split: {best_bins} cells, {cost(test, best_bins, 1):.3f} nats on the test split")
+print(
+    "best on the test split: "
+    f"{choices[on_test.index(min(on_test))]} cells, {min(on_test):.3f} nats"
+)
+print(
+    f"chosen on the validation split: {best_bins} cells, "
+    f"{cost(test, best_bins, 1):.3f} nats on the test split"
+)
 assert min(on_test) <= cost(test, best_bins, 1)
 
 # %% [markdown]
@@ -674,7 +814,11 @@ torch.manual_seed(0)
 k = torch.multinomial(two.weights, 100_000, replacement=True)
 wrong = torch.normal(two.means[k, 0], two.covariances[k, 0, 0])
 right = torch.normal(two.means[k, 0], two.covariances[k, 0, 0].sqrt())
-for name, x in [("data", train), ("variance for deviation", wrong), ("deviation", right)]:
+for name, x in [
+    ("data", train),
+    ("variance for deviation", wrong),
+    ("deviation", right),
+]:
     print(f"{name:22s}: mean {x.mean():5.2f}, standard deviation {x.std():5.2f}")
 assert abs(right.std() - train.std()) < 0.1 < wrong.std() - train.std()
 

@@ -26,13 +26,16 @@
 # of its own. · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import io
@@ -53,8 +56,10 @@ from aigc_course.data import ImageData, RingData, ring_centres, sample_ring
 
 plots.use_style()
 profile = training.resolve_profile(profile)
-intervals = {"smoke": 3, "cpu": 60, "gpu": 60}[profile]  # of 25 rounds each: the ring is as small on a GPU
-count = {"smoke": 200, "cpu": 1000, "gpu": 1000}[profile]  # samples that are measured
+# of 25 rounds each: the ring is as small on a GPU
+intervals = {"smoke": 3, "cpu": 60, "gpu": 60}[profile]
+# samples that are measured
+count = {"smoke": 200, "cpu": 1000, "gpu": 1000}[profile]
 print(f"Profile {profile}: {25 * intervals} rounds on the ring,", end=" ")
 print(f"{gan.recipe('dense', profile)['fit']['max_epochs']} epochs on the digits")
 
@@ -66,18 +71,34 @@ print(f"{gan.recipe('dense', profile)['fit']['max_epochs']} epochs on the digits
 # or where. Which is which?
 
 # %% tags=["hide-input"]
-ring = RingData(batch_size=256, batches=25)  # fresh points in every batch; 25 batches make an interval
+# fresh points in every batch; 25 batches make an interval
+ring = RingData(batch_size=256, batches=25)
 torch.manual_seed(0)
-ring_game = gan.GAN(gan.DenseGenerator(2, (2,)), gan.DenseDiscriminator((2,)), generator_lr=1e-3, discriminator_lr=1e-3)
+ring_game = gan.GAN(
+    gan.DenseGenerator(2, (2,)),
+    gan.DenseDiscriminator((2,)),
+    generator_lr=1e-3,
+    discriminator_lr=1e-3,
+)
 # Networks as small as these gain nothing from a GPU.
-ring_history = training.fit(ring_game, ring, max_epochs=intervals, seed=0, accelerator="cpu")
+ring_history = training.fit(
+    ring_game, ring, max_epochs=intervals, seed=0, accelerator="cpu"
+)
 
 # %% tags=["hide-input"] mystnb={"image": {"alt": "Two scatter plots of eight clusters on a circle. In A the clusters are uneven, with stray points and thin threads between them. In B they are round and clean."}}
 torch.manual_seed(1)
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.2), sharey=True)
-for ax, name, points in zip(axes, "AB", (ring_game.sample(2000), sample_ring(2000)), strict=True):
+for ax, name, points in zip(
+    axes, "AB", (ring_game.sample(2000), sample_ring(2000)), strict=True
+):
     ax.scatter(*points.T, s=2, color=plots.COLOURS[7])
-    ax.set(title=name, xlim=(-3, 3), ylim=(-3, 3), aspect="equal", xlabel="first coordinate")
+    ax.set(
+        title=name,
+        xlim=(-3, 3),
+        ylim=(-3, 3),
+        aspect="equal",
+        xlabel="first coordinate",
+    )
 axes[0].set_ylabel("second coordinate")
 plt.show()
 
@@ -127,7 +148,9 @@ plt.show()
 
 # %%
 x = torch.linspace(-8, 8, 4001, dtype=torch.float64)
-humps = [Normal(torch.tensor(mean, dtype=torch.float64), 0.6) for mean in (-1.5, 1.5)]
+humps = [
+    Normal(torch.tensor(mean, dtype=torch.float64), 0.6) for mean in (-1.5, 1.5)
+]
 p_data = sum(0.5 * hump.log_prob(x).exp() for hump in humps)
 p_g = Normal(torch.tensor(0.5, dtype=torch.float64), 1.2).log_prob(x).exp()
 
@@ -140,7 +163,10 @@ def value(D):
     return integral(p_data * torch.log(D) + p_g * torch.log(1 - D))
 
 
-print(f"areas {integral(p_data):.6f} and {integral(p_g):.6f}; V of a coin: {value(torch.full_like(x, 0.5)):.4f} nats")
+print(
+    f"areas {integral(p_data):.6f} and {integral(p_g):.6f}; "
+    f"V of a coin: {value(torch.full_like(x, 0.5)):.4f} nats"
+)
 assert math.isclose(value(torch.full_like(x, 0.5)), -math.log(4), abs_tol=1e-6)
 
 # %% [markdown]
@@ -178,7 +204,9 @@ best = p_data / (p_data + p_g)
 torch.manual_seed(0)
 for _ in range(100):  # disturb the best one's logits as you like: the value falls
     height, frequency, start = torch.randn(3)
-    other = torch.sigmoid(torch.logit(best) + height * torch.sin(frequency * x + start))
+    other = torch.sigmoid(
+        torch.logit(best) + height * torch.sin(frequency * x + start)
+    )
     assert value(other) < value(best)
 print(f"V(D*, G) = {value(best):.4f} nats")
 
@@ -191,19 +219,31 @@ print(f"V(D*, G) = {value(best):.4f} nats")
 
 # %%
 torch.manual_seed(0)
-classifier = nn.Sequential(nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1))
+classifier = nn.Sequential(
+    nn.Linear(1, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 1)
+)
 adam = torch.optim.Adam(classifier.parameters(), lr=3e-3)
 for _ in range({"smoke": 20, "cpu": 800, "gpu": 800}[profile]):
     real = 0.6 * torch.randn(500, 1) + 1.5 * (2 * torch.randint(2, (500, 1)) - 1)
     fake = 0.5 + 1.2 * torch.randn(500, 1)
-    loss = F.softplus(-classifier(real)).mean() + F.softplus(classifier(fake)).mean()  # -V
+    # -V
+    loss = (
+        F.softplus(-classifier(real)).mean() + F.softplus(classifier(fake)).mean()
+    )
     adam.zero_grad()
     loss.backward()
     adam.step()
+
+
+# %%
 with torch.no_grad():
     learnt = classifier(x[:, None].float()).sigmoid().squeeze(1).double()
-print(f"V of the trained network {value(learnt):.4f} nats, of the best discriminator {value(best):.4f}")
+print(
+    f"V of the trained network {value(learnt):.4f} nats, "
+    f"of the best discriminator {value(best):.4f}"
+)
 assert value(learnt) < value(best)
+
 
 # %% mystnb={"image": {"alt": "Above: a density with two humps and one with a single hump. Below: the best discriminator, high at both humps of the data and low between them; a dashed curve follows it closely and departs from it at the edges."}}
 figure, (above, below) = plt.subplots(2, 1, figsize=(6, 4.6), sharex=True)
@@ -213,7 +253,9 @@ above.set_ylabel("density")
 below.plot(x, best, color="black", label=r"$D^*$, the ratio")
 below.plot(x, learnt, "--", color=plots.COLOURS[2], label="$D$, learnt from draws")
 below.axhline(0.5, color="grey", linewidth=1)
-below.set(xlabel="x", ylabel="probability of being real", xlim=(-4.5, 4.5), ylim=(0, 1))
+below.set(
+    xlabel="x", ylabel="probability of being real", xlim=(-4.5, 4.5), ylim=(0, 1)
+)
 for ax in (above, below):
     ax.legend()
 plt.show()
@@ -262,7 +304,10 @@ def kl(a, b):
 
 m = (p_data + p_g) / 2
 js = 0.5 * kl(p_data, m) + 0.5 * kl(p_g, m)
-print(f"JS divergence {js:.4f} nats, so 2 JS − log 4 = {2 * js - math.log(4):.4f}; V(D*, G) = {value(best):.4f}")
+print(
+    f"JS divergence {js:.4f} nats, so 2 JS − log 4 = {2 * js - math.log(4):.4f}; "
+    f"V(D*, G) = {value(best):.4f}"
+)
 assert math.isclose(2 * js - math.log(4), value(best), abs_tol=1e-9)
 assert 0 < js < math.log(2)
 
@@ -295,13 +340,20 @@ assert 0 < js < math.log(2)
 # probability of being caught" but "raise the probability of being believed". Both derivatives are negative, so both
 # losses push the logit up. They differ in *when* they push.
 
-# %% mystnb={"image": {"alt": "Two curves of the derivative against the logit. The saturating one is near 0 for negative logits and falls to minus 1; the non-saturating one starts at minus 1 and rises to 0. They cross at a logit of 0."}}
+# %%
 logits = torch.linspace(-8, 8, 201, requires_grad=True)
 D = logits.sigmoid()
 slopes = {
-    "saturating, $\\log(1 - D)$": torch.autograd.grad((-F.softplus(logits)).sum(), logits)[0],
-    "non-saturating, $-\\log D$": torch.autograd.grad(F.softplus(-logits).sum(), logits)[0],
+    "saturating, $\\log(1 - D)$": torch.autograd.grad(
+        (-F.softplus(logits)).sum(), logits
+    )[0],
+    "non-saturating, $-\\log D$": torch.autograd.grad(
+        F.softplus(-logits).sum(), logits
+    )[0],
 }
+
+
+# %% mystnb={"image": {"alt": "Two curves of the derivative against the logit. The saturating one is near 0 for negative logits and falls to minus 1; the non-saturating one starts at minus 1 and rises to 0. They cross at a logit of 0."}}
 for (label, slope), formula in zip(slopes.items(), (-D, D - 1), strict=True):
     assert torch.allclose(slope, formula, atol=1e-6)
     plt.plot(logits.detach(), slope, label=label)
@@ -309,6 +361,7 @@ plt.xlabel("logit ℓ (left: surely generated, right: surely real)")
 plt.ylabel("derivative by ℓ (nats)")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # The assertion checks both formulas against automatic differentiation. On the left of the picture, where training
@@ -328,20 +381,31 @@ plt.show()
 
 
 # %%
-def two_players():
-    generator = nn.Sequential(nn.Linear(2, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 2))
-    layers = nn.Linear(2, 128), nn.LeakyReLU(0.2), nn.Linear(128, 128), nn.LeakyReLU(0.2), nn.Linear(128, 1)
-    return generator, nn.Sequential(*layers, nn.Flatten(0))  # one logit a point
+def two_players(width=128):
+    generator = nn.Sequential(
+        *[nn.Linear(2, width), nn.ReLU()],
+        *[nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)],
+    )
+    layers = (
+        *[nn.Linear(2, width), nn.LeakyReLU(0.2)],
+        *[nn.Linear(width, width), nn.LeakyReLU(0.2), nn.Linear(width, 1)],
+    )
+    return generator, nn.Sequential(*layers, nn.Flatten(0))  # one logit per point
 
 
+# %%
 def discriminator_turn(generator, discriminator, x):
     with torch.no_grad():  # the generator is not to learn from this
         fake = generator(torch.randn(len(x), 2))
-    return F.softplus(-discriminator(x)).mean() + F.softplus(discriminator(fake)).mean()
+    return (
+        F.softplus(-discriminator(x)).mean()
+        + F.softplus(discriminator(fake)).mean()
+    )
 
 
 def generator_turn(generator, discriminator, n):
-    fake = generator(torch.randn(n, 2))  # here the gradient must come through the discriminator
+    # here the gradient must come through the discriminator
+    fake = generator(torch.randn(n, 2))
     return F.softplus(-discriminator(fake)).mean()
 
 
@@ -363,9 +427,10 @@ def step(adam, loss):
     adam.step()
 
 
-def play(generator, discriminator, generator_lr=1e-3, discriminator_lr=1e-3, beta=0.5, seed=0):
-    g_adam = torch.optim.Adam(generator.parameters(), generator_lr, betas=(beta, 0.999))
-    d_adam = torch.optim.Adam(discriminator.parameters(), discriminator_lr, betas=(beta, 0.999))
+# %%
+def play(generator, discriminator, g_lr=1e-3, d_lr=1e-3, beta=0.5, seed=0):
+    g_adam = torch.optim.Adam(generator.parameters(), g_lr, betas=(beta, 0.999))
+    d_adam = torch.optim.Adam(discriminator.parameters(), d_lr, betas=(beta, 0.999))
     torch.manual_seed(seed)
     for _ in range(intervals):
         for x, _ in ring.train_dataloader():  # 25 rounds, each on 256 fresh points
@@ -387,7 +452,10 @@ assert all(weight.grad is None for weight in generator.parameters())
 assert all(weight.grad is not None for weight in discriminator.parameters())
 generator_turn(generator, discriminator, 256).backward()
 assert all(weight.grad is not None for weight in generator.parameters())
-print("the discriminator's turn leaves the generator alone; the generator's turn reaches it")
+print(
+    "the discriminator's turn leaves the generator alone; "
+    "the generator's turn reaches it"
+)
 
 # %% [markdown]
 # While they play we take pictures: after every interval, where the generator puts 1,000 fixed codes, and the
@@ -396,7 +464,8 @@ print("the discriminator's turn leaves the generator alone; the generator's turn
 # %%
 side = torch.linspace(-3.2, 3.2, 65)
 plane = torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1).view(-1, 2)
-codes = torch.randn(1000, 2, generator=torch.Generator().manual_seed(1))  # the game's random numbers stay as they are
+# the game's random numbers stay as they are
+codes = torch.randn(1000, 2, generator=torch.Generator().manual_seed(1))
 
 
 @torch.no_grad()
@@ -407,14 +476,23 @@ def look(generator, discriminator):
 def watch(seed=0, **settings):
     torch.manual_seed(seed)
     players = two_players()
-    return [look(*players), *[look(*players) for _ in play(*players, seed=seed, **settings)]]
+    return [
+        look(*players),
+        *[look(*players) for _ in play(*players, seed=seed, **settings)],
+    ]
 
 
 # %%
 film = watch()
-first, last = [metrics.ring_coverage(points, ring_centres(), std=0.1) for points, _ in (film[0], film[-1])]
+first, last = [
+    metrics.ring_coverage(points, ring_centres(), std=0.1)
+    for points, _ in (film[0], film[-1])
+]
 for name, found in (("before", first), ("after", last)):
-    print(f"{name}: {found.modes_found} of 8 modes found, {100 * found.share:.0f} % of the samples near one")
+    print(
+        f"{name}: {found.modes_found} of 8 modes found, "
+        f"{100 * found.share:.0f} % of the samples near one"
+    )
 
 # %% [markdown]
 # The count is simple, because here we know the truth. A sample is *near* a mode if it lies within three standard
@@ -422,35 +500,63 @@ for name, found in (("before", first), ("after", last)):
 # and 99 %.
 
 # %%
-verdict = LinearSegmentedColormap.from_list("verdict", [plots.COLOURS[1], "white", plots.COLOURS[0]])
+verdict = LinearSegmentedColormap.from_list(
+    "verdict", [plots.COLOURS[1], "white", plots.COLOURS[0]]
+)
 
 
 def draw(ax, points, field):
-    ax.contourf(side, side, field.clamp(0.001, 0.999), levels=torch.linspace(0, 1, 11), cmap=verdict)
-    ax.plot(*ring_centres().T, "o", markersize=13, markerfacecolor="none", color="black", markeredgewidth=0.8)
+    shares, levels = field.clamp(0.001, 0.999), torch.linspace(0, 1, 11)
+    ax.contourf(side, side, shares, levels=levels, cmap=verdict)
+    rings = {"markersize": 13, "markerfacecolor": "none", "markeredgewidth": 0.8}
+    ax.plot(*ring_centres().T, "o", color="black", **rings)
     ax.scatter(*points.T, s=3, color="black")
     ax.set(xlim=(-3.2, 3.2), ylim=(-3.2, 3.2), aspect="equal")
     ax.grid(False)
 
 
+# %%
 def frame(step):  # one picture of the loop, with a palette of its own
     figure, ax = plt.subplots(figsize=(4.6, 4.6), dpi=80)
     draw(ax, *film[step])
-    ax.set(title=f"$t = {25 * step}$", xlabel="first coordinate", ylabel="second coordinate")
+    ax.set(
+        title=f"$t = {25 * step}$",
+        xlabel="first coordinate",
+        ylabel="second coordinate",
+    )
     figure.canvas.draw()
-    picture = Picture.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba())
+    picture = Picture.frombuffer(
+        "RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba()
+    )
     plt.close(figure)
     return picture.convert("RGB").quantize(colors=48)
 
 
-# %% mystnb={"image": {"alt": "Animation: a small black clump in the middle bursts and sweeps from side to side, spreads over the plane, gathers on one large circle, and breaks up into eight clusters. The field behind it changes all the time."}}
-shown = [step for step in [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 28, 36, 47, 60] if step <= intervals]
-frames = [frame(step) for step in [shown[-1], *shown]]  # the end comes first: it is what a printed page shows
+# %%
+shown = [
+    step
+    for step in [0, 1, 2, 3, 4, 5, 6, 8, 10, 13, 17, 22, 28, 36, 47, 60]
+    if step <= intervals
+]
+# the end comes first: it is what a printed page shows
+frames = [frame(step) for step in [shown[-1], *shown]]
 buffer = io.BytesIO()
 pauses = [1500] + [500] * len(shown)
-frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=pauses, loop=0)
+frames[0].save(
+    buffer, "GIF", save_all=True, append_images=frames[1:], duration=pauses, loop=0
+)
 print(f"{len(frames)} frames; t counts the rounds")
-display(Image(data=buffer.getvalue(), format="gif", alt="The generator's points chase the eight modes of the ring"))
+
+
+# %% mystnb={"image": {"alt": "Animation: a small black clump in the middle bursts and sweeps from side to side, spreads over the plane, gathers on one large circle, and breaks up into eight clusters. The field behind it changes all the time."}}
+display(
+    Image(
+        data=buffer.getvalue(),
+        format="gif",
+        alt="The generator's points chase the eight modes of the ring",
+    )
+)
+
 
 # %% [markdown]
 # Black points are samples, circles mark the eight modes. Blue is where the discriminator would call a point real, orange
@@ -509,8 +615,15 @@ print(f"from scratch and package agree on {len(codes)} samples")
 model, history = gan.train("dense", profile)
 torch.manual_seed(0)
 samples = (model.sample(count) + 1) / 2  # back to [0, 1]
-print(f"{sum(w.numel() for w in model.generator.parameters())} weights in the generator,", end=" ")
-print(f"{sum(w.numel() for w in model.discriminator.parameters())} in the discriminator")
+print(
+    f"{sum(w.numel() for w in model.generator.parameters())} "
+    "weights in the generator,",
+    end=" ",
+)
+print(
+    f"{sum(w.numel() for w in model.discriminator.parameters())} "
+    "in the discriminator"
+)
 
 # %% mystnb={"image": {"alt": "Two rows of generated digits, white on black, many of them legible, with ragged edges and loose specks; a few are shapeless."}}
 plots.image_grid(samples[:16])
@@ -522,7 +635,12 @@ plt.show()
 
 # %% mystnb={"image": {"alt": "Above: the losses of both players against the epoch, nearly flat, the discriminator's below its dotted line and the generator's above its own. Below: the mean verdict on real and on generated pictures, a little above and a little below one half."}}
 figure, (above, below) = plt.subplots(2, 1, figsize=(6, 5), sharex=True)
-plots.curves(history, ["discriminator_loss", "generator_loss"], ylabel="loss (nats)", ax=above)
+plots.curves(
+    history,
+    ["discriminator_loss", "generator_loss"],
+    ylabel="loss (nats)",
+    ax=above,
+)
 above.axhline(math.log(4), color=plots.COLOURS[0], linestyle=":", linewidth=1)
 above.axhline(math.log(2), color=plots.COLOURS[1], linestyle=":", linewidth=1)
 above.set_xlabel("")
@@ -554,14 +672,29 @@ plt.show()
 # %%
 digits = ImageData("digits")
 reference = digits.split("train")[0]
-held_out = torch.cat([digits.split("validation")[0], digits.split("test")[0]])[:count]
+held_out = torch.cat([digits.split("validation")[0], digits.split("test")[0]])[
+    :count
+]
 distance = metrics.judge_frechet_distance(samples, reference)
 floor = metrics.judge_frechet_distance(held_out, reference)
-print(f"judge {metrics.JUDGE_SHA256[:8]}, {len(samples)} pictures against {len(reference)} training digits")
-print(f"judge's Fréchet distance: samples {distance:.1f}, held-out digits (the floor) {floor:.2f}")
-sure = {"samples": metrics.confident_share(samples), "held-out digits": metrics.confident_share(held_out)}
+print(
+    f"judge {metrics.JUDGE_SHA256[:8]}, "
+    f"{len(samples)} pictures against {len(reference)} training digits"
+)
+print(
+    f"judge's Fréchet distance: samples {distance:.1f}, "
+    f"held-out digits (the floor) {floor:.2f}"
+)
+
+
+# %%
+sure = {
+    "samples": metrics.confident_share(samples),
+    "held-out digits": metrics.confident_share(held_out),
+}
 for name, share in sure.items():
     print(f"the judge is at least 90 % sure of {100 * share:.0f} % of the {name}")
+
 
 # %% [markdown]
 # The distance is many times its floor: the samples are far from real digits, more so than a glance at them says. Keep the
@@ -580,12 +713,18 @@ for name, share in sure.items():
 
 # %%
 EVEN, SLOW = "rates 10⁻³ and 10⁻³", "rates 10⁻³ and 10⁻⁴"
-slow_film = watch(discriminator_lr=1e-4)
+slow_film = watch(d_lr=1e-4)
 tallies = {}
 for name, pictures in ((EVEN, film), (SLOW, slow_film)):
-    tallies[name] = [metrics.ring_coverage(points, ring_centres(), std=0.1) for points, _ in pictures]
+    tallies[name] = [
+        metrics.ring_coverage(points, ring_centres(), std=0.1)
+        for points, _ in pictures
+    ]
     end = tallies[name][-1]
-    print(f"{name}: {end.modes_found} of 8 modes found, {100 * end.share:.0f} % of the samples near one")
+    print(
+        f"{name}: {end.modes_found} of 8 modes found, "
+        f"{100 * end.share:.0f} % of the samples near one"
+    )
 
 # %% mystnb={"image": {"alt": "Four moments of the slow game. Each time all points sit together in one narrow clump, at a different place, near one of the eight circles or beside it; the field is pale."}}
 figure, axes = plt.subplots(2, 2, figsize=(6, 6), sharex=True, sharey=True)
@@ -607,7 +746,11 @@ plt.show()
 
 # %% mystnb={"image": {"alt": "Modes found against the round. One curve climbs to eight early and stays; the other stays near the bottom, going up and down between one mode and none."}}
 for name, tally in tallies.items():
-    plt.plot([25 * step_ for step_ in range(len(tally))], [found.modes_found for found in tally], label=name)
+    plt.plot(
+        [25 * step_ for step_ in range(len(tally))],
+        [found.modes_found for found in tally],
+        label=name,
+    )
 plt.xlabel("round")
 plt.ylabel("modes found, of 8")
 plt.ylim(-0.2, 8.4)
@@ -621,10 +764,13 @@ plt.show()
 # settings, $2 \cdot 10^{-4}$ for both players; all that differs is the seed of the random numbers.
 
 # %%
-pair = {seed: watch(seed=seed, generator_lr=2e-4, discriminator_lr=2e-4)[-1] for seed in (2, 3)}
+pair = {seed: watch(seed=seed, g_lr=2e-4, d_lr=2e-4)[-1] for seed in (2, 3)}
 for seed, (points, _) in pair.items():
     end = metrics.ring_coverage(points, ring_centres(), std=0.1)
-    print(f"seed {seed}: {end.modes_found} of 8 modes found, {100 * end.share:.0f} % of the samples near one")
+    print(
+        f"seed {seed}: {end.modes_found} of 8 modes found, "
+        f"{100 * end.share:.0f} % of the samples near one"
+    )
 
 # %% mystnb={"image": {"alt": "The ends of two games. On the left the points lie on all eight circles and on threads between them; on the right they crowd together in a single place."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.4), sharey=True)
@@ -659,18 +805,23 @@ plt.show()
 # %%
 def gradient_lengths(generator, discriminator):
     logits = discriminator(generator(codes))
-    losses = {"saturating": -F.softplus(logits).mean(), "non-saturating": F.softplus(-logits).mean()}
-    slopes = {
-        name: torch.autograd.grad(loss, list(generator.parameters()), retain_graph=True)
-        for name, loss in losses.items()
+    losses = {
+        "saturating": -F.softplus(logits).mean(),
+        "non-saturating": F.softplus(-logits).mean(),
     }
-    return {name: torch.cat([part.flatten() for part in slope]).norm().item() for name, slope in slopes.items()}
+    weights, lengths = list(generator.parameters()), {}
+    for name, loss in losses.items():
+        slope = torch.autograd.grad(loss, weights, retain_graph=True)
+        lengths[name] = torch.cat([part.flatten() for part in slope]).norm().item()
+    return lengths
 
 
+# %%
 torch.manual_seed(0)
 generator, discriminator = two_players()
 d_adam = torch.optim.Adam(discriminator.parameters(), 1e-3, betas=(0.5, 0.999))
 lengths = {}
+
 
 # %%
 for turn in range(1, {"smoke": 30, "cpu": 1000, "gpu": 1000}[profile] + 1):
@@ -678,11 +829,19 @@ for turn in range(1, {"smoke": 30, "cpu": 1000, "gpu": 1000}[profile] + 1):
     if turn in (1, 3, 10, 30, 100, 300, 1000):
         lengths[turn] = gradient_lengths(generator, discriminator)
 for turn, found in lengths.items():
-    print(f"{turn:4d} steps: {found['saturating']:.1e} saturating, {found['non-saturating']:.1e} non-saturating")
+    print(
+        f"{turn:4d} steps: {found['saturating']:.1e} saturating, "
+        f"{found['non-saturating']:.1e} non-saturating"
+    )
 
 # %% mystnb={"image": {"alt": "Length of the generator's gradient against the discriminator's steps, both axes logarithmic. Both rise at first; then the saturating loss falls by orders of magnitude, while the non-saturating one stays high."}}
 for name in ("saturating", "non-saturating"):
-    plt.loglog(list(lengths), [found[name] for found in lengths.values()], marker="o", label=name)
+    plt.loglog(
+        list(lengths),
+        [found[name] for found in lengths.values()],
+        marker="o",
+        label=name,
+    )
 plt.xlabel("steps that the discriminator took alone")
 plt.ylabel("length of the generator's gradient")
 plt.legend()
@@ -720,11 +879,21 @@ figures = results.record(
     dense_frechet_floor=round(floor, 2),
     dense_confident_share=round(sure["samples"], 3),
 )
-print(figures["modes_found"], figures["modes_found_slow_discriminator"], figures["dense_frechet"])
+print(
+    figures["modes_found"],
+    figures["modes_found_slow_discriminator"],
+    figures["dense_frechet"],
+)
+
+
+# %%
 if profile != "smoke":
     assert figures["modes_found"] >= 7, "a balanced game finds the ring"
     assert figures["modes_found_slow_discriminator"] <= 4, "the collapse was shown"
-    assert lengths[1000]["saturating"] < lengths[30]["saturating"] / 10, "the gradient vanished"
+    assert lengths[1000]["saturating"] < lengths[30]["saturating"] / 10, (
+        "the gradient vanished"
+    )
+
 
 # %% [markdown]
 # ## Summary
@@ -749,7 +918,12 @@ still = Normal(torch.tensor(0.0, dtype=torch.float64), 0.5).log_prob(x).exp()
 found = []
 for shift in (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0):
     moved = Normal(torch.tensor(shift, dtype=torch.float64), 0.5).log_prob(x).exp()
-    found.append((0.5 * kl(still, (still + moved) / 2) + 0.5 * kl(moved, (still + moved) / 2)).item())
+    found.append(
+        (
+            0.5 * kl(still, (still + moved) / 2)
+            + 0.5 * kl(moved, (still + moved) / 2)
+        ).item()
+    )
     print(f"shift {shift:.1f}: {found[-1]:.5f} nats")
 print(f"log 2 is {math.log(2):.5f}")
 assert abs(found[-1] - math.log(2)) < 1e-4
@@ -767,9 +941,17 @@ assert abs(found[-1] - math.log(2)) < 1e-4
 
 # %% tags=["hide-cell"]
 # @title Solution
-with_momentum = metrics.ring_coverage(watch(beta=0.9)[-1][0], ring_centres(), std=0.1)
-print(f"0.9: {with_momentum.modes_found} of 8 modes, {100 * with_momentum.share:.0f} % of the samples near one")
-print(f"0.5: {last.modes_found} of 8 modes, {100 * last.share:.0f} % of the samples near one")
+with_momentum = metrics.ring_coverage(
+    watch(beta=0.9)[-1][0], ring_centres(), std=0.1
+)
+print(
+    f"0.9: {with_momentum.modes_found} of 8 modes, "
+    f"{100 * with_momentum.share:.0f} % of the samples near one"
+)
+print(
+    f"0.5: {last.modes_found} of 8 modes, "
+    f"{100 * last.share:.0f} % of the samples near one"
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>

@@ -25,13 +25,16 @@
 # page of its own. · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import io
@@ -55,7 +58,10 @@ profile = training.resolve_profile(profile)
 side = {"smoke": 32, "cpu": 32, "gpu": 64}[profile]
 epochs = {"smoke": 1, "cpu": 40, "gpu": 120}[profile]
 channels = {"smoke": 4, "cpu": 32, "gpu": 64}[profile]
-print(f"Profile {profile}: pictures of {side} × {side}, {epochs} epochs, {channels} channels in the last hidden layer.")
+print(
+    f"Profile {profile}: pictures of {side} × {side}, "
+    f"{epochs} epochs, {channels} channels in the last hidden layer."
+)
 
 # %% [markdown]
 # ## Pictures that nobody painted
@@ -65,8 +71,13 @@ print(f"Profile {profile}: pictures of {side} × {side}, {epochs} epochs, {chann
 
 # %% mystnb={"image": {"alt": "Sixteen frames of a game seen from above: a blue river between green banks, light or dark, with roads, fuel tanks, boats and houses."}}
 data = ImageData(f"atari{side}", batch_size=50, signed=True)
-x_train, x_validation, x_test = (data.split(name)[0] for name in ("train", "validation", "test"))
-print(f"{len(x_train)} training pictures of shape {tuple(x_train.shape[1:])}, values in [0, 1]")
+x_train, x_validation, x_test = (
+    data.split(name)[0] for name in ("train", "validation", "test")
+)
+print(
+    f"{len(x_train)} training pictures of shape "
+    f"{tuple(x_train.shape[1:])}, values in [0, 1]"
+)
 plots.image_grid(x_test[::32][:16])
 plt.show()
 
@@ -103,7 +114,9 @@ plt.show()
 def networks(colours, side, channels=32):  # one pair, with shapes only
     with torch.device("meta"):
         generator = gan.ConvGenerator(64, (colours, side, side), channels=channels)
-        return generator, gan.ConvDiscriminator((colours, side, side), channels=channels)
+        return generator, gan.ConvDiscriminator(
+            (colours, side, side), channels=channels
+        )
 
 
 for grey, colour in zip(networks(1, 32), networks(3, 32), strict=True):
@@ -111,7 +124,9 @@ for grey, colour in zip(networks(1, 32), networks(3, 32), strict=True):
     print(f"{type(grey).__name__}, {len(tensors)} weight tensors; different are")
     for name, weights in colour.named_parameters():
         if weights.shape != tensors[name].shape:
-            print(f"    {name}: {tuple(tensors[name].shape)} → {tuple(weights.shape)}")
+            print(
+                f"    {name}: {tuple(tensors[name].shape)} → {tuple(weights.shape)}"
+            )
 
 # %% [markdown]
 # It is (b). (The generator's last layer appears twice, with its kernels and with its biases.) A hidden layer has dozens of
@@ -134,13 +149,17 @@ for grey, colour in zip(networks(1, 32), networks(3, 32), strict=True):
 # %%
 def make_generator(latent_dim, colours, side, channels):
     doublings = (side // 4).bit_length() - 1  # log2 of side / 4
-    widths = [channels * 2**step for step in reversed(range(doublings))]  # for example 128, 64, 32
-    layers = [nn.Unflatten(1, (latent_dim, 1, 1)), nn.ConvTranspose2d(latent_dim, widths[0], 4, bias=False)]  # 4 × 4
+    # for example 128, 64, 32
+    widths = [channels * 2**step for step in reversed(range(doublings))]
+    begin = nn.ConvTranspose2d(latent_dim, widths[0], 4, bias=False)  # 4 × 4
+    layers = [nn.Unflatten(1, (latent_dim, 1, 1)), begin]
+    twice = {"kernel_size": 4, "stride": 2, "padding": 1}  # twice the side
     for width, narrower in itertools.pairwise(widths):
         layers += [nn.BatchNorm2d(width), nn.ReLU()]
-        layers += [nn.ConvTranspose2d(width, narrower, 4, stride=2, padding=1, bias=False)]  # twice the side
+        layers += [nn.ConvTranspose2d(width, narrower, **twice, bias=False)]
     layers += [nn.BatchNorm2d(channels), nn.ReLU()]
-    return nn.Sequential(*layers, nn.ConvTranspose2d(channels, colours, 4, stride=2, padding=1), nn.Tanh())
+    layers += [nn.ConvTranspose2d(channels, colours, **twice), nn.Tanh()]
+    return nn.Sequential(*layers)
 
 
 # %% [markdown]
@@ -149,18 +168,25 @@ def make_generator(latent_dim, colours, side, channels):
 # %%
 torch.manual_seed(0)
 z = torch.randn(10, 64)
+
+
+# %%
 for try_side in (16, 32, 64):
     ours, theirs = (
         make_generator(64, 3, try_side, channels=8),
         gan.ConvGenerator(64, (3, try_side, try_side), channels=8),
     )
     for kind in (nn.ConvTranspose2d, nn.BatchNorm2d):
-        found = [[layer for layer in network.modules() if isinstance(layer, kind)] for network in (ours, theirs)]
+        found = [
+            [layer for layer in network.modules() if isinstance(layer, kind)]
+            for network in (ours, theirs)
+        ]
         for one, other in zip(*found, strict=True):
             other.load_state_dict(one.state_dict())
     with torch.no_grad():
         assert torch.allclose(ours(z), theirs(z), atol=1e-5)
     print(f"side {try_side}: {tuple(theirs(z).shape)}, the same pictures from both")
+
 
 # %% [markdown]
 # ## What a larger side costs
@@ -171,6 +197,9 @@ for try_side in (16, 32, 64):
 
 # %%
 sides, cost = [16, 32, 64, 128], {"generator": [], "discriminator": []}
+
+
+# %%
 for try_side in sides:
     for name, network in zip(cost, networks(3, try_side), strict=True):
         x = (
@@ -183,14 +212,18 @@ for try_side in sides:
         cost[name].append(counter.get_total_flops() / 2)
         weights = sum(tensor.numel() for tensor in network.parameters())
         print(
-            f"side {try_side:3d}, {name:13}: {weights:10,} weights, {cost[name][-1] / 1e6:7.1f} million multiplications"
+            f"side {try_side:3d}, {name:13}: {weights:10,} weights, "
+            f"{cost[name][-1] / 1e6:7.1f} million multiplications"
         )
+
 
 # %% mystnb={"image": {"alt": "On logarithmic axes the cost of a picture rises along a line that is somewhat steeper than the dashed one through the number of pixels."}}
 for name, multiplications in cost.items():
     plt.loglog(sides, multiplications, marker="o", base=2, label=name)
 pixels = torch.tensor(sides) ** 2 * cost["generator"][0] / sides[0] ** 2
-plt.loglog(sides, pixels, "--", color="black", base=2, label="in proportion to pixels")
+plt.loglog(
+    sides, pixels, "--", color="black", base=2, label="in proportion to pixels"
+)
 plt.xticks(sides, [str(value) for value in sides])
 plt.xlabel("side (pixels)")
 plt.ylabel("multiplications for a picture")
@@ -218,15 +251,19 @@ plt.show()
 # %%
 torch.manual_seed(0)
 for try_side in (16, 32, 64):
-    convolutions = gan.ConvDiscriminator((3, try_side, try_side), channels=8).features[:-1].eval()  # without flattening
+    network = gan.ConvDiscriminator((3, try_side, try_side), channels=8)
+    convolutions = network.features[:-1].eval()  # without flattening
     x = torch.randn(1, 3, try_side, try_side, requires_grad=True)
-    convolutions(x)[0, :, 2, 2].sum().backward()  # one place among 4 × 4, near the middle
+    # one place among 4 × 4, near the middle
+    convolutions(x)[0, :, 2, 2].sum().backward()
     reached = x.grad.abs().sum(dim=(0, 1)) > 0
     steps = (try_side // 4).bit_length() - 1
     field = 4 + sum(3 * 2**k for k in range(1, steps))
     print(
-        f"side {try_side}: {steps} convolutions, field {field} by the formula, {int(reached.any(dim=0).sum())} columns reached"
+        f"side {try_side}: {steps} convolutions, field {field} by the formula, "
+        f"{int(reached.any(dim=0).sum())} columns reached"
     )
+
 
 # %% [markdown]
 # At this place, near the middle, the whole field lies inside the picture; at the border the picture's edge cuts it
@@ -245,11 +282,15 @@ torch.manual_seed(0)
 
 
 def mix_channels(x, n):  # red, green and blue drawn independently of each other
-    return torch.stack([x[torch.randint(len(x), (n,)), colour] for colour in range(3)], dim=1)
+    return torch.stack(
+        [x[torch.randint(len(x), (n,)), colour] for colour in range(3)], dim=1
+    )
 
 
 mixed = mix_channels(x_train, 500)
-plots.image_grid(torch.cat([x_test[::64][:8], mixed[:8]]), row_labels=["real", "mixed"])
+plots.image_grid(
+    torch.cat([x_test[::64][:8], mixed[:8]]), row_labels=["real", "mixed"]
+)
 plt.show()
 
 # %% [markdown]
@@ -280,11 +321,21 @@ def colour_distance(x, reference):
     return 0.5 * (palette(x) - palette(reference)).abs().sum().item()
 
 
-print(f"held-out frames against other held-out frames: {colour_distance(x_validation, x_test):.2f}")
-print(f"mixed channels against held-out frames:        {colour_distance(mixed, x_test):.2f}")
+# %%
+print(
+    "held-out frames against other held-out frames: "
+    f"{colour_distance(x_validation, x_test):.2f}"
+)
+print(
+    "mixed channels against held-out frames:        "
+    f"{colour_distance(mixed, x_test):.2f}"
+)
 for colour, name in enumerate(["red", "green", "blue"]):
-    only = [x[:, colour : colour + 1].expand(-1, 3, -1, -1) for x in (mixed, x_test)]
+    only = [
+        x[:, colour : colour + 1].expand(-1, 3, -1, -1) for x in (mixed, x_test)
+    ]
     print(f"    {name} by itself: {colour_distance(*only):.2f}")
+
 
 # %% [markdown]
 # The first line is the **floor**: two sets of real frames do not agree perfectly either, since one has more dark banks than
@@ -310,10 +361,13 @@ class Snapshots(pl.Callback):
     def on_train_epoch_end(self, trainer, model):
         epoch = trainer.current_epoch + 1
         if epoch in self.moments:
-            self.pictures[epoch] = (model.from_codes(self.codes.to(model.device)).cpu() + 1) / 2
+            self.pictures[epoch] = (
+                model.from_codes(self.codes.to(model.device)).cpu() + 1
+            ) / 2
 
 
-moments = {round(epochs ** (step / 15)) for step in range(16)}  # evenly spread on a logarithmic axis
+# evenly spread on a logarithmic axis
+moments = {round(epochs ** (step / 15)) for step in range(16)}
 torch.manual_seed(1)
 snapshots = Snapshots(torch.randn(64, 64), moments)
 
@@ -324,9 +378,27 @@ generator, discriminator = (
     gan.ConvGenerator(64, shape, channels=channels),
     gan.ConvDiscriminator(shape, channels=channels, normalisation="spectral"),
 )
-model = gan.GAN(generator, discriminator, generator_lr=1e-3, discriminator_lr=1e-3, ema_decay=0.995, cool_down=0.5)
-history = training.fit(model, data, max_epochs=epochs, limit_val_batches=0, callbacks=[snapshots])
-print("the last epoch's means:", ", ".join(f"{name} {values[-1]:.2f}" for name, values in sorted(history.items())))
+model = gan.GAN(
+    generator,
+    discriminator,
+    generator_lr=1e-3,
+    discriminator_lr=1e-3,
+    ema_decay=0.995,
+    cool_down=0.5,
+)
+
+
+# %%
+history = training.fit(
+    model, data, max_epochs=epochs, limit_val_batches=0, callbacks=[snapshots]
+)
+print(
+    "the last epoch's means:",
+    ", ".join(
+        f"{name} {values[-1]:.2f}" for name, values in sorted(history.items())
+    ),
+)
+
 
 # %% mystnb={"image": {"alt": "The mean score of real frames runs a little above one half, that of generated ones a little below; the two drift apart slowly."}}
 ax = plots.curves(history, ["real_score", "fake_score"], ylabel="mean of D")
@@ -344,22 +416,44 @@ plt.show()
 # %% mystnb={"image": {"alt": "Four rows of the same eight codes at four moments: first plain grey, then pale stripes of blue between greens, then clear colours and banks, at last small things."}}
 kept = sorted(snapshots.pictures)
 rows = [kept[round(step * (len(kept) - 1) / 3)] for step in range(4)]
-plots.image_grid(torch.cat([snapshots.pictures[epoch][:8] for epoch in rows]), row_labels=[f"epoch {n}" for n in rows])
+plots.image_grid(
+    torch.cat([snapshots.pictures[epoch][:8] for epoch in rows]),
+    row_labels=[f"epoch {n}" for n in rows],
+)
 plt.show()
 
-# %% mystnb={"image": {"alt": "Animation: thirty-two generated frames while the generator learns. Plain grey turns into a blue river between green banks, then banks and small things settle."}}
+# %%
 frames = []
 for epoch in kept:
     rows_of_eight = (
         snapshots.pictures[epoch][:32].unflatten(0, (4, 8)).permute(0, 3, 1, 4, 2)
     )  # row, y, column, x, colour
-    sheet = (rows_of_eight.reshape(4 * side, 8 * side, 3) * 255).round().to(torch.uint8)
-    frames.append(PIL.Image.fromarray(sheet.numpy()).resize((512, 256), PIL.Image.Resampling.NEAREST))
-frames = [frames[-1], *frames]  # the end comes first: it is what a printed page shows
+    sheet = (
+        (rows_of_eight.reshape(4 * side, 8 * side, 3) * 255).round().to(torch.uint8)
+    )
+    frames.append(
+        PIL.Image.fromarray(sheet.numpy()).resize(
+            (512, 256), PIL.Image.Resampling.NEAREST
+        )
+    )
+
+
+# %% mystnb={"image": {"alt": "Animation: thirty-two generated frames while the generator learns. Plain grey turns into a blue river between green banks, then banks and small things settle."}}
+# the end comes first: it is what a printed page shows
+frames = [frames[-1], *frames]
 film = io.BytesIO()
 pauses = [2500] + [500] * (len(frames) - 1)
-frames[0].save(film, "gif", save_all=True, append_images=frames[1:], duration=pauses, loop=0)
-display(Image(data=film.getvalue(), format="gif", alt="Generated frames while the generator learns"))
+frames[0].save(
+    film, "gif", save_all=True, append_images=frames[1:], duration=pauses, loop=0
+)
+display(
+    Image(
+        data=film.getvalue(),
+        format="gif",
+        alt="Generated frames while the generator learns",
+    )
+)
+
 
 # %% [markdown]
 # The film shows the end first, then thirty-two codes at the moments we kept. The grey of the first moment splits into
@@ -374,7 +468,10 @@ display(Image(data=film.getvalue(), format="gif", alt="Generated frames while th
 # %% mystnb={"image": {"alt": "Two rows of real frames above four rows of generated ones: mostly straight rivers between light banks, a few blotchy dark banks, and small things as blurred patches."}}
 torch.manual_seed(2)
 samples = ((model.sample(500) + 1) / 2).cpu()
-plots.image_grid(torch.cat([x_test[::32][:16], samples[:32]]), row_labels=["real", "", "generated", "", "", ""])
+plots.image_grid(
+    torch.cat([x_test[::32][:16], samples[:32]]),
+    row_labels=["real", "", "generated", "", "", ""],
+)
 plt.show()
 
 # %% [markdown]
@@ -390,19 +487,28 @@ plt.show()
 # pictures and the spread (the standard deviation). The map of the spread shows what *varies*: a generator that has the mean
 # right and paints the same picture each time would have no spread at all.
 
+# %%
+# averaged over the three colours
+spreads = [x.std(dim=0).mean(dim=0) for x in (x_test, samples)]
+
+
 # %% mystnb={"image": {"alt": "Three maps. The spread of held-out frames is large at the banks; that of samples has the same layout and is smaller; in their difference orange, less spread, prevails."}}
-spreads = [x.std(dim=0).mean(dim=0) for x in (x_test, samples)]  # averaged over the three colours
 figure, axes = plt.subplots(1, 3, figsize=(6, 2.2))
-for ax, title, values in zip(axes, ["held-out", "generated"], spreads, strict=False):
+for ax, title, values in zip(
+    axes, ["held-out", "generated"], spreads, strict=False
+):
     lit = ax.imshow(values, cmap="viridis", vmin=0, vmax=spreads[0].max())
     ax.set_title(title)
 figure.colorbar(lit, ax=axes[:2], shrink=0.8, label="spread")
-difference = axes[2].imshow(spreads[1] - spreads[0], cmap="PuOr", vmin=-0.15, vmax=0.15)
+difference = axes[2].imshow(
+    spreads[1] - spreads[0], cmap="PuOr", vmin=-0.15, vmax=0.15
+)
 axes[2].set_title("difference")
 figure.colorbar(difference, ax=axes[2], shrink=0.8)
 for ax in axes:
     ax.set_axis_off()
 plt.show()
+
 
 # %% [markdown]
 # Left, the banks vary much, since the river is wide in one frame and narrow in the next; the small bright patch at
@@ -429,16 +535,32 @@ def spread(parts):  # one number for each part
     return torch.stack([part.std(dim=0).square().mean().sqrt() for part in parts])
 
 
+# %%
 real_spread = spread(coarse_and_fine(x_test))
-shares = torch.stack([spread(coarse_and_fine(snapshots.pictures[epoch])) / real_spread for epoch in kept])
-print(f"after {kept[-1]} epochs: coarse part {shares[-1, 0]:.2f}, fine part {shares[-1, 1]:.2f} of the real spread")
+shares = torch.stack(
+    [
+        spread(coarse_and_fine(snapshots.pictures[epoch])) / real_spread
+        for epoch in kept
+    ]
+)
+print(
+    f"after {kept[-1]} epochs: coarse part {shares[-1, 0]:.2f}, "
+    f"fine part {shares[-1, 1]:.2f} of the real spread"
+)
+
 
 # %% mystnb={"image": {"alt": "Two lines against the epoch, both below the real spread: the coarse part rises first and falls back at the end, the fine part keeps rising and overtakes it."}}
-for part, name, marker in [(0, "coarse: river, banks", "o"), (1, "fine: small things, rims", "s")]:
+for part, name, marker in [
+    (0, "coarse: river, banks", "o"),
+    (1, "fine: small things, rims", "s"),
+]:
     plt.plot(kept, shares[:, part], marker=marker, label=name)
 plt.axhline(1, color="black", linestyle="--", label="held-out frames")
 plt.xscale("log")
-plt.xticks(kept[:: max(1, len(kept) // 5)], [str(epoch) for epoch in kept[:: max(1, len(kept) // 5)]])
+plt.xticks(
+    kept[:: max(1, len(kept) // 5)],
+    [str(epoch) for epoch in kept[:: max(1, len(kept) // 5)]],
+)
 plt.xlabel("epoch")
 plt.ylabel("spread, relative to real")
 plt.legend()
@@ -483,20 +605,40 @@ torch.manual_seed(0)
 
 
 def layer(inputs):
-    fixed = nn.BatchNorm2d(32, momentum=None, affine=False)  # no momentum: the plain mean of what it has seen
-    return nn.Conv2d(inputs, 32, kernel_size=4, stride=2, padding=1), fixed, nn.ReLU()
+    # no momentum: the plain mean of what it has seen
+    fixed = nn.BatchNorm2d(32, momentum=None, affine=False)
+    return (
+        nn.Conv2d(inputs, 32, kernel_size=4, stride=2, padding=1),
+        fixed,
+        nn.ReLU(),
+    )
 
 
-random_network = nn.Sequential(nn.AdaptiveAvgPool2d(32), *layer(3), *layer(32), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+# %%
+random_network = nn.Sequential(
+    nn.AdaptiveAvgPool2d(32),
+    *layer(3),
+    *layer(32),
+    nn.AdaptiveAvgPool2d(1),
+    nn.Flatten(),
+)
 with torch.no_grad():
     random_network(x_train)
     scale = random_network.eval()(x_train).std(dim=0)
 
 
+# %%
 @torch.no_grad()
-def distances(x):  # from the test frames: by the colours of fields, by random features
-    fields, random = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()), lambda y: random_network(y) / scale
-    return tuple(metrics.frechet_distance(features(x), features(x_test)) for features in (fields, random))
+# from the test frames: by the colours of fields, by random features
+def distances(x):
+    fields, random = (
+        nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten()),
+        lambda y: random_network(y) / scale,
+    )
+    return tuple(
+        metrics.frechet_distance(features(x), features(x_test))
+        for features in (fields, random)
+    )
 
 
 # %% [markdown]
@@ -512,9 +654,13 @@ def distances(x):  # from the test frames: by the colours of fields, by random f
 torch.manual_seed(3)
 centre = x_train.mean(dim=0)
 weights = torch.randn(500, len(x_train)) / (len(x_train) - 1) ** 0.5
-fog = (centre + (weights @ (x_train - centre).flatten(1)).view(-1, *shape)).clamp(0, 1)
+fog = (centre + (weights @ (x_train - centre).flatten(1)).view(-1, *shape)).clamp(
+    0, 1
+)
 sets = {"held-out": x_validation, "GAN": samples, "fog": fog, "mixed": mixed}
-plots.image_grid(torch.cat([x[::64][:8] for x in sets.values()]), row_labels=list(sets))
+plots.image_grid(
+    torch.cat([x[::64][:8] for x in sets.values()]), row_labels=list(sets)
+)
 plt.show()
 
 # %% [markdown]
@@ -526,7 +672,10 @@ measured = {name: distances(x) for name, x in sets.items()}
 print(f"500 pictures each, against {len(x_test)} test frames")
 print(f"{'':10} fields  random  palette")
 for name, x in sets.items():
-    print(f"{name:10} {measured[name][0]:6.3f} {measured[name][1]:7.1f} {colour_distance(x, x_test):8.2f}")
+    print(
+        f"{name:10} {measured[name][0]:6.3f} "
+        f"{measured[name][1]:7.1f} {colour_distance(x, x_test):8.2f}"
+    )
 
 # %% [markdown]
 # It is (c): by the colours of fields the fog is *better than real frames*. It must be. A linear function of pixels
@@ -549,15 +698,25 @@ for name, x in sets.items():
 # no copies, and the game shows the same places again and again, so they too have training frames close by.
 
 # %%
-near, near_real = metrics.nearest(samples, x_train), metrics.nearest(x_test, x_train)
+near, near_real = (
+    metrics.nearest(samples, x_train),
+    metrics.nearest(x_test, x_train),
+)
 median, median_real = near.distances.median(), near_real.distances.median()
-print(f"median distance to the nearest training frame: samples {median:.2f}, held-out frames {median_real:.2f}")
 print(
-    f"nearer than the nearest 1 % of held-out frames: {(near.distances < near_real.distances.quantile(0.01)).sum()} of 500 samples"
+    "median distance to the nearest training frame: "
+    f"samples {median:.2f}, held-out frames {median_real:.2f}"
+)
+print(
+    "nearer than the nearest 1 % of held-out frames: "
+    f"{(near.distances < near_real.distances.quantile(0.01)).sum()} of 500 samples"
 )
 
 # %% mystnb={"image": {"alt": "Upper row: generated frames. Lower row: the nearest training frame of each, with the same banks and other small things."}}
-plots.image_grid(torch.cat([samples[:8], x_train[near.indices[:8, 0]]]), row_labels=["sample", "nearest"])
+plots.image_grid(
+    torch.cat([samples[:8], x_train[near.indices[:8, 0]]]),
+    row_labels=["sample", "nearest"],
+)
 plt.show()
 
 # %% [markdown]
@@ -573,10 +732,15 @@ plt.show()
 # their values leave $[-1, 1]$. The discriminator would win by looking at the brightest pixel. The package refuses:
 
 # %%
-mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+mean, deviation = (
+    torch.tensor([0.485, 0.456, 0.406]),
+    torch.tensor([0.229, 0.224, 0.225]),
+)
 photographic = (x_train[:50] - mean.view(3, 1, 1)) / deviation.view(3, 1, 1)
 try:
-    model.training_step((photographic, torch.zeros(50, dtype=torch.long)), batch_idx=0)
+    model.training_step(
+        (photographic, torch.zeros(50, dtype=torch.long)), batch_idx=0
+    )
 except ValueError as error:
     print("ValueError:", error)
 
@@ -590,7 +754,8 @@ except ValueError as error:
 
 # %% mystnb={"image": {"alt": "Five rows of one set of frames: right; too dark with green banks gone dark; red and blue exchanged, so that rivers are red; scrambled stripes; in shades of grey."}}
 output = 2 * samples[:8] - 1  # as the generator gave it
-scrambled = samples[:8].permute(0, 2, 3, 1).reshape(8, *shape)  # reshape where permute belongs
+# reshape where permute belongs
+scrambled = samples[:8].permute(0, 2, 3, 1).reshape(8, *shape)
 shown = {
     "right": (output + 1) / 2,
     "cut at 0": output.clamp(0, 1),
@@ -633,9 +798,17 @@ figures = results.record(
     nearest_training_frame=round(median.item(), 3),
 )
 print(figures["random_feature_distance"], figures["palette_distance"])
+
+
+# %%
 if profile != "smoke":
-    assert figures["random_feature_distance"] <= 0.5 * figures["fog"], "nearer to real frames than the fog"
-    assert figures["palette_distance"] < colour_distance(mixed, x_test), "a better palette than mixed channels"
+    assert figures["random_feature_distance"] <= 0.5 * figures["fog"], (
+        "nearer to real frames than the fog"
+    )
+    assert figures["palette_distance"] < colour_distance(mixed, x_test), (
+        "a better palette than mixed channels"
+    )
+
 
 # %% [markdown]
 # ## Summary
@@ -655,14 +828,17 @@ if profile != "smoke":
 
 # %% tags=["hide-cell"]
 # @title Solution
-# 128 / 4 = 32 = 2^5, so five doublings, the last of which makes the colours. The hidden layers have 32 · 16 = 512, 256, 128, 64, 32
-# channels; the first has 64 inputs, 512 outputs and a kernel of 4 × 4; the last 32 inputs, 3 outputs, the same kernel, and 3 biases.
+# 128 / 4 = 32 = 2^5, so five doublings, the last of which makes the colours. The
+# hidden layers have 32 · 16 = 512, 256, 128, 64, 32 channels; the first has 64
+# inputs, 512 outputs and a kernel of 4 × 4; the last 32 inputs, 3 outputs, the same
+# kernel, and 3 biases.
 large, _ = networks(3, 128)
 assert len(large.layers) == 5
 assert large.layers[0].weight.numel() == 64 * 512 * 4 * 4
 assert large.output.weight.numel() + large.output.bias.numel() == 32 * 3 * 4 * 4 + 3
 print(
-    f"first {large.layers[0].weight.numel():,}, last {large.output.weight.numel() + large.output.bias.numel():,} weights"
+    f"first {large.layers[0].weight.numel():,}, "
+    f"last {large.output.weight.numel() + large.output.bias.numel():,} weights"
 )
 
 # %% [markdown]
@@ -671,12 +847,15 @@ print(
 
 # %% tags=["hide-cell"]
 # @title Solution
-# The palette counts colours and does not ask where they are. So throw the pixels of each frame into another order.
+# The palette counts colours and does not ask where they are. So throw the pixels of
+# each frame into another order.
 torch.manual_seed(0)
 order = torch.randperm(side * side)
 tumbled = x_test.flatten(2)[:, :, order].unflatten(2, (side, side))
 fields, random = distances(tumbled)
-print(f"palette {colour_distance(tumbled, x_test):.2f}, random features {random:.1f}")
+print(
+    f"palette {colour_distance(tumbled, x_test):.2f}, random features {random:.1f}"
+)
 assert colour_distance(tumbled, x_test) == 0
 assert random > measured["held-out"][1]
 

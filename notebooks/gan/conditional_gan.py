@@ -27,13 +27,16 @@
 # · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import io
@@ -53,10 +56,16 @@ from aigc_course.data import ImageData, ring_centres
 # %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-samples, judged = {"smoke": (200, 200), "cpu": (2000, 1000), "gpu": (2000, 1000)}[profile]
+samples, judged = {"smoke": (200, 200), "cpu": (2000, 1000), "gpu": (2000, 1000)}[
+    profile
+]
 ring_steps = {"smoke": 20, "cpu": 1500, "gpu": 1500}[profile]
-short = {"smoke": 1, "cpu": 6, "gpu": 20}[profile]  # epochs for each model of a comparison
-print(f"Profile {profile}: the main model trains for {gan.recipe('conditional', profile)['fit']['max_epochs']} epochs,")
+# epochs for each model of a comparison
+short = {"smoke": 1, "cpu": 6, "gpu": 20}[profile]
+print(
+    f"Profile {profile}: the main model trains for "
+    f"{gan.recipe('conditional', profile)['fit']['max_epochs']} epochs,"
+)
 print(f"each model of a comparison for {short}; {samples} samples are judged.")
 
 # %% [markdown]
@@ -72,9 +81,14 @@ plots.image_grid(drawn[:16])
 plt.show()
 
 # %%
-sevens = (metrics.judge_probabilities(drawn).argmax(dim=1) == 7).nonzero().flatten()[:8]
+sevens = (
+    (metrics.judge_probabilities(drawn).argmax(dim=1) == 7).nonzero().flatten()[:8]
+)
 if len(sevens) == 8:
-    print(f"For eight 7s we had to draw {sevens[-1] + 1} digits and have somebody read every one.")
+    print(
+        f"For eight 7s we had to draw {sevens[-1] + 1} "
+        "digits and have somebody read every one."
+    )
 
 # %% [markdown]
 # Its generator has no ear. We can only draw on, and let the **judge**, the small classifier that comes with the
@@ -122,13 +136,19 @@ if len(sevens) == 8:
 
 # %%
 torch.manual_seed(0)
-class_shares = torch.tensor([0.5, 0.3, 0.2])  # p(y), the same for data and generator
-p = torch.softmax(2 * torch.randn(6, 3), dim=0) * class_shares  # p(x, y): pictures down, classes across
+# p(y), the same for data and generator
+class_shares = torch.tensor([0.5, 0.3, 0.2])
+# p(x, y): pictures down, classes across
+p = torch.softmax(2 * torch.randn(6, 3), dim=0) * class_shares
 q = torch.softmax(2 * torch.randn(6, 3), dim=0) * class_shares
 
 log_odds = ((p / p.sum(dim=0)) / (q / q.sum(dim=0))).log()  # log p(x|y) / q(x|y)
-right_class = ((p / p.sum(dim=1, keepdim=True)) / (q / q.sum(dim=1, keepdim=True))).log()  # log p(y|x) / q(y|x)
-real_at_all = (p.sum(dim=1, keepdim=True) / q.sum(dim=1, keepdim=True)).log()  # log p(x) / q(x)
+# log p(y|x) / q(y|x)
+right_class = (
+    (p / p.sum(dim=1, keepdim=True)) / (q / q.sum(dim=1, keepdim=True))
+).log()
+# log p(x) / q(x)
+real_at_all = (p.sum(dim=1, keepdim=True) / q.sum(dim=1, keepdim=True)).log()
 assert torch.allclose(log_odds, right_class + real_at_all, atol=1e-5)
 print("The log-odds are the sum of both answers.")
 
@@ -143,10 +163,13 @@ def table_loss(logits, p, q):  # -V(D, G) in nats
     return (p * F.softplus(-logits) + q * F.softplus(logits)).sum()
 
 
-def lowest(form, shapes, p, q):  # the lowest loss that logits of this form can reach; and the logits
+# the lowest loss that logits of this form can reach; and the logits
+def lowest(form, shapes, p, q):
     torch.manual_seed(1)
     parts = [(0.5 * torch.randn(shape)).requires_grad_() for shape in shapes]
-    optimizer = torch.optim.LBFGS(parts, max_iter=1000, line_search_fn="strong_wolfe", tolerance_change=1e-12)
+    optimizer = torch.optim.LBFGS(
+        parts, max_iter=1000, line_search_fn="strong_wolfe", tolerance_change=1e-12
+    )
 
     def closure():
         optimizer.zero_grad()
@@ -159,8 +182,14 @@ def lowest(form, shapes, p, q):  # the lowest loss that logits of this form can 
 
 # %%
 found_loss, found = lowest(lambda table: table, [(6, 3)], p, q)
-print(f"lowest loss {found_loss:.4f} nats; at the log-odds {table_loss(log_odds, p, q):.4f} nats")
-print(f"largest difference between the logits found and the log-odds: {(found - log_odds).abs().max():.2f}")
+print(
+    f"lowest loss {found_loss:.4f} nats; "
+    f"at the log-odds {table_loss(log_odds, p, q):.4f} nats"
+)
+print(
+    "largest difference between the logits found and the log-odds: "
+    f"{(found - log_odds).abs().max():.2f}"
+)
 assert abs(found_loss - table_loss(log_odds, p, q).item()) < 1e-4
 
 # %% [markdown]
@@ -192,19 +221,44 @@ assert abs(found_loss - table_loss(log_odds, p, q).item()) < 1e-4
 # > generator's fault? (a) All but the first. (b) Only those with a product. (c) None: the pictures are perfect.
 
 # %%
-deaf = p.sum(dim=1, keepdim=True) * p.sum(dim=0)  # q(x, y) = p(x) p(y): the label has no say
+# q(x, y) = p(x) p(y): the label has no say
+deaf = p.sum(dim=1, keepdim=True) * p.sum(dim=0)
 forms = {
     "psi(x)": (lambda psi: psi.expand(6, 3), [(6, 1)]),
     "psi(x) + b_y": (lambda psi, b: psi + b, [(6, 1), (1, 3)]),
-    "psi(x) + v_y . phi(x), one feature": (lambda psi, v, phi: psi + phi @ v.T, [(6, 1), (3, 1), (6, 1)]),
-    "psi(x) + v_y . phi(x), two features": (lambda psi, v, phi: psi + phi @ v.T, [(6, 1), (3, 2), (6, 2)]),
+    "psi(x) + v_y . phi(x), one feature": (
+        lambda psi, v, phi: psi + phi @ v.T,
+        [(6, 1), (3, 1), (6, 1)],
+    ),
+    "psi(x) + v_y . phi(x), two features": (
+        lambda psi, v, phi: psi + phi @ v.T,
+        [(6, 1), (3, 2), (6, 2)],
+    ),
 }
-reached = {name: lowest(form, shapes, p, deaf)[0] for name, (form, shapes) in forms.items()}
+
+
+# %%
+reached = {
+    name: lowest(form, shapes, p, deaf)[0] for name, (form, shapes) in forms.items()
+}
 for name, loss in reached.items():
     print(f"{name:36s} {loss:.4f} nats")
-print(f"{'the best possible, log p(x|y)/q(x|y)':36s} {table_loss((p / deaf).log(), p, deaf):.4f} nats")
+
+
+# %%
+print(
+    f"{'the best possible, log p(x|y)/q(x|y)':36s} "
+    f"{table_loss((p / deaf).log(), p, deaf):.4f} nats"
+)
 assert abs(reached["psi(x) + b_y"] - math.log(4)) < 1e-4
-assert abs(reached["psi(x) + v_y . phi(x), two features"] - table_loss((p / deaf).log(), p, deaf).item()) < 1e-3
+assert (
+    abs(
+        reached["psi(x) + v_y . phi(x), two features"]
+        - table_loss((p / deaf).log(), p, deaf).item()
+    )
+    < 1e-3
+)
+
 
 # %% [markdown]
 # It is (b). A discriminator without the label is blind to the fault, as one expects. But so is the one that *adds* it:
@@ -254,11 +308,20 @@ def real_points(n, classes):  # with fewer than eight classes, Gaussians share o
     return centres[mode] + 0.1 * torch.randn(n, 2), mode % classes
 
 
+# %%
 class TinyGenerator(nn.Module):
     def __init__(self, classes, width=64):
         super().__init__()
-        hidden = [nn.Linear(4 + classes, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU()]
-        self.classes, self.net = classes, nn.Sequential(*hidden, nn.Linear(width, 2))
+        hidden = [
+            nn.Linear(4 + classes, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+        ]
+        self.classes, self.net = (
+            classes,
+            nn.Sequential(*hidden, nn.Linear(width, 2)),
+        )
 
     def forward(self, z, labels):  # G(z, y)
         return self.net(torch.cat([z, F.one_hot(labels, self.classes)], dim=1))
@@ -268,33 +331,54 @@ class TinyGenerator(nn.Module):
 class TinyDiscriminator(nn.Module):
     def __init__(self, classes, width=64):
         super().__init__()
-        self.phi = nn.Sequential(nn.Linear(2, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2))
+        self.phi = nn.Sequential(
+            nn.Linear(2, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+        )
         self.psi, self.v = nn.Linear(width, 1), nn.Embedding(classes, width)
 
     def forward(self, x, labels):  # the logit of D(x, y)
         features = self.phi(x)
-        return self.psi(features).squeeze(1) + (self.v(labels) * features).sum(dim=1)
+        return self.psi(features).squeeze(1) + (self.v(labels) * features).sum(
+            dim=1
+        )
 
 
 # %%
-def play(classes=8, real_label=lambda y: y, fake_label=lambda y: y):  # the labels that the discriminator is shown
+def adams(*networks):
+    return [
+        torch.optim.Adam(net.parameters(), 1e-3, (0.5, 0.999)) for net in networks
+    ]
+
+
+def two_losses(real, fake):  # the discriminator's and the generator's, from logits
+    discriminator_loss = F.softplus(-real).mean() + F.softplus(fake).mean()
+    return discriminator_loss, F.softplus(-fake).mean()
+
+
+# %%
+# the labels that the discriminator is shown
+def play(classes=8, real_label=lambda y: y, fake_label=lambda y: y):
     torch.manual_seed(0)
     generator, discriminator = TinyGenerator(classes), TinyDiscriminator(classes)
-    players = [torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.5, 0.999)) for net in (discriminator, generator)]
+    players = adams(discriminator, generator)
     for _ in range(ring_steps):
         x, labels = real_points(128, classes)
         for turn, player in enumerate(players):
             real = discriminator(x, real_label(labels))
-            fake = discriminator(generator(torch.randn(128, 4), labels), fake_label(labels))
-            losses = F.softplus(-real).mean() + F.softplus(fake).mean(), F.softplus(-fake).mean()
+            points = generator(torch.randn(128, 4), labels)
+            fake = discriminator(points, fake_label(labels))
             player.zero_grad()
-            losses[turn].backward()
+            two_losses(real, fake)[turn].backward()
             player.step()  # only this player's weights
     return generator
 
 
 # %%
-def ask(generator, n=2000):  # points, what was asked for, and the Gaussian next to which each point lies
+# points, what was asked for, and the Gaussian next to which each point lies
+def ask(generator, n=2000):
     torch.manual_seed(1)
     asked = torch.arange(n) % generator.classes
     with torch.no_grad():
@@ -311,12 +395,18 @@ print(f"share of points next to the Gaussian asked for: {ring_obedience:.3f}")
 def draw_ring(points, asked):
     _, ax = plt.subplots(figsize=(4, 4))
     for centre in centres.tolist():
-        ax.add_patch(plt.Circle(centre, 0.3, fill=False, color="#606060"))  # three standard deviations
+        # three standard deviations
+        ax.add_patch(plt.Circle(centre, 0.3, fill=False, color="#606060"))
     for label in range(int(asked.max()) + 1):
         chosen = points[asked == label][:60]
         plt.scatter(*chosen.T, s=6, color=plots.COLOURS[label], label=str(label))
     plt.legend(title="asked for", loc="center", ncols=2, markerscale=3)
-    ax.set(xlim=(-2.7, 2.7), ylim=(-2.7, 2.7), xlabel="first coordinate", ylabel="second coordinate")
+    ax.set(
+        xlim=(-2.7, 2.7),
+        ylim=(-2.7, 2.7),
+        xlabel="first coordinate",
+        ylabel="second coordinate",
+    )
 
 
 # %% mystnb={"image": {"alt": "Eight grey circles on a ring; by each lies a small cloud of generated points, each cloud of one colour."}}
@@ -344,14 +434,22 @@ shape, x, labels = (1, 28, 28), 2 * x_test[:8] - 1, y_test[:8]
 
 projection = gan.ConvDiscriminator(shape, channels=4, num_classes=10)
 phi, v = projection.features(x), projection.by_class.weight.T
-by_hand = projection.head(phi).squeeze(1) + (v[labels] * phi).sum(dim=1)  # psi(phi(x)) + v_y . phi(x)
+# psi(phi(x)) + v_y . phi(x)
+by_hand = projection.head(phi).squeeze(1) + (v[labels] * phi).sum(dim=1)
 assert torch.allclose(projection(x, labels), by_hand, atol=1e-5)
 
-concatenation = gan.ConvDiscriminator(shape, channels=4, num_classes=10, conditioning="concatenation")
+
+# %%
+concatenation = gan.ConvDiscriminator(
+    shape, channels=4, num_classes=10, conditioning="concatenation"
+)
 channels = F.one_hot(labels, 10).float()[:, :, None, None].expand(-1, -1, 28, 28)
-by_hand = concatenation.head(concatenation.features(torch.cat([x, channels], dim=1))).squeeze(1)
+by_hand = concatenation.head(
+    concatenation.features(torch.cat([x, channels], dim=1))
+).squeeze(1)
 assert torch.allclose(concatenation(x, labels), by_hand, atol=1e-5)
 print("Both logits are what we wrote by hand.")
+
 
 # %% [markdown]
 # Then a normalisation by class, and the discriminator's turn, with fakes of the same classes as the real batch (so that
@@ -364,16 +462,27 @@ nn.init.normal_(layer.shift.weight)
 h = 3 * torch.randn(8, 8, 7, 7) + 1
 variance, mean = torch.var_mean(h, dim=(0, 2, 3), correction=0, keepdim=True)
 normalised = (h - mean) / (variance + layer.normalise.eps).sqrt()
-gamma, delta = layer.gain.weight[labels][:, :, None, None], layer.shift.weight[labels][:, :, None, None]
+gamma, delta = (
+    layer.gain.weight[labels][:, :, None, None],
+    layer.shift.weight[labels][:, :, None, None],
+)
 assert torch.allclose(layer(h, labels), gamma * normalised + delta, atol=1e-4)
 
 small = gan.GAN(generator, projection)
+
+
+# %%
 torch.manual_seed(1)
 turn = small.discriminator_turn(x, labels)
 torch.manual_seed(1)
 fake = generator(torch.randn(8, 16), labels)
-assert torch.allclose(turn, gan.discriminator_loss(projection(x, labels), projection(fake, labels)), atol=1e-5)
+assert torch.allclose(
+    turn,
+    gan.discriminator_loss(projection(x, labels), projection(fake, labels)),
+    atol=1e-5,
+)
 print("So are the normalisation by class and the discriminator's turn.")
+
 
 # %% [markdown]
 # A label that does not exist is refused, where PyTorch would stop with an index error deep inside, or, on a GPU, with a
@@ -391,11 +500,21 @@ except ValueError as error:
 # %%
 model, history = gan.train("conditional", profile)
 for name in ["discriminator_loss", "generator_loss"]:
-    print(f"{name}: {history[name][0]:.2f} nats in the first epoch, {history[name][-1]:.2f} in the last")
+    print(
+        f"{name}: {history[name][0]:.2f} nats in the first epoch, "
+        f"{history[name][-1]:.2f} in the last"
+    )
 
 # %% mystnb={"image": {"alt": "The discriminator's loss and the generator's move in opposite directions at first and then level off, neither reaching zero."}}
-ax = plots.curves(history, ["discriminator_loss", "generator_loss"], ylabel="loss (nats)")
-ax.axhline(math.log(4), color="#606060", linestyle="--", label="log 4: the discriminator sees nothing")
+ax = plots.curves(
+    history, ["discriminator_loss", "generator_loss"], ylabel="loss (nats)"
+)
+ax.axhline(
+    math.log(4),
+    color="#606060",
+    linestyle="--",
+    label="log 4: the discriminator sees nothing",
+)
 ax.legend()
 plt.show()
 
@@ -408,7 +527,10 @@ plt.show()
 # %% mystnb={"image": {"alt": "Ten rows of eight generated digits; each row shows the digit named at its left, in different handwriting."}}
 torch.manual_seed(0)
 asked = torch.arange(10).repeat_interleave(8)
-plots.image_grid((model.sample(80, asked) + 1) / 2, row_labels=[str(digit) for digit in range(10)])
+plots.image_grid(
+    (model.sample(80, asked) + 1) / 2,
+    row_labels=[str(digit) for digit in range(10)],
+)
 plt.show()
 
 # %% [markdown]
@@ -428,16 +550,24 @@ plt.show()
 def sample_evenly(model, n, scale=1.0):  # pictures in [0, 1] and what was asked for
     torch.manual_seed(0)
     asked = torch.arange(n) % 10
-    return (model.from_codes(scale * torch.randn(n, model.latent_dim), asked) + 1) / 2, asked
+    return (
+        model.from_codes(scale * torch.randn(n, model.latent_dim), asked) + 1
+    ) / 2, asked
 
 
 generated, asked = sample_evenly(model, samples)
-accuracy, real_accuracy = metrics.judge_accuracy(generated, asked), metrics.judge_accuracy(x_test, y_test)
+accuracy, real_accuracy = (
+    metrics.judge_accuracy(generated, asked),
+    metrics.judge_accuracy(x_test, y_test),
+)
 print(f"judge accuracy on {samples} generated digits: {accuracy:.3f}")
 print(f"judge accuracy on held-out digits: {real_accuracy:.3f}")
 
 # %% mystnb={"image": {"alt": "Pairs of short bars for the ten classes: the shares of generated and of held-out digits that are misread; all are small, and many are zero."}}
-for offset, name, pictures, wanted in [(-0.2, "generated", generated, asked), (0.2, "held out", x_test, y_test)]:
+for offset, name, pictures, wanted in [
+    (-0.2, "generated", generated, asked),
+    (0.2, "held out", x_test, y_test),
+]:
     misread = metrics.judge_probabilities(pictures).argmax(dim=1) != wanted
     shares = [misread[wanted == digit].float().mean().item() for digit in range(10)]
     plt.bar([digit + offset for digit in range(10)], shares, width=0.4, label=name)
@@ -462,16 +592,30 @@ plt.show()
 # [How good are these pictures?](../evaluation/image_quality.ipynb).)
 
 # %%
-x_held, y_held = (torch.cat(parts) for parts in zip(data.split("validation"), data.split("test"), strict=True))
+x_held, y_held = (
+    torch.cat(parts)
+    for parts in zip(data.split("validation"), data.split("test"), strict=True)
+)
 reference = x_train[: 4 * judged]
+
+
+# %%
 distances = {
-    "conditional GAN": metrics.judge_frechet_distance(generated[:judged], reference),
+    "conditional GAN": metrics.judge_frechet_distance(
+        generated[:judged], reference
+    ),
     "unconditional GAN": metrics.judge_frechet_distance(drawn[:judged], reference),
-    "held-out digits (floor)": metrics.judge_frechet_distance(x_held[:judged], reference),
+    "held-out digits (floor)": metrics.judge_frechet_distance(
+        x_held[:judged], reference
+    ),
 }
-print(f"{judged} pictures against {len(reference)} training pictures, judge {metrics.JUDGE_SHA256[:8]}:")
+print(
+    f"{judged} pictures against {len(reference)} training pictures, "
+    f"judge {metrics.JUDGE_SHA256[:8]}:"
+)
 for name, distance in distances.items():
     print(f"{name:24s} {distance:.2f}")
+
 
 # %% [markdown]
 # The label costs nothing, on the contrary: the conditional GAN comes far nearer to the floor. It is a gift to both players. The
@@ -491,7 +635,10 @@ for name, distance in distances.items():
 # %% mystnb={"image": {"alt": "Ten rows of digits 0 to 9 in eight columns. Within a column most digits share slant and thickness of stroke."}}
 torch.manual_seed(4)
 styles = torch.randn(8, model.latent_dim)
-sheet = (model.from_codes(styles.repeat(10, 1), torch.arange(10).repeat_interleave(8)) + 1) / 2
+sheet = (
+    model.from_codes(styles.repeat(10, 1), torch.arange(10).repeat_interleave(8))
+    + 1
+) / 2
 plots.image_grid(sheet, row_labels=[str(digit) for digit in range(10)])
 plt.show()
 
@@ -506,19 +653,33 @@ plt.show()
 def ink_and_slant(images):  # one column each
     light = images[:, 0] / images[:, 0].sum(dim=(1, 2), keepdim=True)
     place = torch.arange(28.0)
-    up = 13.5 - place[:, None] - ((13.5 - place[:, None]) * light).sum(dim=(1, 2), keepdim=True)
+    up = (
+        13.5
+        - place[:, None]
+        - ((13.5 - place[:, None]) * light).sum(dim=(1, 2), keepdim=True)
+    )
     across = place - (place * light).sum(dim=(1, 2), keepdim=True)
     slant = (light * across * up).sum(dim=(1, 2)) / (light * up**2).sum(dim=(1, 2))
     return torch.stack([images.mean(dim=(1, 2, 3)), slant], dim=1)
 
 
+# %%
 torch.manual_seed(0)
 codes = torch.randn(200, model.latent_dim)
-measured = torch.stack([ink_and_slant((model.from_codes(codes, torch.full((200,), d)) + 1) / 2) for d in range(10)])
+measured = torch.stack(
+    [
+        ink_and_slant((model.from_codes(codes, torch.full((200,), d)) + 1) / 2)
+        for d in range(10)
+    ]
+)
 pairs = torch.triu_indices(10, 10, offset=1)
 for column, name in enumerate(["ink", "slant"]):
     style = torch.corrcoef(measured[:, :, column])[*pairs]
-    print(f"{name:5s}: correlation between two classes {style.mean():.2f} on average, {style.min():.2f} at the least")
+    print(
+        f"{name:5s}: correlation between two classes "
+        f"{style.mean():.2f} on average, {style.min():.2f} at the least"
+    )
+
 
 # %% [markdown]
 # It is (b), and no class is left out: even the two classes that agree least have much in common. Where a 1 leans, the 7
@@ -530,20 +691,40 @@ for column, name in enumerate(["ink", "slant"]):
 #
 # To see it move, we walk with one code along a circle, and ask for all ten classes at each step:
 
-# %% mystnb={"image": {"alt": "Animation: the ten digits in two rows, whose strokes lean, swell and shrink together while each stays the digit it is."}}
+# %%
 torch.manual_seed(2)
 first, second = torch.randn(2, model.latent_dim)
 frames = []
 for step in range(16):
     angle = torch.tensor(2 * math.pi * step / 16)
-    code = angle.cos() * first + angle.sin() * second  # a circle of codes: as long as the prior's, and it closes
+    # a circle of codes: as long as the prior's, and it closes
+    code = angle.cos() * first + angle.sin() * second
     ten = (model.from_codes(code.repeat(10, 1), torch.arange(10)) + 1) / 2
-    sheet = F.interpolate(make_grid(ten, nrow=5, padding=1, pad_value=0.5)[None, :1], scale_factor=3)[0, 0]
-    frames.append(Picture.fromarray((255 * sheet).byte().numpy()).quantize(colors=32))
+    sheet = F.interpolate(
+        make_grid(ten, nrow=5, padding=1, pad_value=0.5)[None, :1], scale_factor=3
+    )[0, 0]
+    frames.append(
+        Picture.fromarray((255 * sheet).byte().numpy()).quantize(colors=32)
+    )
+
+
+# %% mystnb={"image": {"alt": "Animation: the ten digits in two rows, whose strokes lean, swell and shrink together while each stays the digit it is."}}
 buffer = io.BytesIO()
-frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=180, loop=0)
-print(f"{len(frames)} frames: one round of a circle in the space of codes, the same for all ten classes")
-display(Image(data=buffer.getvalue(), format="gif", alt="Ten digits change their style together"))
+frames[0].save(
+    buffer, "GIF", save_all=True, append_images=frames[1:], duration=180, loop=0
+)
+print(
+    f"{len(frames)} frames: "
+    "one round of a circle in the space of codes, the same for all ten classes"
+)
+display(
+    Image(
+        data=buffer.getvalue(),
+        format="gif",
+        alt="Ten digits change their style together",
+    )
+)
+
 
 # %% [markdown]
 # ## Projection against concatenation
@@ -557,18 +738,26 @@ display(Image(data=buffer.getvalue(), format="gif", alt="Ten digits change their
 
 
 # %%
-class BlindDiscriminator(gan.ConvDiscriminator):  # the commonest mistake: it is given the label and makes no use of it
+# the commonest mistake: it is given the label and makes no use of it
+class BlindDiscriminator(gan.ConvDiscriminator):
     def forward(self, x, labels=None):
         return super().forward(x, torch.zeros_like(labels))
 
 
-def compare(generator="projection", discriminator="projection", kind=gan.ConvDiscriminator):
+# %%
+slim = {"channels": 16, "hidden": 128, "num_classes": 10}
+if profile == "smoke":
+    slim |= {"channels": 4, "hidden": 16}
+# fewer steps, shorter memory
+game = gan.recipe("conditional", profile)["model"]["game"] | {"ema_decay": 0.98}
+
+
+# %%
+def compare(generator="projection", discriminator="projection", kind=None):
     torch.manual_seed(0)
-    size = {"channels": 4, "hidden": 16} if profile == "smoke" else {"channels": 16, "hidden": 128}
-    size["num_classes"] = 10
-    made = gan.ConvGenerator(64, shape, **size, conditioning=generator)
-    game = gan.recipe("conditional", profile)["model"]["game"] | {"ema_decay": 0.98}  # fewer steps, shorter memory
-    model = gan.GAN(made, kind(shape, **size, conditioning=discriminator), **game)
+    made = gan.ConvGenerator(64, shape, **slim, conditioning=generator)
+    kind = kind or gan.ConvDiscriminator
+    model = gan.GAN(made, kind(shape, **slim, conditioning=discriminator), **game)
     curve = training.fit(model, data, max_epochs=short, limit_val_batches=0)
     generated, asked = sample_evenly(model, judged)
     return metrics.judge_accuracy(generated, asked), curve["discriminator_loss"][-1]
@@ -584,7 +773,10 @@ settings = {
 }
 compared = {name: compare(**changes) for name, changes in settings.items()}
 for name, (obeyed, loss) in compared.items():
-    print(f"{name:14s} judge accuracy {obeyed:.3f}, discriminator's loss at the end {loss:.2f} nats")
+    print(
+        f"{name:14s} judge accuracy {obeyed:.3f}, "
+        f"discriminator's loss at the end {loss:.2f} nats"
+    )
 
 # %% mystnb={"image": {"alt": "Five horizontal bars of judge accuracy. Where the discriminator multiplies they are long, where it adds they are shorter; the blind one's ends at the line of pure chance."}}
 plt.figure(figsize=(6, 2.8))
@@ -613,9 +805,14 @@ plt.show()
 # On the ring it can be seen:
 
 # %% mystnb={"image": {"alt": "The ring again; along it, in most of the circles and between them, lie points of all eight colours mixed."}}
-blind_points, blind_asked, blind_nearest = ask(play(real_label=torch.zeros_like, fake_label=torch.zeros_like))
+blind_points, blind_asked, blind_nearest = ask(
+    play(real_label=torch.zeros_like, fake_label=torch.zeros_like)
+)
 blind_ring = (blind_nearest == blind_asked).float().mean().item()
-print(f"share of points next to the Gaussian asked for: {blind_ring:.3f}; chance: {1 / 8:.3f}")
+print(
+    "share of points next to the Gaussian asked for: "
+    f"{blind_ring:.3f}; chance: {1 / 8:.3f}"
+)
 draw_ring(blind_points, blind_asked)
 plt.show()
 
@@ -640,7 +837,10 @@ plt.show()
 points, asked, nearest = ask(play(classes=4))
 half_obedience = (nearest % 4 == asked).float().mean().item()
 half_found = metrics.ring_coverage(points, centres, std=0.1).modes_found
-print(f"points next to a Gaussian of their class: {half_obedience:.3f}; Gaussians found: {half_found} of 8")
+print(
+    "points next to a Gaussian of their class: "
+    f"{half_obedience:.3f}; Gaussians found: {half_found} of 8"
+)
 draw_ring(points, asked)
 plt.show()
 
@@ -656,24 +856,38 @@ plt.show()
 
 # %%
 def obedience_and_variety(pictures, asked):
-    return metrics.judge_accuracy(pictures, asked), metrics.precision_recall(pictures, x_held[:judged]).recall
+    return metrics.judge_accuracy(pictures, asked), metrics.precision_recall(
+        pictures, x_held[:judged]
+    ).recall
 
 
-shrunk = {scale: sample_evenly(model, judged, scale) for scale in [0.0, 0.25, 0.5, 0.75, 1.0]}
-by_scale = {scale: obedience_and_variety(*drawn_so) for scale, drawn_so in shrunk.items()}
+# %%
+shrunk = {
+    scale: sample_evenly(model, judged, scale)
+    for scale in [0.0, 0.25, 0.5, 0.75, 1.0]
+}
+by_scale = {
+    scale: obedience_and_variety(*drawn_so) for scale, drawn_so in shrunk.items()
+}
 for scale, (obeyed, recall) in by_scale.items():
-    print(f"codes times {scale:.2f}: judge accuracy {obeyed:.3f}, recall {recall:.3f}")
+    print(
+        f"codes times {scale:.2f}: judge accuracy {obeyed:.3f}, recall {recall:.3f}"
+    )
 ceiling = metrics.precision_recall(x_train[:judged], x_held[:judged]).recall
 print(f"training digits in place of generated ones: recall {ceiling:.3f}")
 
+
 # %% mystnb={"image": {"alt": "As the codes grow, judge accuracy stays high and sinks a little at the end, while recall climbs from zero."}}
-plt.plot(list(by_scale), [obeyed for obeyed, _ in by_scale.values()], marker="o", label="judge accuracy")
-plt.plot(list(by_scale), [recall for _, recall in by_scale.values()], marker="s", label="recall")
-plt.axhline(ceiling, color="#606060", linestyle="--", label="recall of training digits")
+obeyed, recalls = zip(*by_scale.values(), strict=True)
+plt.plot(list(by_scale), obeyed, marker="o", label="judge accuracy")
+plt.plot(list(by_scale), recalls, marker="s", label="recall")
+dashed = {"color": "#606060", "linestyle": "--"}
+plt.axhline(ceiling, **dashed, label="recall of training digits")
 plt.xlabel("size of the codes, as a share of the prior's")
 plt.ylabel("share")
 plt.legend(loc=(0.04, 0.52))
 plt.show()
+
 
 # %% [markdown]
 # At the left end is the perfect servant: asked a hundred times for a 7, it draws the same 7 a hundred times, is right a hundred
@@ -684,12 +898,24 @@ plt.show()
 # The full model, at the right end, does not reach the dashed line: digits exist that it would never draw. Which classes
 # miss most?
 
+# %%
+# as many of each class on all sides, since recall depends on it
+rows = {"smoke": 10, "cpu": 80, "gpu": 80}[profile]
+kinds = {
+    "generated": (generated, torch.arange(samples) % 10),
+    "training digits": (x_train, y_train),
+}
+
+
 # %% mystnb={"image": {"alt": "Pairs of bars for the ten classes: the recall of generated digits is below that of real ones in most classes, by different amounts."}}
-rows = {"smoke": 10, "cpu": 80, "gpu": 80}[profile]  # as many of each class on all sides, since recall depends on it
-kinds = {"generated": (generated, torch.arange(samples) % 10), "training digits": (x_train, y_train)}
-for (name, (pictures, classes)), offset in zip(kinds.items(), [-0.2, 0.2], strict=True):
+for (name, (pictures, classes)), offset in zip(
+    kinds.items(), [-0.2, 0.2], strict=True
+):
     recalls = [
-        metrics.precision_recall(pictures[classes == d][:rows], x_held[y_held == d][:rows]).recall for d in range(10)
+        metrics.precision_recall(
+            pictures[classes == d][:rows], x_held[y_held == d][:rows]
+        ).recall
+        for d in range(10)
     ]
     plt.bar([d + offset for d in range(10)], recalls, width=0.4, label=name)
 plt.xticks(range(10))
@@ -697,6 +923,7 @@ plt.xlabel("class")
 plt.ylabel("recall within the class")
 plt.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 plt.show()
+
 
 # %% [markdown]
 # In most classes generated digits cover less than real ones do, in some much less. (With so few pictures in a class,
@@ -725,15 +952,25 @@ figures = results.record(
     judge_accuracy=round(accuracy, 4),
     judge_frechet_distance=round(distances["conditional GAN"], 2),
     recall=round(by_scale[1.0][1], 3),
-    judge_accuracy_by_setting={name: round(obeyed, 3) for name, (obeyed, _) in compared.items()},
+    judge_accuracy_by_setting={
+        name: round(obeyed, 3) for name, (obeyed, _) in compared.items()
+    },
 )
 print(figures["judge_accuracy"])
+
+
+# %%
 if profile != "smoke":
     assert figures["judge_accuracy"] >= 0.95, "digits asked for by class"
-    assert distances["conditional GAN"] < distances["unconditional GAN"], "labels make better pictures"
-    assert compared["D is blind"][0] < 0.3 < 0.8 < compared["both multiply"][0], "a blind referee, a deaf player"
-    assert blind_ring < 0.25 < 0.95 < min(ring_obedience, half_obedience, 8 - half_found), "the same on the ring"
-    assert by_scale[0.0][1] < 0.05 < 0.85 < by_scale[0.0][0], "one picture a class obeys and has no recall"
+    unlabelled = distances["unconditional GAN"]
+    assert distances["conditional GAN"] < unlabelled, "labels make better pictures"
+    blind, both = compared["D is blind"][0], compared["both multiply"][0]
+    assert blind < 0.3 < 0.8 < both, "a blind referee, a deaf player"
+    obeying = min(ring_obedience, half_obedience, 8 - half_found)
+    assert blind_ring < 0.25 < 0.95 < obeying, "the same on the ring"
+    obeyed, recall = by_scale[0.0]
+    assert recall < 0.05 < 0.85 < obeyed, "one picture per class: obeys, no recall"
+
 
 # %% [markdown]
 # ## Summary
@@ -756,7 +993,10 @@ if profile != "smoke":
 _, shifted_asked, shifted_nearest = ask(play(fake_label=lambda y: (y + 1) % 8))
 as_asked = (shifted_nearest == shifted_asked).float().mean().item()
 one_further = (shifted_nearest == (shifted_asked + 1) % 8).float().mean().item()
-print(f"next to the Gaussian asked for {as_asked:.3f}, next to the one after it {one_further:.3f}")
+print(
+    f"next to the Gaussian asked for {as_asked:.3f}, "
+    f"next to the one after it {one_further:.3f}"
+)
 if profile != "smoke":
     assert as_asked < 0.05 < 0.95 < one_further
 
@@ -777,13 +1017,23 @@ if profile != "smoke":
 torch.manual_seed(0)
 convolution = nn.Conv2d(1 + 10, 8, kernel_size=4, stride=2)
 pictures = 2 * x_test[:8] - 1
+
+
+# %% tags=["hide-cell"]
+# @title Solution, continued
 maps = F.one_hot(y_test[:8], 10).float()[:, :, None, None].expand(-1, -1, 28, 28)
 with torch.no_grad():
     together = convolution(torch.cat([pictures, maps], dim=1))
-    pixels_only = F.conv2d(pictures, convolution.weight[:, :1], convolution.bias, stride=2)
-    by_class = convolution.weight[:, 1:].sum(dim=(2, 3)).T  # a row of eight numbers for each class
-assert torch.allclose(together, pixels_only + by_class[y_test[:8]][:, :, None, None], atol=1e-5)
+    pixels_only = F.conv2d(
+        pictures, convolution.weight[:, :1], convolution.bias, stride=2
+    )
+    # a row of eight numbers for each class
+    by_class = convolution.weight[:, 1:].sum(dim=(2, 3)).T
+assert torch.allclose(
+    together, pixels_only + by_class[y_test[:8]][:, :, None, None], atol=1e-5
+)
 print("The label adds one number to each feature.")
+
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -800,7 +1050,11 @@ print("The label adds one number to each feature.")
 # @title Solution
 perfect_but_even = p / p.sum(dim=0) / 3  # q(x|y) = p(x|y), q(y) = 1/3
 loss, logits = lowest(lambda b: b.expand(6, 3), [(1, 3)], p, perfect_but_even)
-print("a number for each class:", [round(value, 3) for value in logits[0].tolist()], f"loss {loss:.4f} nats")
+print(
+    "a number for each class:",
+    [round(value, 3) for value in logits[0].tolist()],
+    f"loss {loss:.4f} nats",
+)
 assert torch.allclose(logits[0], (3 * class_shares).log(), atol=1e-2)
 assert loss < math.log(4) - 1e-3
 

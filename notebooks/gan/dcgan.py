@@ -26,13 +26,16 @@
 # [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import matplotlib.pyplot as plt
@@ -43,14 +46,22 @@ from torch.nn import functional as F
 from aigc_course import gan, metrics, plots, results, training
 from aigc_course.data import ImageData
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
 epochs = gan.recipe("dcgan", profile)["fit"]["max_epochs"]
 short = {"smoke": 1, "cpu": 5, "gpu": 5}[profile]
-samples, measured, references = {"smoke": (200, 100, 500), "cpu": (2000, 1000, 4000), "gpu": (2000, 1000, 4000)}[
-    profile
-]
-print(f"Profile {profile}: the main model trains for {epochs} epochs, the small ones for {short}.")
+samples, measured, references = {
+    "smoke": (200, 100, 500),
+    "cpu": (2000, 1000, 4000),
+    "gpu": (2000, 1000, 4000),
+}[profile]
+print(
+    f"Profile {profile}: "
+    f"the main model trains for {epochs} epochs, the small ones for {short}."
+)
+
 
 # %% [markdown]
 # ## What is missing?
@@ -60,11 +71,16 @@ print(f"Profile {profile}: the main model trains for {epochs} epochs, the small 
 # %% mystnb={"image": {"alt": "Two rows of smooth handwritten digits, then two rows of generated ones whose strokes are broken up by grains and loose dots."}}
 data = ImageData("digits")
 x_train, x_test = data.split("train")[0], data.split("test")[0]
-reference = x_train[:references]  # what samples are compared with: all 4,000, but for the smoke test
+# what samples are compared with: all 4,000, but for the smoke test
+reference = x_train[:references]
 dense = gan.pretrained("dense", profile)
 torch.manual_seed(0)
-dense_samples = (dense.sample(samples) + 1) / 2  # the generator's tanh gives [-1, 1]
-plots.image_grid(torch.cat([x_test[:16], dense_samples[:16]]), row_labels=["real", "real", "dense", "dense"])
+# the generator's tanh gives [-1, 1]
+dense_samples = (dense.sample(samples) + 1) / 2
+plots.image_grid(
+    torch.cat([x_test[:16], dense_samples[:16]]),
+    row_labels=["real", "real", "dense", "dense"],
+)
 plt.show()
 
 # %% [markdown]
@@ -74,12 +90,17 @@ plt.show()
 
 # %%
 def lonely_pixels(images):  # how many a picture
-    neighbours = F.unfold(images, kernel_size=3, padding=1).unflatten(1, (9, 1))  # (n, 9, 1, 784): each pixel's 3×3
-    others = torch.cat([neighbours[:, :4], neighbours[:, 5:]], dim=1).amax(dim=1)  # without the pixel itself
+    # (n, 9, 1, 784): each pixel's 3×3
+    neighbours = F.unfold(images, kernel_size=3, padding=1).unflatten(1, (9, 1))
+    # without the pixel itself
+    others = torch.cat([neighbours[:, :4], neighbours[:, 5:]], dim=1).amax(dim=1)
     return (images.flatten(2) > others + 0.2).sum(dim=(1, 2)).float().mean().item()
 
 
-print(f"lonely pixels in a picture: real {lonely_pixels(x_test):.2f}, dense GAN {lonely_pixels(dense_samples):.2f}")
+print(
+    f"lonely pixels in a picture: real {lonely_pixels(x_test):.2f}, "
+    f"dense GAN {lonely_pixels(dense_samples):.2f}"
+)
 
 # %% [markdown]
 # Why does a network that gets the shape right fail at something as easy as a smooth stroke? Look at what it was given.
@@ -89,16 +110,21 @@ print(f"lonely pixels in a picture: real {lonely_pixels(x_test):.2f}, dense GAN 
 torch.manual_seed(0)
 shuffle = torch.randperm(784)
 shuffled = x_test.flatten(1)[:, shuffle].view_as(x_test)
-plots.image_grid(torch.cat([x_test[:8], shuffled[:8]]), row_labels=["real", "shuffled"])
+plots.image_grid(
+    torch.cat([x_test[:8], shuffled[:8]]), row_labels=["real", "shuffled"]
+)
 plt.show()
 
 # %%
 layer = nn.Linear(784, 256)
 twin = nn.Linear(784, 256)
 with torch.no_grad():
-    twin.weight.copy_(layer.weight[:, shuffle])  # the same weights, in another order
+    # the same weights, in another order
+    twin.weight.copy_(layer.weight[:, shuffle])
     twin.bias.copy_(layer.bias)
-assert torch.allclose(layer(x_test.flatten(1)), twin(shuffled.flatten(1)), atol=1e-5)
+assert torch.allclose(
+    layer(x_test.flatten(1)), twin(shuffled.flatten(1)), atol=1e-5
+)
 print("The same answers: a dense layer cannot tell digits from shuffled digits.")
 
 # %% [markdown]
@@ -151,7 +177,10 @@ def convolve(x, w, stride, padding):  # the formula above, for rows
 
 x, w = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([1.0, 3.0, 3.0, 1.0])
 print(convolve(x, w, stride=2, padding=1))
-assert torch.equal(convolve(x, w, 2, 1), F.conv1d(x[None, None], w[None, None], stride=2, padding=1)[0, 0])
+assert torch.equal(
+    convolve(x, w, 2, 1),
+    F.conv1d(x[None, None], w[None, None], stride=2, padding=1)[0, 0],
+)
 
 # %% [markdown]
 # On a digit, two kernels of 3×3 with opposite signs left and right, and above and below:
@@ -161,7 +190,10 @@ upright = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]])
 kernels = torch.stack([upright, upright.T])[:, None]  # (2 kernels, 1 channel, 3, 3)
 edges = F.conv2d(x_test[:8], kernels, padding=1)  # (8, 2, 28, 28)
 edges = edges.abs() / edges.abs().max()
-plots.image_grid(torch.cat([x_test[:8], edges[:, :1], edges[:, 1:]]), row_labels=["digit", "upright", "level"])
+plots.image_grid(
+    torch.cat([x_test[:8], edges[:, :1], edges[:, 1:]]),
+    row_labels=["digit", "upright", "level"],
+)
 plt.show()
 
 # %% [markdown]
@@ -200,20 +232,33 @@ def stamp(y, w, stride, padding):  # y: (height, width), w: (k, k)
     canvas = torch.zeros(height, width)
     for i, row in enumerate(y):
         for j, strength in enumerate(row):
-            canvas[i * stride : i * stride + k, j * stride : j * stride + k] += strength * w
+            canvas[i * stride : i * stride + k, j * stride : j * stride + k] += (
+                strength * w
+            )
     return canvas[padding : height - padding, padding : width - padding]
 
 
+# %%
 y, kernel = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.outer(w, w)
 big = stamp(y, kernel, stride=2, padding=1)
-assert torch.equal(big, F.conv_transpose2d(y[None, None], kernel[None, None], stride=2, padding=1)[0, 0])
+assert torch.equal(
+    big,
+    F.conv_transpose2d(y[None, None], kernel[None, None], stride=2, padding=1)[
+        0, 0
+    ],
+)
 print(big)
+
 
 # %% mystnb={"image": {"alt": "Three squares of numbers: two by two, the kernel of four by four with its largest weights in the middle, and the result of four by four, whose largest number, drawn darkest, is right of and below the middle."}}
 figure, panels = plt.subplots(1, 3, figsize=(6, 2.3), width_ratios=[2, 4, 4])
 for ax, numbers in zip(panels, [y, kernel, big], strict=True):
     ax.imshow(numbers, cmap="Blues", vmin=0, vmax=1.6 * numbers.max())
-    for (i, j), value in zip(torch.cartesian_prod(*map(torch.arange, numbers.shape)), numbers.flatten(), strict=True):
+    for (i, j), value in zip(
+        torch.cartesian_prod(*map(torch.arange, numbers.shape)),
+        numbers.flatten(),
+        strict=True,
+    ):
         ax.text(j, i, f"{value:.0f}", ha="center", va="center")
     ax.set_axis_off()
 plt.show()
@@ -227,10 +272,14 @@ plt.show()
 # $(1, 0, 0, 0)$, $(0, 1, 0, 0)$ and so on. The transposed convolution is $C^\top$.
 
 # %%
-C = torch.stack([convolve(unit, w, stride=2, padding=1) for unit in torch.eye(4)], dim=1)
+C = torch.stack(
+    [convolve(unit, w, stride=2, padding=1) for unit in torch.eye(4)], dim=1
+)
 print(C)
 print("transposed times (1, 2):", C.T @ torch.tensor([1.0, 2.0]))
-same = F.conv_transpose1d(torch.tensor([[[1.0, 2.0]]]), w[None, None], stride=2, padding=1)[0, 0]
+same = F.conv_transpose1d(
+    torch.tensor([[[1.0, 2.0]]]), w[None, None], stride=2, padding=1
+)[0, 0]
 assert torch.equal(C.T @ torch.tensor([1.0, 2.0]), same)
 
 # %% [markdown]
@@ -283,9 +332,15 @@ def double(inputs, outputs):
 # %%
 with torch.device("meta"):
     generator = nn.Sequential(
-        nn.Linear(100, 256 * 8 * 8), nn.Unflatten(1, (256, 8, 8)), double(256, 128), double(128, 64), double(64, 3)
+        nn.Linear(100, 256 * 8 * 8),
+        nn.Unflatten(1, (256, 8, 8)),
+        double(256, 128),
+        double(128, 64),
+        double(64, 3),
     )
-    discriminator = nn.Sequential(halve(1, 64), halve(64, 128), nn.Flatten(), nn.Linear(128 * 7 * 7, 1))
+    discriminator = nn.Sequential(
+        halve(1, 64), halve(64, 128), nn.Flatten(), nn.Linear(128 * 7 * 7, 1)
+    )
 trace(generator, 100)
 
 # %% [markdown]
@@ -295,13 +350,17 @@ trace(generator, 100)
 trace(discriminator, 1, 28, 28)
 colour = torch.empty(2, 3, 64, 64)
 try:
-    halve(1, 64)(colour)  # the discriminator's first layer, with numbers, since the message then says more
+    # the discriminator's first layer, with numbers, since the message then says
+    # more
+    halve(1, 64)(colour)
 except RuntimeError as error:
     print("RuntimeError:", error)
 
 # %%
 with torch.device("meta"):
-    more_channels = nn.Sequential(halve(3, 64), halve(64, 128), nn.Flatten(), nn.Linear(128 * 7 * 7, 1))
+    more_channels = nn.Sequential(
+        halve(3, 64), halve(64, 128), nn.Flatten(), nn.Linear(128 * 7 * 7, 1)
+    )
 try:
     trace(more_channels, 3, 64, 64)
 except RuntimeError as error:
@@ -315,7 +374,12 @@ except RuntimeError as error:
 
 # %%
 with torch.device("meta"):
-    mended = nn.Sequential(nn.Linear(100, 256 * 7 * 7), nn.Unflatten(1, (256, 7, 7)), double(256, 128), double(128, 1))
+    mended = nn.Sequential(
+        nn.Linear(100, 256 * 7 * 7),
+        nn.Unflatten(1, (256, 7, 7)),
+        double(256, 128),
+        double(128, 1),
+    )
 trace(nn.Sequential(*mended, *discriminator), 100)
 
 # %% [markdown]
@@ -330,7 +394,12 @@ trace(nn.Sequential(*mended, *discriminator), 100)
 with torch.device("meta"):
     begin = nn.ConvTranspose2d(256, 128, kernel_size=4)
     generator = nn.Sequential(begin, double(128, 64), double(64, 1))
-    discriminator = nn.Sequential(halve(1, 64), halve(64, 128), halve(128, 256), nn.Conv2d(256, 1, kernel_size=4))
+    discriminator = nn.Sequential(
+        halve(1, 64),
+        halve(64, 128),
+        halve(128, 256),
+        nn.Conv2d(256, 1, kernel_size=4),
+    )
 trace(generator, 256, 1, 1)
 
 # %%
@@ -348,8 +417,12 @@ for side in (28, 16):
 
 # %%
 with torch.device("meta"):
-    generator = nn.Sequential(nn.ConvTranspose2d(256, 128, kernel_size=7), double(128, 64), double(64, 1))
-    discriminator = nn.Sequential(halve(1, 64), halve(64, 128), nn.Conv2d(128, 1, kernel_size=7))
+    generator = nn.Sequential(
+        nn.ConvTranspose2d(256, 128, kernel_size=7), double(128, 64), double(64, 1)
+    )
+    discriminator = nn.Sequential(
+        halve(1, 64), halve(64, 128), nn.Conv2d(128, 1, kernel_size=7)
+    )
 trace(nn.Sequential(*generator, *discriminator), 256, 1, 1)
 
 # %% [markdown]
@@ -357,7 +430,10 @@ trace(nn.Sequential(*generator, *discriminator), 256, 1, 1)
 
 # %%
 try:
-    gan.GAN(gan.ConvGenerator(64, (3, 64, 64), channels=4), gan.ConvDiscriminator((1, 28, 28), channels=4))
+    gan.GAN(
+        gan.ConvGenerator(64, (3, 64, 64), channels=4),
+        gan.ConvDiscriminator((1, 28, 28), channels=4),
+    )
 except ValueError as error:
     print("ValueError:", error)
 
@@ -370,17 +446,17 @@ except ValueError as error:
 # %% mystnb={"image": {"alt": "Left, kernel 3: a chequered pattern of dark and light squares. Right, kernel 4: an even grey surface."}}
 figure, panels = plt.subplots(1, 2, figsize=(6, 2.7))
 for ax, (k, padding) in zip(panels, [(3, 1), (4, 1)], strict=True):
-    count = torch.ones(1, 1, 12, 12)
+    count, window = torch.ones(1, 1, 12, 12), torch.ones(1, 1, k, k)
     for _ in range(2):
-        count = F.conv_transpose2d(count, torch.ones(1, 1, k, k), stride=2, padding=padding)
+        count = F.conv_transpose2d(count, window, stride=2, padding=padding)
     inner = count[0, 0, 12:28, 12:28]  # away from the border
-    print(f"kernel {k}, stride 2: a pixel gets from {inner.min():.0f} to {inner.max():.0f} contributions")
+    span = f"from {inner.min():.0f} to {inner.max():.0f}"
+    print(f"kernel {k}, stride 2: a pixel gets {span} contributions")
     ax.imshow(inner / inner.max(), vmin=0, vmax=1.5)
-    ax.set_xlabel(f"column, kernel {k}")
-    ax.set_ylabel("row")
-    ax.set_yticks([0, 5, 10, 15])
+    ax.set(xlabel=f"column, kernel {k}", ylabel="row", yticks=[0, 5, 10, 15])
     ax.grid(False)
 plt.show()
+
 
 # %% [markdown]
 # With a kernel of 3 and a stride of 2, neighbouring stamps overlap in one line of pixels and not in the next. After one
@@ -399,7 +475,8 @@ plt.show()
 # %% mystnb={"image": {"alt": "A digit, with the outline of a square in its middle: the pixels that one number behind two halvings depends on. The square holds only a part of the digit."}}
 torch.manual_seed(0)
 picture = x_test[:1].clone().requires_grad_()
-nn.Sequential(halve(1, 8), halve(8, 8))(picture)[0, :, 3, 3].sum().backward()  # the place in the middle of 7×7
+# the place in the middle of 7×7
+nn.Sequential(halve(1, 8), halve(8, 8))(picture)[0, :, 3, 3].sum().backward()
 seen = picture.grad[0, 0] != 0
 print(f"rows {seen.any(dim=1).sum()}, columns {seen.any(dim=0).sum()}")
 plt.figure(figsize=(3, 3))
@@ -439,10 +516,16 @@ plt.show()
 torch.manual_seed(0)
 h = 5 + 3 * torch.randn(50, 8, 7, 7)
 norm = nn.BatchNorm2d(8)  # its gain begins at 1, its shift at 0
-mean, variance = h.mean(dim=(0, 2, 3), keepdim=True), h.var(dim=(0, 2, 3), keepdim=True, unbiased=False)
+mean, variance = (
+    h.mean(dim=(0, 2, 3), keepdim=True),
+    h.var(dim=(0, 2, 3), keepdim=True, unbiased=False),
+)
 ours = (h - mean) / (variance + norm.eps).sqrt()
 assert torch.allclose(norm(h), ours, atol=1e-5)
-print(f"before: mean {h.mean():.2f}, spread {h.std():.2f}; after: mean {abs(ours.mean()):.2f}, spread {ours.std():.2f}")
+print(
+    f"before: mean {h.mean():.2f}, spread {h.std():.2f}; "
+    f"after: mean {abs(ours.mean()):.2f}, spread {ours.std():.2f}"
+)
 
 # %% [markdown]
 # The mean and the variance are those of the batch, so with batch normalisation **a picture is no longer made for itself
@@ -452,12 +535,26 @@ print(f"before: mean {h.mean():.2f}, spread {h.std():.2f}; after: mean {abs(ours
 # %%
 torch.manual_seed(0)
 generator = gan.ConvGenerator(64, (1, 28, 28), channels=8)
-code, company_a, company_b = torch.randn(1, 64), torch.randn(49, 64), torch.randn(49, 64)
+code, company_a, company_b = (
+    torch.randn(1, 64),
+    torch.randn(49, 64),
+    torch.randn(49, 64),
+)
+
+
+# %%
 with torch.no_grad():
     for mode in ("training", "evaluation"):
         generator.train(mode == "training")
-        first, second = (generator(torch.cat([code, company]))[0] for company in (company_a, company_b))
-        print(f"{mode:>10} mode: the same code in two batches differs by up to {(first - second).abs().max():.4f}")
+        first, second = (
+            generator(torch.cat([code, company]))[0]
+            for company in (company_a, company_b)
+        )
+        print(
+            f"{mode:>10} mode: the same code in two batches "
+            f"differs by up to {(first - second).abs().max():.4f}"
+        )
+
 
 # %% [markdown]
 # So `sample` switches to evaluation mode and back. One must know the mode one is in: too short a training leaves the kept
@@ -473,7 +570,10 @@ discriminator = gan.ConvDiscriminator((1, 28, 28), channels=8)
 real, fake = 2 * x_test[:50] - 1, generator(torch.randn(50, 64)).detach()
 with torch.no_grad():
     apart, mixed = discriminator(fake), discriminator(torch.cat([real, fake]))[50:]
-print(f"logits of the same generated pictures: by themselves {apart.mean():.3f}, beside real ones {mixed.mean():.3f}")
+print(
+    "logits of the same generated pictures: "
+    f"by themselves {apart.mean():.3f}, beside real ones {mixed.mean():.3f}"
+)
 assert not torch.allclose(apart, mixed, atol=1e-3)
 
 # %% [markdown]
@@ -487,7 +587,10 @@ for std in (0.02, 0.2, 1.0):
     nn.init.normal_(generator.output.weight, std=std)
     with torch.no_grad():
         stuck = (generator(torch.randn(50, 64)).abs() > 0.99).float().mean()
-    print(f"weights of the last layer with a spread of {std:4.2f}: {100 * stuck:3.0f} % of the pixels begin at ±1")
+    print(
+        f"weights of the last layer with a spread of {std:4.2f}: "
+        f"{100 * stuck:3.0f} % of the pixels begin at ±1"
+    )
 
 # %% [markdown]
 # **Two time-scales.** The generator's gradient is worth something only if the discriminator has kept up with it. One can
@@ -517,18 +620,16 @@ for std in (0.02, 0.2, 1.0):
 
 # %%
 def make_generator(latent_dim, channels, hidden):
+    wide = 2 * channels
+    twice = {"kernel_size": 4, "stride": 2, "padding": 1}  # twice the side
     return nn.Sequential(
-        nn.Linear(latent_dim, hidden, bias=False),
-        nn.BatchNorm1d(hidden),
-        nn.ReLU(),
-        nn.Unflatten(1, (hidden, 1, 1)),
-        nn.ConvTranspose2d(hidden, 2 * channels, kernel_size=7, bias=False),  # 7 × 7
-        nn.BatchNorm2d(2 * channels),
-        nn.ReLU(),
-        nn.ConvTranspose2d(2 * channels, channels, kernel_size=4, stride=2, padding=1, bias=False),  # 14 × 14
-        nn.BatchNorm2d(channels),
-        nn.ReLU(),
-        nn.ConvTranspose2d(channels, 1, kernel_size=4, stride=2, padding=1),  # 28 × 28
+        *[nn.Linear(latent_dim, hidden, bias=False), nn.BatchNorm1d(hidden)],
+        *[nn.ReLU(), nn.Unflatten(1, (hidden, 1, 1))],
+        nn.ConvTranspose2d(hidden, wide, kernel_size=7, bias=False),  # 7 × 7
+        *[nn.BatchNorm2d(wide), nn.ReLU()],
+        nn.ConvTranspose2d(wide, channels, **twice, bias=False),  # 14 × 14
+        *[nn.BatchNorm2d(channels), nn.ReLU()],
+        nn.ConvTranspose2d(channels, 1, **twice),  # 28 × 28
         nn.Tanh(),
     )
 
@@ -538,7 +639,8 @@ def make_discriminator(channels, hidden):
     return nn.Sequential(
         nn.Conv2d(1, channels, kernel_size=4, stride=2, padding=1),  # 14 × 14
         nn.LeakyReLU(0.2),
-        nn.Conv2d(channels, 2 * channels, kernel_size=4, stride=2, padding=1),  # 7 × 7
+        # 7 × 7
+        nn.Conv2d(channels, 2 * channels, kernel_size=4, stride=2, padding=1),
         nn.BatchNorm2d(2 * channels),
         nn.LeakyReLU(0.2),
         nn.Flatten(),
@@ -559,19 +661,26 @@ def begin_small(network):
 
 
 torch.manual_seed(0)
-G, D = begin_small(make_generator(64, channels=32, hidden=128)), begin_small(make_discriminator(32, hidden=128))
+G, D = (
+    begin_small(make_generator(64, channels=32, hidden=128)),
+    begin_small(make_discriminator(32, hidden=128)),
+)
 for name, network in (("generator", G), ("discriminator", D)):
-    print(f"{name}: {sum(weights.numel() for weights in network.parameters()):,} weights")
+    print(
+        f"{name}: "
+        f"{sum(weights.numel() for weights in network.parameters()):,} weights"
+    )
 
 # %% [markdown]
 # The game itself does not change. Here are thirty steps of it, each network with an optimiser of its own, and the loss of
 # each by the names of the chapter before:
 
 # %%
-opt_G, opt_D = (torch.optim.Adam(network.parameters(), lr=1e-3, betas=(0.5, 0.999)) for network in (G, D))
+opt_G = torch.optim.Adam(G.parameters(), lr=1e-3, betas=(0.5, 0.999))
+opt_D = torch.optim.Adam(D.parameters(), lr=1e-3, betas=(0.5, 0.999))
 for step, real in enumerate((2 * x_train[:1500] - 1).split(50), start=1):
     fake = G(torch.randn(len(real), 64))
-    loss_D = gan.discriminator_loss(D(real), D(fake.detach()))  # detached: the generator must not learn from this
+    loss_D = gan.discriminator_loss(D(real), D(fake.detach()))  # G must not learn
     opt_D.zero_grad()
     loss_D.backward()
     opt_D.step()
@@ -580,7 +689,9 @@ for step, real in enumerate((2 * x_train[:1500] - 1).split(50), start=1):
     loss_G.backward()
     opt_G.step()
     if step % 10 == 0:
-        print(f"step {step}: discriminator {loss_D.item():.2f}, generator {loss_G.item():.2f} nats")
+        losses = f"discriminator {loss_D.item():.2f}, generator {loss_G.item():.2f}"
+        print(f"step {step}: {losses} nats")
+
 
 # %% [markdown]
 # Thirty steps are too few to see digits. They show that the pieces fit, and that the discriminator pulls ahead at first:
@@ -595,18 +706,27 @@ for step, real in enumerate((2 * x_train[:1500] - 1).split(50), start=1):
 
 # %%
 def copy_weights(source, target):
-    for kind in (nn.ConvTranspose2d, nn.Conv2d, nn.BatchNorm2d, nn.BatchNorm1d, nn.Linear):
-        found = [[layer for layer in network.modules() if isinstance(layer, kind)] for network in (source, target)]
+    kinds = nn.ConvTranspose2d, nn.Conv2d, nn.BatchNorm2d, nn.BatchNorm1d, nn.Linear
+    for kind in kinds:
+        found = [
+            [layer for layer in network.modules() if isinstance(layer, kind)]
+            for network in (source, target)
+        ]
         for one, other in zip(*found, strict=True):
             other.load_state_dict(one.state_dict())
-    count = [sum(weights.numel() for weights in network.parameters()) for network in (source, target)]
+    count = [
+        sum(weights.numel() for weights in network.parameters())
+        for network in (source, target)
+    ]
     assert count[0] == count[1], "the same number of weights"
 
 
+# %%
 their_G = gan.ConvGenerator(64, (1, 28, 28), channels=32, hidden=128)
 their_D = gan.ConvDiscriminator((1, 28, 28), channels=32, hidden=128)
 copy_weights(G, their_G)
 copy_weights(D, their_D)
+
 
 # %%
 z = torch.randn(10, 64)
@@ -630,11 +750,19 @@ for part, settings in gan.recipe("dcgan", profile).items():
 # %%
 model, history = gan.train("dcgan", profile)
 print(f"{len(history['generator_loss'])} epochs; the last one's means:", end=" ")
-print(", ".join(f"{name} {values[-1]:.2f}" for name, values in sorted(history.items())))
+print(
+    ", ".join(
+        f"{name} {values[-1]:.2f}" for name, values in sorted(history.items())
+    )
+)
 
 # %% mystnb={"image": {"alt": "Two loss curves that do not fall towards zero: after a few epochs both go on at a steady height, the generator's apart from the discriminator's."}}
-ax = plots.curves(history, ["discriminator_loss", "generator_loss"], ylabel="loss (nats)")
-ax.axhline(2 * torch.tensor(2.0).log(), color="black", linestyle="--", label="log 4")
+ax = plots.curves(
+    history, ["discriminator_loss", "generator_loss"], ylabel="loss (nats)"
+)
+ax.axhline(
+    2 * torch.tensor(2.0).log(), color="black", linestyle="--", label="log 4"
+)
 ax.legend()
 plt.show()
 
@@ -666,7 +794,10 @@ plt.show()
 
 # %%
 lonely = {"real": x_test, "dense GAN": dense_samples, "DCGAN": dcgan_samples}
-print("lonely pixels in a picture:", ", ".join(f"{name} {lonely_pixels(x):.2f}" for name, x in lonely.items()))
+print(
+    "lonely pixels in a picture:",
+    ", ".join(f"{name} {lonely_pixels(x):.2f}" for name, x in lonely.items()),
+)
 
 # %% [markdown]
 # The strokes are smooth. No loss asked for that and no picture was cleaned afterwards: for layers that stamp, smooth strokes
@@ -688,7 +819,10 @@ line = (1 - t) * a + t * b  # (3, 8, 64)
 arc = (torch.sin((1 - t) * omega) * a + torch.sin(t * omega) * b) / torch.sin(omega)
 for name, path in (("line", line), ("arc", arc)):
     lengths = path.norm(dim=-1).mean(dim=0)
-    print(f"{name}: length {lengths[0]:.1f} at the ends, {lengths[3]:.1f} near the middle; usual is {64**0.5:.1f}")
+    print(
+        f"{name}: length {lengths[0]:.1f} at the ends, "
+        f"{lengths[3]:.1f} near the middle; usual is {64**0.5:.1f}"
+    )
 
 # %% mystnb={"image": {"alt": "Three pairs of rows; in each pair a line and an arc lead from the same first digit to the same last one, bending strokes step by step."}}
 walk = torch.stack([line, arc], dim=1).flatten(0, 2)  # line, arc, line, arc …
@@ -716,12 +850,28 @@ plt.show()
 
 # %%
 held_out = torch.cat([data.split("validation")[0], x_test])[:measured]
-crowds = {"held-out digits": held_out, "dense GAN": dense_samples[:measured], "DCGAN": dcgan_samples[:measured]}
-distance = {name: metrics.judge_frechet_distance(x, reference) for name, x in crowds.items()}
-print(f"judge {metrics.JUDGE_SHA256[:8]}, {measured} pictures against {len(reference)} training pictures")
+crowds = {
+    "held-out digits": held_out,
+    "dense GAN": dense_samples[:measured],
+    "DCGAN": dcgan_samples[:measured],
+}
+distance = {
+    name: metrics.judge_frechet_distance(x, reference) for name, x in crowds.items()
+}
+print(
+    f"judge {metrics.JUDGE_SHA256[:8]}, "
+    f"{measured} pictures against {len(reference)} training pictures"
+)
+
+
+# %%
 for name, value in distance.items():
     print(f"{name:>16}: {value:6.2f}")
-print(f"The DCGAN has {distance['DCGAN'] / distance['dense GAN']:.2f} times the dense GAN's distance.")
+print(
+    f"The DCGAN has {distance['DCGAN'] / distance['dense GAN']:.2f} "
+    "times the dense GAN's distance."
+)
+
 
 # %% [markdown]
 # The held-out digits set the floor: it is not quite 0, since a thousand pictures never have exactly the mean and the
@@ -731,7 +881,12 @@ print(f"The DCGAN has {distance['DCGAN'] / distance['dense GAN']:.2f} times the 
 judged = {"real": held_out, "dense GAN": dense_samples, "DCGAN": dcgan_samples}
 figure, ax = plt.subplots()
 for offset, (name, x) in zip([-0.27, 0, 0.27], judged.items(), strict=True):
-    ax.bar(torch.arange(10) + offset, 100 * metrics.digit_shares(x), width=0.27, label=name)
+    ax.bar(
+        torch.arange(10) + offset,
+        100 * metrics.digit_shares(x),
+        width=0.27,
+        label=name,
+    )
 ax.axhline(3, color="black", linestyle="--")
 ax.set_xticks(range(10))
 ax.set_xlabel("digit, as the judge reads it")
@@ -744,7 +899,8 @@ covered = {name: metrics.digit_coverage(x) for name, x in judged.items()}
 sure = {name: metrics.confident_share(x) for name, x in judged.items()}
 for name, x in judged.items():
     print(
-        f"{name:>9} ({len(x)} pictures): {covered[name]} of 10 digits covered, judge sure of {100 * sure[name]:.0f} %"
+        f"{name:>9} ({len(x)} pictures): {covered[name]} of 10 digits covered, "
+        f"judge sure of {100 * sure[name]:.0f} %"
     )
 
 # %% [markdown]
@@ -762,9 +918,17 @@ for name, x in judged.items():
 
 # %%
 torch.manual_seed(0)
-mistaken = gan.GAN(gan.ConvGenerator(64, (1, 28, 28), channels=4), gan.ConvDiscriminator((1, 28, 28), channels=4))
+mistaken = gan.GAN(
+    gan.ConvGenerator(64, (1, 28, 28), channels=4),
+    gan.ConvDiscriminator((1, 28, 28), channels=4),
+)
 try:
-    training.fit(mistaken, ImageData("digits", signed=False), max_epochs=1, limit_val_batches=0)
+    training.fit(
+        mistaken,
+        ImageData("digits", signed=False),
+        max_epochs=1,
+        limit_val_batches=0,
+    )
 except ValueError as error:
     print("ValueError:", error)
 
@@ -777,20 +941,30 @@ except ValueError as error:
 
 
 # %%
-def short_run(lr=3e-3, std=0.02, normalise=True):
+def small_networks(std, normalise):
     torch.manual_seed(0)
     generator = gan.ConvGenerator(64, (1, 28, 28), channels=16, hidden=64)
     discriminator = gan.ConvDiscriminator((1, 28, 28), channels=16, hidden=64)
     if not normalise:
+        none = [nn.Identity() for _ in generator.normalisations]
         generator.first[1] = nn.Identity()
-        generator.normalisations = nn.ModuleList(nn.Identity() for _ in generator.normalisations)
+        generator.normalisations = nn.ModuleList(none)
     for layer in [*generator.modules(), *discriminator.modules()]:
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, std=std)
-    game = gan.GAN(generator, discriminator, generator_lr=lr, discriminator_lr=lr, ema_decay=0.9)
-    few = 8 if profile == "smoke" else None  # batches an epoch; all of them if None
+    return generator, discriminator
+
+
+# %%
+def short_run(lr=3e-3, std=0.02, normalise=True):
+    networks = small_networks(std, normalise)
+    game = gan.GAN(*networks, generator_lr=lr, discriminator_lr=lr, ema_decay=0.9)
+    few = (
+        8 if profile == "smoke" else None
+    )  # batches per epoch; all of them if None
     digits = ImageData("digits", batch_size=64, signed=True)
-    training.fit(game, digits, max_epochs=short, limit_train_batches=few, limit_val_batches=0)
+    limits = {"limit_train_batches": few, "limit_val_batches": 0}
+    training.fit(game, digits, max_epochs=short, **limits)
     return game
 
 
@@ -819,7 +993,10 @@ for name, game in games.items():
     torch.manual_seed(0)
     drawn[name] = (game.sample(measured) + 1) / 2
     far[name] = distance_of(drawn[name])
-    covers, certain = metrics.digit_coverage(drawn[name]), metrics.confident_share(drawn[name])
+    covers, certain = (
+        metrics.digit_coverage(drawn[name]),
+        metrics.confident_share(drawn[name]),
+    )
     print(f"{name:>18} {far[name]:12.1f} {covers:7d} {100 * certain:9.0f} %")
 
 # %% mystnb={"image": {"alt": "Six rows of samples. The first two show rough digits, the third and fourth textures that are no digits, the fifth rough digits, the last nothing but a texture."}}
@@ -843,14 +1020,21 @@ plt.show()
 # does the average change?
 
 # %%
-compared = {"small, rate 0.003": games["nothing"], "small, rate 0.01": games["rate 0.01"], "large, cooled down": model}
+compared = {
+    "small, rate 0.003": games["nothing"],
+    "small, rate 0.01": games["rate 0.01"],
+    "large, cooled down": model,
+}
 torch.manual_seed(0)
 codes, plain = torch.randn(measured, 64), {}
 for name, game in compared.items():
     with torch.no_grad():
         plain[name] = (game.generator.eval()(codes) + 1) / 2
     averaged = (game.from_codes(codes) + 1) / 2
-    print(f"{name:>18}: distance {distance_of(plain[name]):6.2f} as it plays, {distance_of(averaged):6.2f} averaged")
+    print(
+        f"{name:>18}: distance {distance_of(plain[name]):6.2f} as it plays, "
+        f"{distance_of(averaged):6.2f} averaged"
+    )
 
 # %% [markdown]
 # In both small games the averaged generator draws better samples than the one that plays. It costs one extra copy of the
@@ -881,12 +1065,24 @@ figures = results.record(
     judge_distance_dense=round(distance["dense GAN"], 2),
     judge_distance_floor=round(distance["held-out digits"], 2),
 )
-print(figures["confident_share"], figures["digits_covered"], figures["judge_distance"])
+print(
+    figures["confident_share"], figures["digits_covered"], figures["judge_distance"]
+)
+
+
+# %%
 if profile != "smoke":
-    assert figures["judge_distance"] <= figures["judge_distance_dense"] / 2, "half of the dense GAN's distance"
-    assert figures["digits_covered"] == 10, "each digit is at least 3 % of the samples"
+    assert figures["judge_distance"] <= figures["judge_distance_dense"] / 2, (
+        "half of the dense GAN's distance"
+    )
+    assert figures["digits_covered"] == 10, (
+        "each digit is at least 3 % of the samples"
+    )
     assert figures["confident_share"] >= 0.75, "the judge is at least 90 % sure"
-    assert min(far["rate 0.03"], far["0.01, no norm"]) > 2 * far["nothing"], "the failures were shown"
+    assert min(far["rate 0.03"], far["0.01, no norm"]) > 2 * far["nothing"], (
+        "the failures were shown"
+    )
+
 
 # %% [markdown]
 # ## Summary
@@ -914,11 +1110,22 @@ for k in range(1, 9):
     for p in range(k):
         with torch.device("meta"):
             layer = nn.ConvTranspose2d(1, 1, kernel_size=k, stride=2, padding=p)
-            sides = [layer(torch.empty(1, 1, n, n)).shape[-1] if (n - 1) * 2 + k > 2 * p else 0 for n in (4, 7, 12)]
+            sides = [
+                layer(torch.empty(1, 1, n, n)).shape[-1]
+                if (n - 1) * 2 + k > 2 * p
+                else 0
+                for n in (4, 7, 12)
+            ]
         if sides == [8, 14, 24]:
             doubling.append((k, p))
+
+
+# %% tags=["hide-cell"]
+# @title Solution, continued
 print("(kernel, padding):", doubling)
-assert doubling == [(2 * p + 2, p) for p in range(4)]  # (n - 1)·2 + k - 2p = 2n, so k = 2p + 2
+# (n - 1)·2 + k - 2p = 2n, so k = 2p + 2
+assert doubling == [(2 * p + 2, p) for p in range(4)]
+
 
 # %% [markdown]
 # **2.** Mend the first article's pair the other way: leave its generator for 64×64 in colour as it is, and write a
@@ -927,13 +1134,13 @@ assert doubling == [(2 * p + 2, p) for p in range(4)]  # (n - 1)·2 + k - 2p = 2
 # %% tags=["hide-cell"]
 # @title Solution
 with torch.device("meta"):
-    generator = nn.Sequential(
-        nn.Linear(100, 256 * 8 * 8), nn.Unflatten(1, (256, 8, 8)), double(256, 128), double(128, 64), double(64, 3)
-    )
-    discriminator = nn.Sequential(
-        halve(3, 64), halve(64, 128), halve(128, 256), nn.Flatten(), nn.Linear(256 * 8 * 8, 1)
-    )
+    grow = double(256, 128), double(128, 64), double(64, 3)
+    begin = nn.Linear(100, 256 * 8 * 8), nn.Unflatten(1, (256, 8, 8))
+    generator = nn.Sequential(*begin, *grow)
+    shrink = halve(3, 64), halve(64, 128), halve(128, 256)
+    discriminator = nn.Sequential(*shrink, nn.Flatten(), nn.Linear(256 * 8 * 8, 1))
 trace(nn.Sequential(*generator, *discriminator), 100)
+
 
 # %% [markdown]
 # **3.** "What is a stroke here is a stroke there": show that shifting a digit by two pixels shifts the answer of a
@@ -945,7 +1152,9 @@ torch.manual_seed(0)
 layer = nn.Conv2d(1, 4, kernel_size=4, stride=2, padding=1)
 digit = F.pad(x_test[:1], (4, 4, 4, 4))  # room, so that nothing leaves the picture
 with torch.no_grad():
-    answer, by_two, by_one = (layer(digit.roll(shift, dims=3)) for shift in (0, 2, 1))
+    answer, by_two, by_one = (
+        layer(digit.roll(shift, dims=3)) for shift in (0, 2, 1)
+    )
 assert torch.allclose(by_two, answer.roll(1, dims=3), atol=1e-6)
 assert not torch.allclose(by_one, answer, atol=1e-3)
 assert not torch.allclose(by_one, answer.roll(1, dims=3), atol=1e-3)

@@ -27,13 +27,16 @@
 # [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import json
@@ -50,10 +53,20 @@ from torch import nn
 from aigc_course import gan, metrics, plots, results, training
 from aigc_course.data import RingData, ring_centres, sample_ring
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-batches, epochs, rounds = {"smoke": (10, 4, 20), "cpu": (25, 100, 300), "gpu": (25, 200, 1000)}[profile]
-print(f"Profile {profile}: the main run has {epochs * batches} rounds, the small ones have {rounds}.")
+batches, epochs, rounds = {
+    "smoke": (10, 4, 20),
+    "cpu": (25, 100, 300),
+    "gpu": (25, 200, 1000),
+}[profile]
+print(
+    f"Profile {profile}: "
+    f"the main run has {epochs * batches} rounds, the small ones have {rounds}."
+)
+
 
 # %% [markdown]
 # ## Two heaps that do not touch
@@ -78,7 +91,9 @@ jensen_shannon = s.abs().clamp(max=1) * torch.log(torch.tensor(2.0))  # nats
 moved = s.abs()  # the mean distance that each grain is moved
 (slope,) = torch.autograd.grad(jensen_shannon.sum(), s, retain_graph=True)
 print(f"slope at s = 3: {slope[350]:.2f} nats; at s = 0.5: {slope[225]:.2f} nats")
-plt.plot(s.detach(), jensen_shannon.detach(), label="Jensen–Shannon divergence (nats)")
+plt.plot(
+    s.detach(), jensen_shannon.detach(), label="Jensen–Shannon divergence (nats)"
+)
 plt.plot(s.detach(), moved.detach(), "--", label="mean distance moved (units of x)")
 plt.xlabel("s, how far the generator is off")
 plt.ylabel("loss")
@@ -119,27 +134,34 @@ plt.show()
 torch.manual_seed(0)
 x, y = torch.randn(12), 0.5 * torch.randn(12) + 2.5
 by_sorting = (x.sort().values - y.sort().values).abs().mean()
-t = torch.cat([x, y]).sort().values  # between two neighbours both functions are constant
+# between two neighbours both functions are constant
+t = torch.cat([x, y]).sort().values
 share_p, share_q = [(points[:, None] <= t).float().mean(dim=0) for points in (x, y)]
 by_area = ((share_p - share_q).abs()[:-1] * t.diff()).sum()
-print(f"by sorting {by_sorting:.4f}, by the area {by_area:.4f}, SciPy {wasserstein_distance(x, y):.4f}")
+print(
+    f"by sorting {by_sorting:.4f}, by the area {by_area:.4f}, "
+    f"SciPy {wasserstein_distance(x, y):.4f}"
+)
 assert torch.allclose(by_sorting, by_area)
 assert abs(by_sorting.item() - wasserstein_distance(x, y)) < 1e-5
 
 # %% mystnb={"image": {"alt": "Above: two rows of points joined by lines that never cross. Below: two staircases from 0 to 1 with the area between them shaded."}}
-figure, (top, bottom) = plt.subplots(2, 1, figsize=(6, 4.4), sharex=True, height_ratios=(1, 2))
+figure, (top, bottom) = plt.subplots(
+    2, 1, figsize=(6, 4.4), sharex=True, height_ratios=(1, 2)
+)
 for a, b in zip(x.sort().values, y.sort().values, strict=True):
     top.plot([a, b], [1, 0], color="grey", linewidth=1)
 top.plot(x, torch.ones(12), "o", color=plots.COLOURS[0])
 top.plot(y, torch.zeros(12), "s", color=plots.COLOURS[3])
 top.set_yticks([0, 1], ["q", "p"])
-bottom.step(t, share_p, where="post", color=plots.COLOURS[0], label="share of p to the left")
-bottom.step(t, share_q, where="post", color=plots.COLOURS[3], label="share of q to the left")
+for share, colour, name in [(share_p, 0, "p"), (share_q, 3, "q")]:
+    look = {"color": plots.COLOURS[colour], "label": f"share of {name} to the left"}
+    bottom.step(t, share, where="post", **look)
 bottom.fill_between(t, share_p, share_q, step="post", color="grey", alpha=0.3)
-bottom.set_xlabel("place")
-bottom.set_ylabel("share")
+bottom.set(xlabel="place", ylabel="share")
 bottom.legend()
 plt.show()
+
 
 # %% [markdown]
 # Above, each line is one grain's way, and no two ways cross: if they did, exchanging the goals would be cheaper, or at
@@ -150,7 +172,8 @@ plt.show()
 
 
 # %%
-def earth_movers_distance(x, y):  # (n, 2), (n, 2): the best pairing of the two sets, exactly
+# (n, 2), (n, 2): the best pairing of the two sets, exactly
+def earth_movers_distance(x, y):
     distances = torch.cdist(x, y)
     rows, columns = linear_sum_assignment(distances)
     return distances[rows, columns].mean().item()
@@ -159,7 +182,10 @@ def earth_movers_distance(x, y):  # (n, 2), (n, 2): the best pairing of the two 
 torch.manual_seed(0)
 ring, other, blob = sample_ring(500), sample_ring(500), 0.5 * torch.randn(500, 2)
 floor = earth_movers_distance(ring, other)
-print(f"the ring of eight heaps to a blob in its middle: {earth_movers_distance(ring, blob):.2f}")
+print(
+    "the ring of eight heaps to a blob in its middle: "
+    f"{earth_movers_distance(ring, blob):.2f}"
+)
 print(f"the ring to 500 other points of the same ring: {floor:.2f}")
 
 # %% [markdown]
@@ -189,22 +215,43 @@ print(f"the ring to 500 other points of the same ring: {floor:.2f}")
 
 # %%
 place = torch.arange(6.0)
-p, q = torch.tensor([0.4, 0.3, 0.1, 0.1, 0.1, 0.0]), torch.tensor([0.0, 0.1, 0.2, 0.1, 0.2, 0.4])
+p, q = (
+    torch.tensor([0.4, 0.3, 0.1, 0.1, 0.1, 0.0]),
+    torch.tensor([0.0, 0.1, 0.2, 0.1, 0.2, 0.4]),
+)
 d = (place[:, None] - place).abs()
 one, each = torch.ones(1, 6), torch.eye(6)
-sums = torch.cat([torch.kron(each, one), torch.kron(one, each)])  # the rows' sums, then the columns'
+# the rows' sums, then the columns'
+sums = torch.cat([torch.kron(each, one), torch.kron(one, each)])
 primal = linprog(d.flatten(), A_eq=sums, b_eq=torch.cat([p, q]), bounds=(0, None))
-differences = torch.kron(each, torch.ones(6, 1)) - torch.kron(torch.ones(6, 1), each)  # f_i - f_j, all pairs
-dual = linprog(q - p, A_ub=differences, b_ub=d.flatten(), bounds=(None, None))  # linprog minimises
-print(f"the cheapest plan costs {primal.fun:.4f}, the best price list earns {-dual.fun:.4f}")
+
+
+# %%
+# f_i - f_j, all pairs
+differences = torch.kron(each, torch.ones(6, 1)) - torch.kron(
+    torch.ones(6, 1), each
+)
+# linprog minimises
+dual = linprog(q - p, A_ub=differences, b_ub=d.flatten(), bounds=(None, None))
+print(
+    f"the cheapest plan costs {primal.fun:.4f}, "
+    f"the best price list earns {-dual.fun:.4f}"
+)
 assert abs(primal.fun + dual.fun) < 1e-6
 assert abs(primal.fun - wasserstein_distance(place, place, p, q)) < 1e-6
+
 
 # %% mystnb={"image": {"alt": "Bars of two heaps over six places, one high on the left, one on the right; a line of prices falls from left to right in equal steps."}}
 prices = torch.tensor(dual.x).float()
 plt.bar(place - 0.15, p, width=0.3, label="p")
 plt.bar(place + 0.15, q, width=0.3, color=plots.COLOURS[3], label="q")
-plt.plot(place, (prices - prices.min()) / 10, "o-", color="black", label="price f, in tens of units")
+plt.plot(
+    place,
+    (prices - prices.min()) / 10,
+    "o-",
+    color="black",
+    label="price f, in tens of units",
+)
 plt.xlabel("place")
 plt.ylabel("share of the earth")
 plt.legend(loc="upper center", bbox_to_anchor=(0.5, 1.25), ncols=3)
@@ -225,7 +272,9 @@ plt.show()
 # %%
 plan = torch.tensor(primal.x).float().view(6, 6)
 used = plan > 1e-6
-print("moved:", ", ".join(f"{j} → {i}" for i, j in used.nonzero().tolist() if i != j))
+print(
+    "moved:", ", ".join(f"{j} → {i}" for i, j in used.nonzero().tolist() if i != j)
+)
 assert torch.allclose((prices[:, None] - prices)[used], d[used], atol=1e-5)
 
 # %% [markdown]
@@ -276,15 +325,21 @@ assert torch.allclose((prices[:, None] - prices)[used], d[used], atol=1e-5)
 def gradient_penalty(critic, real, fake):
     mix = torch.rand(len(real), 1)  # one u for each example, not one for the batch
     between = (mix * real + (1 - mix) * fake).requires_grad_()
-    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    (slope,) = torch.autograd.grad(
+        critic(between).sum(), between, create_graph=True
+    )
     return (slope.norm(dim=1) - 1).square().mean()
 
 
 def plane(points):
-    return 3 * points[:, 0] + 4 * points[:, 1]  # its slope is (3, 4) everywhere, of length 5
+    # its slope is (3, 4) everywhere, of length 5
+    return 3 * points[:, 0] + 4 * points[:, 1]
 
 
-print(f"penalty of a plane with slope 5: {gradient_penalty(plane, ring, blob):.2f} (exactly 16.00)")
+print(
+    "penalty of a plane with slope 5: "
+    f"{gradient_penalty(plane, ring, blob):.2f} (exactly 16.00)"
+)
 assert torch.allclose(gradient_penalty(plane, ring, blob), torch.tensor(16.0))
 
 # %% [markdown]
@@ -337,8 +392,13 @@ def largest_singular_value(matrix, steps=300):
 
 torch.manual_seed(0)
 A = torch.randn(20, 12)
-print(f"power iteration {largest_singular_value(A):.4f}, taken apart {torch.linalg.svdvals(A)[0]:.4f}")
-assert torch.allclose(largest_singular_value(A), torch.linalg.svdvals(A)[0], rtol=1e-4)
+print(
+    f"power iteration {largest_singular_value(A):.4f}, "
+    f"taken apart {torch.linalg.svdvals(A)[0]:.4f}"
+)
+assert torch.allclose(
+    largest_singular_value(A), torch.linalg.svdvals(A)[0], rtol=1e-4
+)
 
 # %% [markdown]
 # PyTorch's `spectral_norm` does the same, with one step of the iteration at each forward pass: the weights change only a
@@ -348,10 +408,15 @@ assert torch.allclose(largest_singular_value(A), torch.linalg.svdvals(A)[0], rto
 torch.manual_seed(0)
 layer = nn.utils.parametrizations.spectral_norm(nn.Linear(12, 20))
 for _ in range(100):
-    layer(torch.zeros(1, 12))  # in training mode each pass is one more step of the iteration
+    # in training mode each pass is one more step of the iteration
+    layer(torch.zeros(1, 12))
 before = layer.parametrizations.weight.original  # the matrix as it is learnt
-assert torch.allclose(layer.weight, before / largest_singular_value(before), atol=1e-3)
-print(f"largest singular value before {torch.linalg.svdvals(before)[0]:.3f},", end=" ")
+assert torch.allclose(
+    layer.weight, before / largest_singular_value(before), atol=1e-3
+)
+print(
+    f"largest singular value before {torch.linalg.svdvals(before)[0]:.3f},", end=" "
+)
 print(f"after {torch.linalg.svdvals(layer.weight)[0]:.3f}")
 
 # %% [markdown]
@@ -370,7 +435,8 @@ def train_critic(penalty=0.0, clip=None, spectral=False):
     optimizer = torch.optim.Adam(critic.parameters(), 1e-3, (0.5, 0.9))
     for _ in range(rounds):
         x, y = sample_ring(256), 0.5 * torch.randn(256, 2)
-        loss = critic(y).mean() - critic(x).mean() + penalty * gradient_penalty(critic, x, y)
+        loss = critic(y).mean() - critic(x).mean()
+        loss = loss + penalty * gradient_penalty(critic, x, y)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -380,21 +446,38 @@ def train_critic(penalty=0.0, clip=None, spectral=False):
 
 
 # %%
-ways = {"nothing": {}, "clipping at 0.01": {"clip": 0.01}, "clipping at 0.1": {"clip": 0.1}}
+ways = {
+    "nothing": {},
+    "clipping at 0.01": {"clip": 0.01},
+    "clipping at 0.1": {"clip": 0.1},
+}
 ways |= {"spectral": {"spectral": True}, "penalty": {"penalty": 1.0}}
+
+
+# %%
 slopes, quotients = {}, {}
 for name, way in ways.items():
     critic = train_critic(**way)
     between = (torch.rand(500, 1) * (ring - blob) + blob).requires_grad_()
-    slopes[name] = torch.autograd.grad(critic(between).sum(), between)[0].norm(dim=1)
+    slopes[name] = torch.autograd.grad(critic(between).sum(), between)[0].norm(
+        dim=1
+    )
     difference = (critic(ring).mean() - critic(blob).mean()).item()
     quotients[name] = difference / slopes[name].max().item()
-    print(f"{name:17s} difference {difference:10.2g}   divided by the largest slope {quotients[name]:.2f}")
+    print(
+        f"{name:17s} difference {difference:10.2g}   "
+        f"divided by the largest slope {quotients[name]:.2f}"
+    )
 print(f"the distance itself: {earth_movers_distance(ring, blob):.2f}")
+
 
 # %% mystnb={"image": {"alt": "For each kind of critic a box of its slopes on a logarithmic axis: without a bound far above 1, with clipping far below or far above, spectral below 1, with the penalty a narrow box between 1 and 2."}}
 figure, ax = plt.subplots()
-spread = ax.boxplot([value.clamp(min=1e-12) for value in slopes.values()], orientation="horizontal", showfliers=False)
+spread = ax.boxplot(
+    [value.clamp(min=1e-12) for value in slopes.values()],
+    orientation="horizontal",
+    showfliers=False,
+)
 plt.setp(spread["medians"], color=plots.COLOURS[3])
 ax.set_yticks(range(1, 6), list(slopes))
 ax.axvline(1, color="black", linestyle="--", linewidth=1)
@@ -421,17 +504,27 @@ plt.show()
 
 # %%
 def two_networks(width=128):
-    generator = nn.Sequential(nn.Linear(2, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2))
+    generator = nn.Sequential(
+        *[nn.Linear(2, width), nn.ReLU()],
+        *[nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2)],
+    )
     critic = nn.Sequential(
-        *[nn.Linear(2, width), nn.LeakyReLU(0.2), nn.Linear(width, width), nn.LeakyReLU(0.2)],
-        *[nn.Linear(width, 1), nn.Flatten(0)],  # one score an example
+        *[nn.Linear(2, width), nn.LeakyReLU(0.2)],
+        *[nn.Linear(width, width), nn.LeakyReLU(0.2)],
+        *[nn.Linear(width, 1), nn.Flatten(0)],  # one score per example
     )
     return generator, critic
 
 
+# %%
 def critic_turn(generator, critic, real, penalty=1.0):
-    fake = generator(torch.randn(len(real), 2)).detach()  # the generator is not to learn from this
-    return critic(fake).mean() - critic(real).mean() + penalty * gradient_penalty(critic, real, fake)
+    # the generator is not to learn from this
+    fake = generator(torch.randn(len(real), 2)).detach()
+    return (
+        critic(fake).mean()
+        - critic(real).mean()
+        + penalty * gradient_penalty(critic, real, fake)
+    )
 
 
 # %%
@@ -450,13 +543,19 @@ def play(generator, critic, data, critic_steps=5):
         step(generator_adam, -critic(generator(torch.randn(len(real), 2))).mean())
 
 
-# %% mystnb={"image": {"alt": "Real points in eight small heaps on a circle; the generated points lie along the whole circle, denser at the heaps, with some strays inside."}}
+# %%
 torch.manual_seed(0)
 generator, critic = two_networks()
 play(generator, critic, RingData(batch_size=5 * 128, batches=rounds))
 with torch.no_grad():
     points = generator(torch.randn(500, 2))
-print(f"after {rounds} rounds the samples are {earth_movers_distance(ring, points):.2f} away; the floor is {floor:.2f}")
+print(
+    f"after {rounds} rounds the samples are "
+    f"{earth_movers_distance(ring, points):.2f} away; the floor is {floor:.2f}"
+)
+
+
+# %% mystnb={"image": {"alt": "Real points in eight small heaps on a circle; the generated points lie along the whole circle, denser at the heaps, with some strays inside."}}
 plt.figure(figsize=(5.4, 4))
 plt.plot(*ring.T, ".", markersize=4, label="real")
 plt.plot(*points.T, ".", markersize=4, color=plots.COLOURS[3], label="generated")
@@ -464,6 +563,7 @@ plt.xlabel("first coordinate")
 plt.ylabel("second coordinate")
 plt.legend(markerscale=3, loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
+
 
 # %% [markdown]
 # A few hundred rounds are enough to spread the samples over the whole ring. Between the heaps a trail of points is left:
@@ -478,21 +578,41 @@ plt.show()
 model = gan.GAN(
     gan.DenseGenerator(2, (2,), width=128, depth=2),
     gan.DenseDiscriminator((2,), width=128, depth=2),
-    **{"loss": "wasserstein", "penalty": 1.0, "discriminator_steps": 5, "betas": (0.5, 0.9)},
+    **{
+        "loss": "wasserstein",
+        "penalty": 1.0,
+        "discriminator_steps": 5,
+        "betas": (0.5, 0.9),
+    },
     **{"generator_lr": 1e-3, "discriminator_lr": 1e-3},
 )
 generator, critic = two_networks()
-generator.load_state_dict(dict(zip(generator.state_dict(), model.generator.state_dict().values(), strict=True)))
-critic.load_state_dict(dict(zip(critic.state_dict(), model.discriminator.state_dict().values(), strict=True)))
+
+
+# %%
+pairs = [(generator, model.generator), (critic, model.discriminator)]
+for network, packaged in pairs:
+    values = packaged.state_dict().values()
+    network.load_state_dict(dict(zip(network.state_dict(), values, strict=True)))
 three = RingData(batch_size=5 * 128, batches=3)
 training.fit(model, three, max_epochs=1, seed=7, accelerator="cpu")
 torch.manual_seed(7)
 play(generator, critic, three)
 
+
 # %%
 theirs = torch.cat([weight.flatten() for weight in model.parameters()])
-ours = torch.cat([weight.flatten() for network in (generator, critic) for weight in network.parameters()])
-print(f"largest difference of {len(ours)} weights: below 1e-5 is {(ours - theirs).abs().max().item() < 1e-5}")
+ours = torch.cat(
+    [
+        weight.flatten()
+        for network in (generator, critic)
+        for weight in network.parameters()
+    ]
+)
+print(
+    f"largest difference of {len(ours)} weights: "
+    f"below 1e-5 is {(ours - theirs).abs().max().item() < 1e-5}"
+)
 assert torch.allclose(ours, theirs, atol=1e-5)
 
 # %% [markdown]
@@ -521,7 +641,8 @@ def build(seed, **game):
 
 
 # %%
-def train(model, epochs=epochs, seed=10):  # the curve, and 500 samples of the generator after each epoch
+# the curve, and 500 samples of the generator after each epoch
+def train(model, epochs=epochs, seed=10):
     frames, codes = [], torch.randn(500, 2)
 
     def keep(trainer, model):
@@ -530,14 +651,22 @@ def train(model, epochs=epochs, seed=10):  # the curve, and 500 samples of the g
 
     data = RingData(batch_size=128 * model.discriminator_steps, batches=batches)
     callback = LambdaCallback(on_train_epoch_end=keep)
-    history = training.fit(model, data, max_epochs=epochs, seed=seed, callbacks=[callback])
+    history = training.fit(
+        model, data, max_epochs=epochs, seed=seed, callbacks=[callback]
+    )
     return history, frames
 
 
+# %%
 model = build(seed=10, loss="wasserstein", discriminator_steps=5)
 history, frames = train(model)
-print(f"critic's loss over the first {batches} rounds {history['discriminator_loss'][0]:.2f},", end=" ")
+print(
+    f"critic's loss over the first {batches} "
+    f"rounds {history['discriminator_loss'][0]:.2f},",
+    end=" ",
+)
 print(f"over the last {history['discriminator_loss'][-1]:.2f}")
+
 
 # %% mystnb={"image": {"alt": "Four panels in the order of training: a shapeless cloud, a closed ring, a ring of thin bridges between eight heaps, and eight heaps with few points between them."}}
 shown = [0, len(frames) // 12, len(frames) // 4, len(frames) - 1]
@@ -564,17 +693,26 @@ plt.show()
 torch.manual_seed(0)
 live = metrics.ring_coverage(model.sample(10_000), ring_centres(), std=0.1)
 real = metrics.ring_coverage(sample_ring(10_000), ring_centres(), std=0.1)
-print(f"generated: {live.modes_found} of 8 heaps, {100 * live.share:.1f} % of the samples near one")
+print(
+    f"generated: {live.modes_found} of 8 heaps, "
+    f"{100 * live.share:.1f} % of the samples near one"
+)
 print(f"real:      {real.modes_found} of 8 heaps, {100 * real.share:.1f} %")
 
 
-def spread(points):  # the standard deviation of the points of a heap about its centre
+# %%
+# the standard deviation of the points of a heap about its centre
+def spread(points):
     offsets = points[:, None] - ring_centres()
     nearest = offsets[torch.arange(len(points)), offsets.norm(dim=2).argmin(dim=1)]
     return nearest[nearest.norm(dim=1) <= 0.3].square().mean().sqrt()
 
 
-print(f"spread of a heap: generated {spread(model.sample(10_000)):.3f}, real {spread(sample_ring(10_000)):.3f}")
+print(
+    f"spread of a heap: generated {spread(model.sample(10_000)):.3f}, "
+    f"real {spread(sample_ring(10_000)):.3f}"
+)
+
 
 # %% [markdown]
 # All eight heaps, and few samples anywhere else. The last line shows what the share does *not* notice: the generated heaps
@@ -591,18 +729,30 @@ print(f"spread of a heap: generated {spread(model.sample(10_000)):.3f}, real {sp
 # %%
 plain = build(seed=10, loss="non_saturating", discriminator_steps=1)
 plain_history, plain_frames = train(plain)
-first = max(2, len(frames) // 5)  # later the yardstick shows little but the chance of 500 points
+# later the yardstick shows little but the chance of 500 points
+first = max(2, len(frames) // 5)
 read_back = distance_from(torch.tensor(history["discriminator_loss"]))
 exact = [earth_movers_distance(ring, frame) for frame in frames]
 plain_exact = [earth_movers_distance(ring, frame) for frame in plain_frames]
 critic_knew = spearmanr(read_back[:first], exact[:first]).statistic
-plain_knew = spearmanr(plain_history["discriminator_loss"][:first], plain_exact[:first]).statistic
-print(f"rank correlation of loss and distance: critic {critic_knew:.2f}, discriminator {plain_knew:.2f}")
+plain_knew = spearmanr(
+    plain_history["discriminator_loss"][:first], plain_exact[:first]
+).statistic
+print(
+    "rank correlation of loss and distance: "
+    f"critic {critic_knew:.2f}, discriminator {plain_knew:.2f}"
+)
+
+# %%
+plain_loss = plain_history["discriminator_loss"]
+panels = [
+    (read_back, exact, "from the critic's loss"),
+    (plain_loss, plain_exact, "discriminator's loss (nats)"),
+]
+
 
 # %% mystnb={"image": {"alt": "Left: the critic's estimate and the exact distance fall together. Right: the discriminator's loss rises at first and then stays level while the exact distance goes on falling."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.4), sharey=True)
-plain_loss = plain_history["discriminator_loss"]
-panels = [(read_back, exact, "from the critic's loss"), (plain_loss, plain_exact, "discriminator's loss (nats)")]
 for ax, (loss, distance, name) in zip(axes, panels, strict=True):
     played = [batches * (number + 1) for number in range(first)]
     ax.plot(played, distance[:first], color="black", label="exact distance")
@@ -614,6 +764,7 @@ axes[0].set_ylabel("distance (units of the plane)")
 axes[1].set_ylabel("distance; loss (nats)")
 axes[0].set_ylim(bottom=0)
 plt.show()
+
 
 # %% [markdown]
 # The dotted line is the floor. On the left the estimate goes down with the distance, and in its units: a loss to watch,
@@ -634,30 +785,55 @@ plt.show()
 # > with five steps for the discriminator. (c) Only with one.
 
 # %%
-benchmark = json.loads(files("aigc_course").joinpath("benchmarks/gan.json").read_text(encoding="utf-8"))["ring"]
+benchmark = json.loads(
+    files("aigc_course").joinpath("benchmarks/gan.json").read_text(encoding="utf-8")
+)["ring"]
 print(f"{benchmark['command']}, {benchmark['date']}, {benchmark['device']}")
-print(f"{benchmark['generator_steps']} steps of the generator; a run fails if {benchmark['fails']}")
+print(
+    f"{benchmark['generator_steps']} steps of the generator; "
+    f"a run fails if {benchmark['fails']}"
+)
+
+
+# %%
 for row in benchmark["variants"]:
     shares = [run["share"] for run in row["runs"]]
     print(
-        f"{row['loss']:>14}, {row['discriminator_steps']} steps: {row['failures']:2d} of {len(shares)} fail,", end=" "
+        f"{row['loss']:>14}, {row['discriminator_steps']} steps: "
+        f"{row['failures']:2d} of {len(shares)} fail,",
+        end=" ",
     )
     print(f"share near a heap from {min(shares):.2f} to {max(shares):.2f}")
-assert benchmark["settings"] == settings, "the run above has the benchmark's settings"
+assert benchmark["settings"] == settings, (
+    "the run above has the benchmark's settings"
+)
+
+
+# %%
+marks = {
+    True: ("x", plots.COLOURS[3], "fails"),
+    False: ("o", plots.COLOURS[0], "does not fail"),
+}
+names = [
+    f"{row['loss'].replace('_', '-')}\n{row['discriminator_steps']} : 1"
+    for row in benchmark["variants"]
+]
+
 
 # %% mystnb={"image": {"alt": "For each loss ten marks, the share of samples near a heap; those of the Wasserstein loss lie close together and none fails; the only crosses are among the plain losses with five steps."}}
 figure, ax = plt.subplots(figsize=(6, 3.8))
-marks = {True: ("x", plots.COLOURS[3], "fails"), False: ("o", plots.COLOURS[0], "does not fail")}
 for column, row in enumerate(benchmark["variants"]):
     for number, run in enumerate(row["runs"]):
         marker, colour, label = marks[run["modes_found"] < 8 or run["share"] < 0.5]
-        ax.plot(column + (number - 4.5) / 18, run["share"], marker, color=colour, label=label)
-names = [f"{row['loss'].replace('_', '-')}\n{row['discriminator_steps']} : 1" for row in benchmark["variants"]]
+        place = column + (number - 4.5) / 18
+        ax.plot(place, run["share"], marker, color=colour, label=label)
 ax.set_xticks(range(len(names)), names, fontsize=9)
 ax.set_ylabel("share of samples near a heap")
-legend = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))  # each label once
+# each label once
+legend = dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
 ax.legend(legend.values(), legend.keys(), loc="lower left")
 plt.show()
+
 
 # %% [markdown]
 # It is (b), and two things are to be learnt from it.
@@ -680,12 +856,14 @@ plt.show()
 # %%
 wild = build(seed=10, loss="wasserstein", discriminator_steps=5, penalty=0.0)
 wild_history, wild_frames = train(wild, epochs=min(epochs, 16))
-tame = history["discriminator_loss"]
+untamed, tame = wild_history["discriminator_loss"], history["discriminator_loss"]
 print("critic's loss and distance, without a penalty and with one")
 for number in range(3, len(wild_frames), 4):
-    losses = f"{wild_history['discriminator_loss'][number]:8.1f} {tame[number]:6.2f}"
-    away = f"{earth_movers_distance(ring, wild_frames[number]):.2f} {exact[number]:.2f}"
-    print(f"round {batches * (number + 1):3d}: loss {losses}; distance {away}")
+    losses = f"{untamed[number]:8.1f} {tame[number]:6.2f}"
+    away = earth_movers_distance(ring, wild_frames[number])
+    distances = f"{away:.2f} {exact[number]:.2f}"
+    print(f"round {batches * (number + 1):3d}: loss {losses}; distance {distances}")
+
 
 # %% [markdown]
 # The loss runs to hundreds and more, and changes its sign, and the samples are thrown back and forth by a critic
@@ -698,7 +876,11 @@ for number in range(3, len(wild_frames), 4):
 # %%
 try:
     pictures = (1, 28, 28)
-    gan.GAN(gan.ConvGenerator(64, pictures), gan.ConvDiscriminator(pictures), loss="wasserstein")
+    gan.GAN(
+        gan.ConvGenerator(64, pictures),
+        gan.ConvDiscriminator(pictures),
+        loss="wasserstein",
+    )
 except ValueError as error:
     print(textwrap.fill(str(error), 76))
 
@@ -710,11 +892,27 @@ except ValueError as error:
 hasty = build(seed=10, loss="wasserstein", discriminator_steps=1)
 hasty_history, hasty_frames = train(hasty)
 said = distance_from(torch.tensor(hasty_history["discriminator_loss"]))
-measured = torch.tensor([earth_movers_distance(ring, frame) for frame in hasty_frames])
-for name, off in (("five steps", read_back - torch.tensor(exact)), ("one step", said - measured)):
-    print(f"{name}: the critic's estimate is off by {off.abs().mean():.2f} on average")
-hasty_coverage = metrics.ring_coverage(hasty.sample(10_000), ring_centres(), std=0.1)
-print(f"one step: {hasty_coverage.modes_found} of 8 heaps, {100 * hasty_coverage.share:.0f} % near one")
+measured = torch.tensor(
+    [earth_movers_distance(ring, frame) for frame in hasty_frames]
+)
+for name, off in (
+    ("five steps", read_back - torch.tensor(exact)),
+    ("one step", said - measured),
+):
+    print(
+        f"{name}: the critic's estimate is off by {off.abs().mean():.2f} on average"
+    )
+
+
+# %%
+hasty_coverage = metrics.ring_coverage(
+    hasty.sample(10_000), ring_centres(), std=0.1
+)
+print(
+    f"one step: {hasty_coverage.modes_found} of 8 heaps, "
+    f"{100 * hasty_coverage.share:.0f} % near one"
+)
+
 
 # %% [markdown]
 # With one step the estimate is farther off, and the samples are strewn between the heaps. The generator runs ahead of a
@@ -737,15 +935,24 @@ seeds = benchmark["variants"][0]["runs"]  # of the Wasserstein loss
 figures = results.record(
     "wasserstein_gan",
     profile,
-    **{"modes_found": [run["modes_found"] for run in seeds], "share": [run["share"] for run in seeds]},
+    **{
+        "modes_found": [run["modes_found"] for run in seeds],
+        "share": [run["share"] for run in seeds],
+    },
     **{"live_modes_found": live.modes_found, "live_share": round(live.share, 3)},
 )
 print(figures["modes_found"], min(figures["share"]))
+
+
+# %%
 print(figures["live_modes_found"], figures["live_share"])
-assert all(run["modes_found"] == 8 and run["share"] >= 0.9 for run in seeds), "every seed of the benchmark"
+assert all(run["modes_found"] == 8 and run["share"] >= 0.9 for run in seeds), (
+    "every seed of the benchmark"
+)
 if profile != "smoke":
     assert live.modes_found == 8, "all heaps are found"
     assert live.share >= 0.9, "and nearly all samples are near one"
+
 
 # %% [markdown]
 # ## Summary
@@ -769,7 +976,10 @@ if profile != "smoke":
 # %% tags=["hide-cell"]
 # @title Solution
 torch.manual_seed(0)
-sorted_x, sorted_y = torch.randn(200_000).sort().values, torch.randn(200_000).sort().values
+sorted_x, sorted_y = (
+    torch.randn(200_000).sort().values,
+    torch.randn(200_000).sort().values,
+)
 shifted = (sorted_x - (sorted_y + 1.5)).abs().mean().item()
 spread_out = (sorted_x - 3 * sorted_y).abs().mean().item()
 print(f"shifted by 1.5: {shifted:.3f}; three times as wide: {spread_out:.3f}")
@@ -794,7 +1004,8 @@ assert abs(spread_out - 2 * (2 / torch.pi) ** 0.5) < 0.02
 # @title Solution
 torch.manual_seed(0)
 many, middle = sample_ring(100_000), 0.5 * torch.randn(100_000, 2)
-direction = many.mean(dim=0) - middle.mean(dim=0)  # w · (difference of means) is largest for w along it, |w| = 1
+# w · (difference of means) is largest for w along it, |w| = 1
+direction = many.mean(dim=0) - middle.mean(dim=0)
 print(f"the best linear critic reports {direction.norm():.2f}")
 assert direction.norm() < 0.05
 

@@ -26,13 +26,16 @@
 # long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import io
@@ -48,10 +51,20 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from aigc_course import gpt, plots, results, training
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-steps, lstm_factor, batch_size = {"smoke": (12, 1, 8), "cpu": (400, 3, 64), "gpu": (500, 3, 64)}[profile]
-print(f"Profile {profile}: {steps} steps for each model with attention, {lstm_factor * steps} for the LSTM.")
+steps, lstm_factor, batch_size = {
+    "smoke": (12, 1, 8),
+    "cpu": (400, 3, 64),
+    "gpu": (500, 3, 64),
+}[profile]
+print(
+    f"Profile {profile}: {steps} steps for each model with attention, "
+    f"{lstm_factor * steps} for the LSTM."
+)
+
 
 # %% [markdown]
 # ## What followed last time?
@@ -64,20 +77,29 @@ print(f"Profile {profile}: {steps} steps for each model with attention, {lstm_fa
 
 # %%
 LETTERS, DIGITS, KNOWN, PAIRS = 26, 10, 8, 32
+TIME = 2 * PAIRS  # tokens of a stream
 SYMBOLS = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 def streams(count):  # (count, 64) tokens: letter, digit, letter, digit, …
-    letters = torch.rand(count, LETTERS).argsort(dim=1)[:, :KNOWN]  # eight different ones a stream
+    # eight different ones a stream
+    letters = torch.rand(count, LETTERS).argsort(dim=1)[:, :KNOWN]
     digits = LETTERS + torch.randint(DIGITS, (count, KNOWN))
     chosen = torch.randint(KNOWN, (count, PAIRS))
-    return torch.stack([letters.gather(1, chosen), digits.gather(1, chosen)], dim=2).flatten(1)
+    return torch.stack(
+        [letters.gather(1, chosen), digits.gather(1, chosen)], dim=2
+    ).flatten(1)
 
 
+# %%
 torch.manual_seed(7)
 held_out = streams(500)  # no model will be trained on these
 for row in held_out[:3]:
-    print(" ".join(SYMBOLS[a] + SYMBOLS[b] for a, b in row.view(-1, 2)[:18].tolist()), "…")
+    print(
+        " ".join(SYMBOLS[a] + SYMBOLS[b] for a, b in row.view(-1, 2)[:18].tolist()),
+        "…",
+    )
+
 
 # %% [markdown]
 # Take the first line and cover its right half. Whenever a letter comes up that you have met before, you can name its
@@ -90,19 +112,26 @@ for row in held_out[:3]:
 # %%
 def pairs_ago(tokens):
     letters = tokens[:, ::2]
-    same = (letters[:, :, None] == letters[:, None, :]).tril(-1)  # (stream, now, earlier)
+    # (stream, now, earlier)
+    same = (letters[:, :, None] == letters[:, None, :]).tril(-1)
     place = torch.arange(letters.shape[1])
     last = torch.where(same, place, -1).amax(dim=2)
     return torch.where(last >= 0, place - last, 0)
 
 
 @torch.no_grad()
-def right_answers(model, tokens=held_out):  # for each pair: is the digit the model finds most likely the right one?
+# for each pair: is the digit the model finds most likely the right one?
+def right_answers(model, tokens=held_out):
     return model(tokens[:, :-1]).argmax(dim=2)[:, ::2] == tokens[:, 1::2]
 
 
+# %%
 ago = pairs_ago(held_out)
-print(f"{(ago > 0).float().mean():.0%} of the pairs can be known; the last meeting is up to {ago.max()} pairs ago")
+print(
+    f"{(ago > 0).float().mean():.0%} of the pairs can be known; "
+    f"the last meeting is up to {ago.max()} pairs ago"
+)
+
 
 # %% [markdown]
 # First the LSTM. It reads from left to right and keeps what it has read in a state: here $2 \times 64$ numbers, however
@@ -125,14 +154,20 @@ class Recurrent(nn.Module):
 
 
 # %%
+def next_token_loss(model, batch):  # nats per token
+    logits = model(batch[:, :-1])
+    return F.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
+
+
+# %%
 def train(model, steps, after_step=lambda step: None, rate=5e-3):
     torch.manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
-    curve = []  # nats a token
+    options = {"total_steps": steps, "pct_start": 0.1}
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, **options)
+    curve = []
     for step in range(steps):
-        batch = streams(batch_size)
-        loss = F.cross_entropy(model(batch[:, :-1]).flatten(0, 1), batch[:, 1:].flatten())
+        loss = next_token_loss(model, streams(batch_size))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -147,10 +182,13 @@ torch.manual_seed(0)
 lstm = Recurrent()
 lstm_curve = train(lstm, lstm_factor * steps)
 recall_lstm = right_answers(lstm)[ago > 0].float().mean().item()
-print(f"{sum(weight.numel() for weight in lstm.parameters())} weights, {lstm_factor * steps} steps")
+print(
+    f"{sum(weight.numel() for weight in lstm.parameters())} weights, "
+    f"{lstm_factor * steps} steps"
+)
 print(f"recall {recall_lstm:.2f}")
 
-# %% mystnb={"image": {"alt": "The LSTM's bars are low at every distance, and fall off from the first, with a line for pure guessing among ten digits below them."}}
+# %%
 distances = range(1, 13)
 
 
@@ -159,13 +197,21 @@ def recall_by_distance(model):
     return [right[ago == distance].float().mean().item() for distance in distances]
 
 
+# %% mystnb={"image": {"alt": "The LSTM's bars are low at every distance, and fall off from the first, with a line for pure guessing among ten digits below them."}}
 plt.bar(distances, recall_by_distance(lstm), label="LSTM")
-plt.axhline(1 / DIGITS, color="black", linestyle="--", linewidth=1, label="guessing among ten digits")
+plt.axhline(
+    1 / DIGITS,
+    color="black",
+    linestyle="--",
+    linewidth=1,
+    label="guessing among ten digits",
+)
 plt.ylim(0, 1.05)
 plt.xlabel("the letter was last met so many pairs ago")
 plt.ylabel("recall")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # The LSTM does better than a guess among ten digits, since it prefers digits that the stream has shown already. But it
@@ -190,10 +236,19 @@ plt.show()
 # The number $\beta$ says how picky the dictionary is. Here are five keys, arrows of length 1 in five directions, with a
 # number as the value of each; the query is an arrow that goes round once.
 
-# %% mystnb={"image": {"alt": "The answer against the direction of the query: nearly flat for the least picky dictionary, a smooth wave for the middle one, and for the pickiest a staircase through the five keys' values."}}
-directions, values = torch.tensor([0.6, 1.9, 3.1, 4.4, 5.7]), torch.tensor([2.0, 5.0, 1.0, 4.0, 3.0])
+# %%
+directions, values = (
+    torch.tensor([0.6, 1.9, 3.1, 4.4, 5.7]),
+    torch.tensor([2.0, 5.0, 1.0, 4.0, 3.0]),
+)
 around = torch.linspace(0, 2 * math.pi, 400)
-keys, queries = [torch.stack([angle.cos(), angle.sin()], dim=1) for angle in (directions, around)]  # (5, 2), (400, 2)
+# (5, 2), (400, 2)
+keys, queries = [
+    torch.stack([angle.cos(), angle.sin()], dim=1) for angle in (directions, around)
+]
+
+
+# %% mystnb={"image": {"alt": "The answer against the direction of the query: nearly flat for the least picky dictionary, a smooth wave for the middle one, and for the pickiest a staircase through the five keys' values."}}
 for beta, line in ((1, ":"), (6, "--"), (200, "-")):
     weights = (beta * queries @ keys.T).softmax(dim=1)  # (400, 5)
     plt.plot(around, weights @ values, line, label=rf"$\beta = {beta}$")
@@ -203,6 +258,7 @@ plt.ylabel("answer")
 plt.ylim(0.5, 6.9)
 plt.legend(ncols=2, loc="upper right", fontsize=10)
 plt.show()
+
 
 # %% [markdown]
 # A picky dictionary ($\beta = 200$) gives the value of the nearest key, as `dict` would. A tolerant one blends. And
@@ -219,11 +275,17 @@ plt.show()
 # %%
 tokens = held_out[:, :-1]
 here = F.one_hot(tokens, len(SYMBOLS)).float()  # (stream, time, 36)
-before = F.pad(here, (0, 0, 1, 0))[:, :-1]  # the token one place earlier; nothing before the first
+# the token one place earlier; nothing before the first
+before = F.pad(here, (0, 0, 1, 0))[:, :-1]
 scores = 50 * here @ before.transpose(1, 2)  # (stream, time asking, time asked)
 future = torch.ones(63, 63).triu(1).bool()
 answers = scores.masked_fill(future, -math.inf).softmax(dim=2) @ here
-by_hand = (answers.argmax(dim=2)[:, ::2] == held_out[:, 1::2])[ago > 0].float().mean().item()
+by_hand = (
+    (answers.argmax(dim=2)[:, ::2] == held_out[:, 1::2])[ago > 0]
+    .float()
+    .mean()
+    .item()
+)
 print(f"recall of the dictionary filled in by hand: {by_hand:.2f}")
 assert by_hand == 1.0
 
@@ -245,8 +307,10 @@ assert by_hand == 1.0
 
 
 # %%
-def attention(q, k, v, mask=None):  # (…, time, d) each; mask (time, time): True where looking is allowed
-    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # Q Kᵀ / √d: (…, time asking, time asked)
+# (…, time, d) each; mask (time, time): True where looking is allowed
+def attention(q, k, v, mask=None):
+    # Q Kᵀ / √d: (…, time asking, time asked)
+    scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf)  # + M
     weights = scores.softmax(dim=-1)  # each row sums to 1
@@ -254,13 +318,27 @@ def attention(q, k, v, mask=None):  # (…, time, d) each; mask (time, time): Tr
 
 
 torch.manual_seed(0)
-q, k, v = torch.randn(3, 2, 10, 16).requires_grad_()  # three of (batch 2, time 10, d 16)
+# three of (batch 2, time 10, d 16)
+q, k, v = torch.randn(3, 2, 10, 16).requires_grad_()
 past = torch.ones(10, 10).tril().bool()
-ours, theirs = attention(q, k, v, past)[0], F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+
+# %%
+ours, theirs = (
+    attention(q, k, v, past)[0],
+    F.scaled_dot_product_attention(q, k, v, is_causal=True),
+)
 assert torch.allclose(ours, theirs, atol=1e-6)
-for a, b in zip(*[torch.autograd.grad(y.square().sum(), (q, k, v)) for y in (ours, theirs)], strict=True):
+for a, b in zip(
+    *[torch.autograd.grad(y.square().sum(), (q, k, v)) for y in (ours, theirs)],
+    strict=True,
+):
     assert torch.allclose(a, b, atol=1e-5)
-print("equal to PyTorch's scaled_dot_product_attention, and so are the gradients of q, k and v")
+print(
+    "equal to PyTorch's scaled_dot_product_attention, "
+    "and so are the gradients of q, k and v"
+)
+
 
 # %% [markdown]
 # PyTorch's function computes the same without ever keeping the whole table of weights, which is why one uses it; ours
@@ -280,22 +358,40 @@ print("equal to PyTorch's scaled_dot_product_attention, and so are the gradients
 # %%
 torch.manual_seed(0)
 widths = [2, 8, 32, 128, 512]
-spread, largest, slope = {False: [], True: []}, {False: [], True: []}, {False: [], True: []}
+spread, largest, slope = (
+    {False: [], True: []},
+    {False: [], True: []},
+    {False: [], True: []},
+)
+
+
+# %%
 for d in widths:
-    raw = (torch.randn(1000, 16, d) * torch.randn(1000, 1, d)).sum(dim=2)  # 1,000 queries, 16 keys each
+    # 1,000 queries, 16 keys each
+    raw = (torch.randn(1000, 16, d) * torch.randn(1000, 1, d)).sum(dim=2)
     for scaled in (False, True):
         score = raw / math.sqrt(d) if scaled else raw
         w = score.softmax(dim=1)
         spread[scaled].append(score.std().item())
         largest[scaled].append(w.amax(dim=1).mean().item())
-        slope[scaled].append((w * (1 - w)).sum(dim=1).mean().item())  # the softmax's own slopes, ∂w_j/∂s_j
+        # the softmax's own slopes, ∂w_j/∂s_j
+        slope[scaled].append((w * (1 - w)).sum(dim=1).mean().item())
     assert abs(spread[False][-1] / math.sqrt(d) - 1) < 0.05
-print(f"largest weight at d = 512: {largest[False][-1]:.2f} without the root, {largest[True][-1]:.2f} with it")
+print(
+    "largest weight at d = 512: "
+    f"{largest[False][-1]:.2f} without the root, {largest[True][-1]:.2f} with it"
+)
+
 
 # %% mystnb={"image": {"alt": "Left: the scores' spread grows along the square root of d without the root and stays at one with it. Right: the softmax's slope falls towards zero without the root and stays level with it."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
 for scaled, style in ((False, "o-"), (True, "s--")):
-    left.loglog(widths, spread[scaled], style, label="with the root" if scaled else "without")
+    left.loglog(
+        widths,
+        spread[scaled],
+        style,
+        label="with the root" if scaled else "without",
+    )
     right.semilogx(widths, slope[scaled], style)
 left.set(xlabel="d", ylabel="standard deviation of the scores")
 right.set(xlabel="d", ylabel="slope of the softmax, summed", ylim=(0, 1))
@@ -318,18 +414,32 @@ plt.show()
 
 # %%
 def multiplied_afterwards(q, k, v, mask):  # wrong
-    weights = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(dim=-1) * mask
+    weights = (q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])).softmax(
+        dim=-1
+    ) * mask
     return weights @ v, weights
 
 
 x = torch.randn(8, 16)  # eight places; for now each is its own query, key and value
-changed = torch.cat([x[:-1], 3 * torch.randn(1, 16)])  # the last place is another one
+# the last place is another one
+changed = torch.cat([x[:-1], 3 * torch.randn(1, 16)])
+
+
+# %%
 eight = torch.ones(8, 8).tril().bool()
-for name, way in (("-inf before", attention), ("0 afterwards", multiplied_afterwards)):
+for name, way in (
+    ("-inf before", attention),
+    ("0 afterwards", multiplied_afterwards),
+):
     out, weights = way(x, x, x, eight)
     moved = (way(changed, changed, changed, eight)[0] - out)[:-1].abs().amax()
-    print(f"{name:12s}: rows sum to {weights.sum(dim=1).min():.2f} … {weights.sum(dim=1).max():.2f};", end=" ")
+    print(
+        f"{name:12s}: rows sum to {weights.sum(dim=1).min():.2f} "
+        f"… {weights.sum(dim=1).max():.2f};",
+        end=" ",
+    )
     print(f"the last place moves an earlier output by up to {moved:.3f}")
+
 
 # %% [markdown]
 # Two things go wrong. The rows no longer sum to 1, so early places get faint answers. And worse, the future leaks: the
@@ -344,10 +454,12 @@ for name, way in (("-inf before", attention), ("0 afterwards", multiplied_afterw
 
 # %%
 def dependence(function, x):  # (time, time): the size of d output_t / d input_s
-    slopes = torch.autograd.functional.jacobian(function, x)  # (time, width, time, width)
+    # (time, width, time, width)
+    slopes = torch.autograd.functional.jacobian(function, x)
     return slopes.pow(2).sum(dim=(1, 3)).sqrt()
 
 
+# %%
 ways = {
     "mask before": lambda x: attention(x, x, x, eight)[0],
     "multiplied after": lambda x: multiplied_afterwards(x, x, x, eight)[0],
@@ -357,7 +469,11 @@ looks = {name: dependence(way, x) for name, way in ways.items()}
 for name, table in looks.items():
     print(f"{name:16s} largest dependence on the future: {table.triu(1).max():.4f}")
 assert looks["mask before"].triu(1).max() == 0
-assert min(looks["multiplied after"].triu(1).max(), looks["forgotten"].triu(1).max()) > 0
+assert (
+    min(looks["multiplied after"].triu(1).max(), looks["forgotten"].triu(1).max())
+    > 0
+)
+
 
 # %% mystnb={"image": {"alt": "Three tables of dependence. The first is empty above the diagonal; the second and the third are filled there as well."}}
 figure, axes = plt.subplots(1, 3, figsize=(6, 2.7), sharey=True)
@@ -384,20 +500,34 @@ plt.show()
 # The splitting is done by reshaping, and it is where most home-made versions go wrong. A tensor of four places and six
 # numbers each, for two heads:
 
-# %% mystnb={"image": {"alt": "Four small tables of numbers, coloured by the place they come from. In the right split each head has all four places with three of their numbers; in the wrong one the first head has only the first two places."}}
-row = (10 * torch.arange(4)[:, None] + torch.arange(6)).float()  # place t, number c: written as 10 t + c
-right_way = row.view(4, 2, 3).transpose(0, 1)  # (time, heads, d), then (heads, time, d)
+# %%
+# place t, number c: written as 10 t + c
+row = (10 * torch.arange(4)[:, None] + torch.arange(6)).float()
+# (time, heads, d), then (heads, time, d)
+right_way = row.view(4, 2, 3).transpose(0, 1)
 wrong_way = row.view(2, 4, 3)  # the shape fits as well
+
+
+# %%
+tables = {
+    "right, head 0": right_way[0],
+    "right, head 1": right_way[1],
+    "wrong, head 0": wrong_way[0],
+    "wrong, head 1": wrong_way[1],
+}
+cells = torch.cartesian_prod(torch.arange(4), torch.arange(3))
+
+
+# %% mystnb={"image": {"alt": "Four small tables of numbers, coloured by the place they come from. In the right split each head has all four places with three of their numbers; in the wrong one the first head has only the first two places."}}
 figure, axes = plt.subplots(2, 2, figsize=(5.4, 4.4))
-tables = {"right, head 0": right_way[0], "right, head 1": right_way[1], "wrong, head 0": wrong_way[0]}
-tables["wrong, head 1"] = wrong_way[1]
 for ax, (name, table) in zip(axes.flat, tables.items(), strict=True):
     ax.imshow(table // 10, cmap="Pastel1", vmin=0, vmax=8, aspect="auto")
-    for (t, c), number in zip(torch.cartesian_prod(torch.arange(4), torch.arange(3)), table.flatten(), strict=True):
+    for (t, c), number in zip(cells, table.flatten(), strict=True):
         ax.text(c, t, f"{int(number):02d}", ha="center", va="center")
     ax.set(title=name, xlabel="number in the head", ylabel="place")
     ax.grid(False)
 plt.show()
+
 
 # %% [markdown]
 # The tens digit is the place. In the upper row each head sees all four places, with three of each place's six numbers.
@@ -413,19 +543,19 @@ plt.show()
 class SelfAttention(nn.Module):
     def __init__(self, width, heads, *, rotary=False, causal=True):
         super().__init__()
-        self.heads, self.rotary, self.causal = heads, rotary, causal
-        self.qkv = nn.Linear(width, 3 * width, bias=False)  # W_Q, W_K and W_V of all heads in one matrix
+        self.split, self.rotary, self.causal = (3, heads, -1), rotary, causal
+        self.qkv = nn.Linear(width, 3 * width, bias=False)  # W_Q, W_K, W_V of all
         self.out = nn.Linear(width, width, bias=False)  # W_O
 
     def forward(self, x):  # (batch, time, width)
-        batch, time, width = x.shape
-        q, k, v = self.qkv(x).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (batch, heads, time, d)
+        q, k, v = self.qkv(x).unflatten(2, self.split).permute(2, 0, 3, 1, 4)
+        time, d = q.shape[2:]  # q, k, v: (batch, heads, time, d)
         if self.rotary:
-            angles = gpt.rotary_angles(time, width // self.heads)
+            angles = gpt.rotary_angles(time, d)
             q, k = gpt.rotate(q, angles), gpt.rotate(k, angles)
         mask = torch.ones(time, time).tril().bool() if self.causal else None
         gathered, self.weights = attention(q, k, v, mask)
-        return self.out(gathered.transpose(1, 2).reshape(batch, time, width))
+        return self.out(gathered.transpose(1, 2).flatten(2))
 
 
 # %% [markdown]
@@ -485,17 +615,29 @@ assert same
 # vectors and on *how far apart* they are, and not on where. Each pair $i$ has a speed of its own,
 # $\theta_i = 10000^{-2i/d}$: fast hands and slow ones, as on a clock.
 
-# %% mystnb={"image": {"alt": "Three circles with the places of one vector's pair. The fastest goes round more than once and its dots are wide apart; the second moves along an arc; the third hardly leaves its beginning."}}
+# %%
 angles = gpt.rotary_angles(10, 8)  # (time, pairs): ten places, four pairs
-turned = gpt.rotate(torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0]).expand(10, 8), angles)  # each pair begins at (1, 0)
+# each pair begins at (1, 0)
+turned = gpt.rotate(torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0]).expand(10, 8), angles)
+
+
+# %% mystnb={"image": {"alt": "Three circles with the places of one vector's pair. The fastest goes round more than once and its dots are wide apart; the second moves along an arc; the third hardly leaves its beginning."}}
 figure, axes = plt.subplots(1, 3, figsize=(6, 2.5), sharey=True)
 for i, ax in enumerate(axes):
     ax.plot(around.cos(), around.sin(), color="lightgrey", linewidth=1)
-    ax.scatter(turned[:, i], turned[:, i + 4], c=torch.arange(10), cmap="viridis", zorder=2)
-    ax.set(title=f"$\\theta_{i} = {angles[1, i]:.2g}$", aspect="equal", xlim=(-1.3, 1.3), xticks=[-1, 0, 1])
+    ax.scatter(
+        turned[:, i], turned[:, i + 4], c=torch.arange(10), cmap="viridis", zorder=2
+    )
+    ax.set(
+        title=f"$\\theta_{i} = {angles[1, i]:.2g}$",
+        aspect="equal",
+        xlim=(-1.3, 1.3),
+        xticks=[-1, 0, 1],
+    )
 axes[0].set_ylabel("second number of the pair")
 axes[1].set_xlabel("first number of the pair")
 plt.show()
+
 
 # %% [markdown]
 # Each dot is one place, from dark (place 0) to light (place 9). The first pair tells neighbours apart and soon comes
@@ -506,9 +648,15 @@ plt.show()
 torch.manual_seed(0)
 angles = gpt.rotary_angles(200, 32)
 q, k = torch.randn(2, 32)
-score = gpt.rotate(q.expand(200, 32), angles) @ gpt.rotate(k.expand(200, 32), angles).T  # all pairs of places
+# all pairs of places
+score = (
+    gpt.rotate(q.expand(200, 32), angles) @ gpt.rotate(k.expand(200, 32), angles).T
+)
 for m, n in ((5, 3), (55, 53), (155, 153), (55, 43)):
-    print(f"query at {m:3d}, key at {n:3d}, {m - n:2d} apart: score {score[m, n]:7.4f}")
+    print(
+        f"query at {m:3d}, key at {n:3d}, "
+        f"{m - n:2d} apart: score {score[m, n]:7.4f}"
+    )
 for gap in range(-150, 151, 10):
     along = score.diagonal(gap)  # all pairs of places with this distance
     assert torch.allclose(along, along[0].expand_as(along), atol=1e-3)
@@ -530,7 +678,10 @@ def multiplications(time, width=64):
 
 for T in (64, 256, 1024):
     assert multiplications(T) == 4 * T * 64**2 + 2 * T**2 * 64
-    print(f"{T:5d} places: {multiplications(T):11,} multiplications; an LSTM takes {8 * T * 64**2:11,}")
+    print(
+        f"{T:5d} places: {multiplications(T):11,} multiplications; "
+        f"an LSTM takes {8 * T * 64**2:11,}"
+    )
 
 # %% mystnb={"image": {"alt": "On two logarithmic axes three lines against the length: matrices and LSTM rise with slope one, the scores and means with slope two and cross both."}}
 T = torch.logspace(4, 13, 50, base=2)
@@ -561,17 +712,17 @@ class AttentionOnly(nn.Module):
     def __init__(self, layers=2, width=64, positions="rotary", causal=True):
         super().__init__()
         self.embedding = nn.Embedding(len(SYMBOLS), width)
-        self.places = nn.Embedding(2 * PAIRS, width) if positions == "learned" else None
+        self.places = nn.Embedding(TIME, width) if positions == "learned" else None
         layer = {"rotary": positions == "rotary", "causal": causal}
-        self.layers = nn.ModuleList(SelfAttention(width, 2, **layer) for _ in range(layers))
+        attentions = [SelfAttention(width, 2, **layer) for _ in range(layers)]
+        self.layers = nn.ModuleList(attentions)
         self.head = nn.Linear(width, len(SYMBOLS), bias=False)
 
     def forward(self, tokens):
-        x = self.embedding(tokens)
-        if self.places is not None:
-            x = x + self.places.weight[: tokens.shape[1]]
+        place = 0 if self.places is None else self.places.weight[: tokens.shape[1]]
+        x = self.embedding(tokens) + place
         for layer in self.layers:
-            x = x + layer(F.rms_norm(x, x.shape[-1:]))  # each layer adds to the stream
+            x = x + layer(F.rms_norm(x, x.shape[-1:]))  # each adds to the stream
         return self.head(F.rms_norm(x, x.shape[-1:]))
 
 
@@ -584,26 +735,40 @@ class AttentionOnly(nn.Module):
 # %%
 new = ago == 0
 met = new.cumsum(dim=1) - new.long()  # letters met before this pair
-letter_nats = torch.where(new, -torch.log((KNOWN - met) / KNOWN / (LETTERS - met)), math.log(KNOWN))
+letter_nats = torch.where(
+    new, -torch.log((KNOWN - met) / KNOWN / (LETTERS - met)), math.log(KNOWN)
+)
 digit_nats = torch.where(new, math.log(DIGITS), 0.0)
-nats = torch.stack([letter_nats, digit_nats], dim=2).flatten(1)[:, 1:]  # the first token is given
+# the first token is given
+nats = torch.stack([letter_nats, digit_nats], dim=2).flatten(1)[:, 1:]
 floor = nats.mean().item()
 print(f"the floor is {floor:.3f} nats a token")
 
 
 @torch.no_grad()
 def held_out_loss(model):
-    return F.cross_entropy(model(held_out[:, :-1]).flatten(0, 1), held_out[:, 1:].flatten()).item()
+    return F.cross_entropy(
+        model(held_out[:, :-1]).flatten(0, 1), held_out[:, 1:].flatten()
+    ).item()
 
 
 # %%
-film, shown = {}, {0} | {round(steps * share / 64) for share in (8, 14, 18, 20, 22, 24, 26, 28, 31, 35, 40, 48, 64)}
+film, shown = (
+    {},
+    {0}
+    | {
+        round(steps * share / 64)
+        for share in (8, 14, 18, 20, 22, 24, 26, 28, 31, 35, 40, 48, 64)
+    },
+)
 
 
 met_twice = F.one_hot(held_out[:, :20:2], LETTERS).sum(dim=1) == 2
-drawn = held_out[met_twice.sum(dim=1).argmax(), :20]  # a stream that soon repeats itself
+# a stream that soon repeats itself
+drawn = held_out[met_twice.sum(dim=1).argmax(), :20]
 
 
+# %%
 @torch.no_grad()
 def take_picture(step):
     if step in shown:
@@ -616,19 +781,33 @@ two = AttentionOnly()
 take_picture(0)
 curves = {"two layers": train(two, steps, take_picture)}
 recall = right_answers(two)[ago > 0].float().mean().item()
-print(f"{sum(weight.numel() for weight in two.parameters())} weights, {steps} steps: recall {recall:.3f}")
+print(
+    f"{sum(weight.numel() for weight in two.parameters())} weights, "
+    f"{steps} steps: recall {recall:.3f}"
+)
+
 
 # %%
 torch.manual_seed(0)
 one = AttentionOnly(layers=1)
 curves["one layer"] = train(one, steps)
 recall_one = right_answers(one)[ago > 0].float().mean().item()
-for name, model, found in (("two layers", two, recall), ("one layer", one, recall_one), ("LSTM", lstm, recall_lstm)):
-    print(f"{name:10s} recall {found:.3f}, held-out loss {held_out_loss(model):.3f} (floor {floor:.3f})")
+for name, model, found in (
+    ("two layers", two, recall),
+    ("one layer", one, recall_one),
+    ("LSTM", lstm, recall_lstm),
+):
+    print(
+        f"{name:10s} recall {found:.3f}, "
+        f"held-out loss {held_out_loss(model):.3f} (floor {floor:.3f})"
+    )
 
 # %% mystnb={"image": {"alt": "Loss against steps: all curves fall from a high level to a plateau, the LSTM's a little later; then the one with two layers drops steeply towards the dashed floor while one layer and the LSTM stay on a high plateau."}}
-for (name, curve), style in zip({**curves, "LSTM": lstm_curve}.items(), ("-", "--", ":"), strict=True):
-    smooth = torch.tensor(curve).unfold(0, 10, 1).mean(dim=1)  # the mean of ten steps
+for (name, curve), style in zip(
+    {**curves, "LSTM": lstm_curve}.items(), ("-", "--", ":"), strict=True
+):
+    # the mean of ten steps
+    smooth = torch.tensor(curve).unfold(0, 10, 1).mean(dim=1)
     plt.plot(range(10, 10 + len(smooth)), smooth, style, label=name)
 plt.axhline(floor, color="black", linestyle="--", linewidth=1, label="floor")
 plt.xscale("log")
@@ -645,10 +824,14 @@ plt.show()
 
 # %% mystnb={"image": {"alt": "Recall against distance: two layers lie at the top over the whole range, one layer and the LSTM far below."}}
 for (name, model), style in zip(
-    {"two layers": two, "one layer": one, "LSTM": lstm}.items(), ("o-", "s--", "^:"), strict=True
+    {"two layers": two, "one layer": one, "LSTM": lstm}.items(),
+    ("o-", "s--", "^:"),
+    strict=True,
 ):
     plt.plot(distances, recall_by_distance(model), style, label=name)
-plt.axhline(1 / DIGITS, color="black", linestyle="--", linewidth=1, label="guessing")
+plt.axhline(
+    1 / DIGITS, color="black", linestyle="--", linewidth=1, label="guessing"
+)
 plt.ylim(0, 1.05)
 plt.xlabel("the letter was last met so many pairs ago")
 plt.ylabel("recall")
@@ -667,13 +850,25 @@ plt.show()
 
 # %%
 names = [SYMBOLS[token] for token in drawn.tolist()]
-answers = [(t, s) for t in range(0, 20, 2) for s in range(1, t, 2) if drawn[t] == drawn[s - 1]]
+answers = [
+    (t, s)
+    for t in range(0, 20, 2)
+    for s in range(1, t, 2)
+    if drawn[t] == drawn[s - 1]
+]
 
 
+# %%
 def draw_map(ax, weights, marked=True):
     ax.imshow(weights, cmap="Blues", vmin=0, vmax=1)
     if marked:  # where the answer can be found
-        ax.plot(*zip(*[(s, t) for t, s in answers], strict=True), "s", color=plots.COLOURS[3], fillstyle="none", ms=8)
+        ax.plot(
+            *zip(*[(s, t) for t, s in answers], strict=True),
+            "s",
+            color=plots.COLOURS[3],
+            fillstyle="none",
+            ms=8,
+        )
     ax.set_xticks(range(20), names, fontsize=7)
     ax.set_yticks(range(20), names, fontsize=7)
     ax.tick_params(length=0)
@@ -684,7 +879,9 @@ def draw_map(ax, weights, marked=True):
 with torch.no_grad():
     two(drawn[None])
 figure, axes = plt.subplots(2, 2, figsize=(6, 6.2))
-for (layer, head), ax in zip(((0, 0), (0, 1), (1, 0), (1, 1)), axes.flat, strict=True):
+for (layer, head), ax in zip(
+    ((0, 0), (0, 1), (1, 0), (1, 1)), axes.flat, strict=True
+):
     draw_map(ax, two.layers[layer].weights[0, head], marked=layer == 1)
     ax.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=10)
 figure.supxlabel("looks at")
@@ -706,14 +903,24 @@ with torch.no_grad():
 tokens, asks = held_out[:, :-1], torch.zeros(500, 63).bool()
 asks[:, ::2] = ago > 0
 before = F.pad(tokens, (1, 0), value=-1)[:, :-1]
-followed = tokens[:, :, None] == before[:, None, :]  # does place s come right after a token like the one at t?
+# does place s come right after a token like the one at t?
+followed = tokens[:, :, None] == before[:, None, :]
+
+
+# %%
 induction, previous = {}, {}
 for layer, head in ((0, 0), (0, 1), (1, 0), (1, 1)):
     w = two.layers[layer].weights[:, head]
-    previous[layer, head] = w.diagonal(-1, dim1=1, dim2=2)[:, ::2].mean().item()  # at digits: one place back
+    # at digits: one place back
+    previous[layer, head] = w.diagonal(-1, dim1=1, dim2=2)[:, ::2].mean().item()
     induction[layer, head] = (w * followed).sum(dim=2)[asks].mean().item()
-    print(f"layer {layer + 1}, head {head + 1}: weight on the place before {previous[layer, head]:.2f},", end=" ")
+    print(
+        f"layer {layer + 1}, head {head + 1}: "
+        f"weight on the place before {previous[layer, head]:.2f},",
+        end=" ",
+    )
     print(f"on what followed last time {induction[layer, head]:.2f}")
+
 
 # %% [markdown]
 # The second layer's heads spend most of their weight on what followed last time, and a head of the first layer a good
@@ -727,18 +934,36 @@ def frame(step):  # one picture of the loop, with a palette of its own
     draw_map(ax, film[step].mean(dim=0))
     ax.set(title=f"$t = {step}$", xlabel="looks at", ylabel="place that asks")
     figure.canvas.draw()
-    picture = Picture.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba())
+    picture = Picture.frombuffer(
+        "RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba()
+    )
     plt.close(figure)
     return picture.convert("RGB").quantize(colors=128)
 
 
-# %% mystnb={"image": {"alt": "Animation: an evenly faint triangle turns into something like a chessboard; then dark cells appear at the marked places, which followed earlier copies of each letter, and the rest fades."}}
-frames = [frame(step) for step in [max(film), *sorted(film)]]  # the end comes first: it is what a printed page shows
+# %%
+# the end comes first: it is what a printed page shows
+frames = [frame(step) for step in [max(film), *sorted(film)]]
 buffer = io.BytesIO()
 pauses = [1500] + [500] * len(film)
-frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=pauses, loop=0)
-print(f"{len(frames)} frames; t counts the steps, and each cell is the mean of the layer's two heads")
-display(Image(data=buffer.getvalue(), format="gif", alt="The attention map of an induction head forms"))
+frames[0].save(
+    buffer, "GIF", save_all=True, append_images=frames[1:], duration=pauses, loop=0
+)
+print(
+    f"{len(frames)} frames; t counts the steps, "
+    "and each cell is the mean of the layer's two heads"
+)
+
+
+# %% mystnb={"image": {"alt": "Animation: an evenly faint triangle turns into something like a chessboard; then dark cells appear at the marked places, which followed earlier copies of each letter, and the rest fades."}}
+display(
+    Image(
+        data=buffer.getvalue(),
+        format="gif",
+        alt="The attention map of an induction head forms",
+    )
+)
+
 
 # %% [markdown]
 # First a chessboard appears, as letters and digits are told apart. The marked cells darken later, at the time at which
@@ -750,17 +975,30 @@ display(Image(data=buffer.getvalue(), format="gif", alt="The attention map of an
 # Now we take out one part at a time, and train as before.
 
 # %%
-variants = {"learned positions": {"positions": "learned"}, "no positions": {"positions": "none"}}
+variants = {
+    "learned positions": {"positions": "learned"},
+    "no positions": {"positions": "none"},
+}
 variants["no mask"] = {"causal": False}
 models = {"two layers, rotary": two, "one layer": one}
 for name, options in variants.items():
     torch.manual_seed(0)
     models[name] = AttentionOnly(**options)
     curves[name] = train(models[name], steps)
-table = {name: right_answers(model)[ago > 0].float().mean().item() for name, model in models.items()}
+
+
+# %%
+table = {
+    name: right_answers(model)[ago > 0].float().mean().item()
+    for name, model in models.items()
+}
 for name, model in models.items():
-    print(f"{name:18s} held-out loss {held_out_loss(model):.3f}, recall {table[name]:.3f}")
+    print(
+        f"{name:18s} held-out loss {held_out_loss(model):.3f}, "
+        f"recall {table[name]:.3f}"
+    )
 print(f"{'floor':18s} held-out loss {floor:.3f}")
+
 
 # %% [markdown]
 # > **Predict, then run.** The model without a mask has by far the lowest loss. Will it also answer better than the
@@ -770,26 +1008,44 @@ print(f"{'floor':18s} held-out loss {floor:.3f}")
 
 # %%
 @torch.no_grad()
-def honest_recall(model, tokens):  # each question with its past only, as in generation: nothing to the right exists
-    right = [model(tokens[:, : t + 1])[:, -1].argmax(dim=1) == tokens[:, t + 1] for t in range(0, 2 * PAIRS - 1, 2)]
+# each question with its past only, as in generation: nothing to the right exists
+def honest_recall(model, tokens):
+    right = [
+        model(tokens[:, : t + 1])[:, -1].argmax(dim=1) == tokens[:, t + 1]
+        for t in range(0, 2 * PAIRS - 1, 2)
+    ]
     return torch.stack(right, dim=1)[pairs_ago(tokens) > 0].float().mean().item()
 
 
-honest = {name: honest_recall(models[name], held_out[:100]) for name in ("two layers, rotary", "no mask")}
+# %%
+honest = {
+    name: honest_recall(models[name], held_out[:100])
+    for name in ("two layers, rotary", "no mask")
+}
 for name, found in honest.items():
-    print(f"{name:18s} recall with the whole stream in view {table[name]:.2f}, with the past only {found:.2f}")
+    print(
+        f"{name:18s} recall with the whole stream in view "
+        f"{table[name]:.2f}, with the past only {found:.2f}"
+    )
 
 
 # %%
 @torch.no_grad()
 def go_on(model, tokens, count=32):
     for _ in range(count):
-        tokens = torch.cat([tokens, model(tokens)[:, -1].softmax(dim=1).multinomial(1)], dim=1)
+        tokens = torch.cat(
+            [tokens, model(tokens)[:, -1].softmax(dim=1).multinomial(1)], dim=1
+        )
     return tokens
 
 
-def agreement(text):  # of the letters after the beginning that occur in it: the share with the same digit as there
-    digit = torch.full((len(text), LETTERS), -1).scatter(1, text[:, :32:2], text[:, 1:32:2])
+# %%
+# of the letters after the beginning that occur in it: the share with the same digit
+# as there
+def agreement(text):
+    digit = torch.full((len(text), LETTERS), -1).scatter(
+        1, text[:, :32:2], text[:, 1:32:2]
+    )
     wanted = digit.gather(1, text[:, 32:-1].clamp(max=LETTERS - 1))
     asked = (text[:, 32:-1] < LETTERS) & (wanted >= 0)
     return (text[:, 33:] == wanted)[asked].float().mean().item()
@@ -799,8 +1055,14 @@ def agreement(text):  # of the letters after the beginning that occur in it: the
 for name in honest:
     torch.manual_seed(0)
     texts = go_on(models[name], held_out[:60, :32])
-    start, rest = ["".join(SYMBOLS[token] for token in part.tolist()) for part in texts[0].split(32)]
-    print(f"{name}: {agreement(texts):.0%} of the known letters are followed by their digit\n  {start} | {rest}")
+    start, rest = [
+        "".join(SYMBOLS[token] for token in part.tolist())
+        for part in texts[0].split(32)
+    ]
+    print(
+        f"{name}: {agreement(texts):.0%} of the known "
+        f"letters are followed by their digit\n  {start} | {rest}"
+    )
 
 # %% [markdown]
 # It is (c). Without a mask each place simply looks one place to the right, where the next token stands, and copies it.
@@ -815,7 +1077,8 @@ for name in honest:
 
 
 # %%
-def looks_ahead(model, tokens):  # the largest derivative of any output by any later token's vector
+# the largest derivative of any output by any later token's vector
+def looks_ahead(model, tokens):
     vectors = model.embedding(tokens).detach().requires_grad_()
     handle = model.embedding.register_forward_hook(lambda *_: vectors)
     logits = model(tokens)
@@ -864,11 +1127,24 @@ figures = results.record(
     recall_accuracy_no_mask_past_only=round(honest["no mask"], 3),
     nats_above_floor=round(held_out_loss(two) - floor, 3),
 )
-for name in ("recall_accuracy", "recall_accuracy_one_layer", "recall_accuracy_lstm"):
+for name in (
+    "recall_accuracy",
+    "recall_accuracy_one_layer",
+    "recall_accuracy_lstm",
+):
     print(name, figures[name])
+
+
+# %%
 if profile != "smoke":
-    assert figures["recall_accuracy"] >= 0.95, "two layers look up what followed last time"
-    assert max(figures["recall_accuracy_one_layer"], figures["recall_accuracy_lstm"]) <= 0.5, "the others do not"
+    assert figures["recall_accuracy"] >= 0.95, (
+        "two layers look up what followed last time"
+    )
+    assert (
+        max(figures["recall_accuracy_one_layer"], figures["recall_accuracy_lstm"])
+        <= 0.5
+    ), "the others do not"
+
 
 # %% [markdown]
 # ## Summary
@@ -898,7 +1174,10 @@ assert torch.allclose(proper, repaired, atol=1e-6)
 scores[0, 7] = 200.0  # place 0 would love to look at place 7
 lost = scores.softmax(dim=1) * eight
 lost = lost / lost.sum(dim=1, keepdim=True)
-print("first row, with -inf before:", scores.masked_fill(~eight, -math.inf).softmax(dim=1)[0, :3].tolist())
+print(
+    "first row, with -inf before:",
+    scores.masked_fill(~eight, -math.inf).softmax(dim=1)[0, :3].tolist(),
+)
 print("first row, divided by its sum:", lost[0, :3].tolist())
 assert lost[0].isnan().all()
 
@@ -918,8 +1197,11 @@ assert lost[0].isnan().all()
 # @title Solution
 torch.manual_seed(0)
 k, v, q = torch.randn(5, 8), torch.randn(5, 3), torch.randn(1, 8)
-u = torch.linalg.svd(k).Vh[-1]  # five keys in eight dimensions leave directions that none of them has
-assert torch.allclose(attention(q, k, v)[0], attention(q + 10 * u, k, v)[0], atol=1e-4)
+# five keys in eight dimensions leave directions that none of them has
+u = torch.linalg.svd(k).Vh[-1]
+assert torch.allclose(
+    attention(q, k, v)[0], attention(q + 10 * u, k, v)[0], atol=1e-4
+)
 shifted = ((q @ k.T) + 7).softmax(dim=1)
 assert torch.allclose(shifted, (q @ k.T).softmax(dim=1), atol=1e-6)
 print("neither changes anything")
@@ -953,7 +1235,10 @@ for layer in two.layers:
         with torch.no_grad():
             layer.out.weight[:, 32 * head : 32 * (head + 1)] = 0
         found = right_answers(two)[ago > 0].float().mean().item()
-        print(f"layer {1 if layer is two.layers[0] else 2} without head {head + 1}: recall {found:.2f}")
+        print(
+            f"layer {1 if layer is two.layers[0] else 2} without head {head + 1}: "
+            f"recall {found:.2f}"
+        )
         with torch.no_grad():
             layer.out.weight.copy_(kept)
 assert right_answers(two)[ago > 0].float().mean().item() == recall

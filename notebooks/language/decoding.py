@@ -26,13 +26,16 @@
 # chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import json
@@ -49,10 +52,20 @@ import torch
 from aigc_course import gpt, plots, recurrent, results, text_metrics, training
 from aigc_course.data import load_text
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-length, draws, places, steps = {"smoke": (60, 2, 2, 12), "cpu": (400, 4, 8, 64), "gpu": (400, 4, 8, 64)}[profile]
-print(f"Profile {profile}: {draws} × {places} texts of {length} tokens for each way to write; beams of {steps} tokens.")
+length, draws, places, steps = {
+    "smoke": (60, 2, 2, 12),
+    "cpu": (400, 4, 8, 64),
+    "gpu": (400, 4, 8, 64),
+}[profile]
+print(
+    f"Profile {profile}: {draws} × {places} texts of {length} "
+    f"tokens for each way to write; beams of {steps} tokens."
+)
+
 
 # %% [markdown]
 # ## One model, four texts
@@ -64,7 +77,8 @@ print(f"Profile {profile}: {draws} × {places} texts of {length} tokens for each
 # %%
 model, tokenizer = gpt.pretrained(profile)
 model.eval()
-test = tokenizer.encode(load_text("python_docs", "test"))  # nobody trained on it, or chose a setting by it
+# nobody trained on it, or chose a setting by it
+test = tokenizer.encode(load_text("python_docs", "test"))
 print(f"a vocabulary of {model.vocab_size} tokens, a context of {model.context}")
 
 
@@ -74,17 +88,29 @@ def visible(text):  # a dot for what cannot be printed
 
 
 def readable(text):  # long lines wrapped
-    return "\n".join(textwrap.fill(line, 76, subsequent_indent="  ") for line in visible(text).splitlines())
+    return "\n".join(
+        textwrap.fill(line, 76, subsequent_indent="  ")
+        for line in visible(text).splitlines()
+    )
 
 
 def write(prompt, count, **choice):
     torch.manual_seed(0)
-    return tokenizer.decode(model.generate(tokenizer.encode(prompt)[None], count, **choice)[0])
+    return tokenizer.decode(
+        model.generate(tokenizer.encode(prompt)[None], count, **choice)[0]
+    )
 
 
-ways = {"A": {"greedy": True}, "B": {"temperature": 2.0}, "C": {}, "D": {"top_p": 0.9}}
+# %%
+ways = {
+    "A": {"greedy": True},
+    "B": {"temperature": 2.0},
+    "C": {},
+    "D": {"top_p": 0.9},
+}
 for name, choice in ways.items():
     print(f"----- {name}\n{readable(write('The statement', 120, **choice))}\n")
+
 
 # %% [markdown]
 # A small model knows how documentation sounds, not what is true; do not ask for sense. Ask which text could be
@@ -109,22 +135,34 @@ def entropy(p):  # (..., vocab) -> (...), in bits
     return torch.special.entr(p).sum(dim=-1) / math.log(2)
 
 
-def name(token):  # long runs of spaces are counted; dollars would begin a formula in a plot
-    text = re.sub(" {3,}", lambda run: f" ×{len(run[0])} ", tokenizer.decode(token.view(1)))
+# long runs of spaces are counted; dollars would begin a formula in a plot
+def name(token):
+    text = re.sub(
+        " {3,}", lambda run: f" ×{len(run[0])} ", tokenizer.decode(token.view(1))
+    )
     return repr(text).replace("$", r"\$")
 
 
+# %%
 window = test[: model.context]
 with torch.no_grad():
-    logits = model(window[None])[0]  # (time, vocab): at each place, those of the next token
+    # (time, vocab): at each place, those of the next token
+    logits = model(window[None])[0]
 by_entropy = entropy(logits.softmax(dim=-1)).argsort()
 by_entropy = by_entropy[by_entropy >= model.context // 4]  # with something to go by
-contexts = {"sharp": int(by_entropy[len(by_entropy) // 16]), "flat": int(by_entropy[-len(by_entropy) // 16])}
+contexts = {
+    "sharp": int(by_entropy[len(by_entropy) // 16]),
+    "flat": int(by_entropy[-len(by_entropy) // 16]),
+}
+
 
 # %%
 for kind, place in contexts.items():
     tail = tokenizer.decode(window[: place + 1])[-60:]
-    print(f"{kind}: … {tail!r}, then? {entropy(logits[place].softmax(dim=-1)):.2f} bits")
+    print(
+        f"{kind}: … {tail!r}, "
+        f"then? {entropy(logits[place].softmax(dim=-1)):.2f} bits"
+    )
 
 # %% mystnb={"image": {"alt": "Two rows of bars for the likeliest tokens: on the left one bar dwarfs the others, on the right, at a finer scale, the bars shorten gradually."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.6))
@@ -165,21 +203,27 @@ for kind, place in contexts.items():
     for temperature in (0.5, 1.0, 2.0):
         p = with_temperature(logits[place], temperature)
         print(
-            f"{kind}, temperature {temperature}: the likeliest token has {p.max():.3f}, entropy {entropy(p):.2f} bits"
+            f"{kind}, temperature {temperature}: "
+            f"the likeliest token has {p.max():.3f}, entropy {entropy(p):.2f} bits"
         )
-        theirs = gpt.next_token_probabilities(logits[place][None], temperature=temperature)[0]
+        theirs = gpt.next_token_probabilities(
+            logits[place][None], temperature=temperature
+        )[0]
         assert torch.allclose(p, theirs)
 
 # %% mystnb={"image": {"alt": "Entropy against temperature: two curves rise from zero, the flat context first, the sharp one later; both approach a dashed line at the top."}}
 temperatures = torch.linspace(0.05, 6, 120)
 for kind, place in contexts.items():
-    plt.plot(temperatures, [entropy(with_temperature(logits[place], t)) for t in temperatures], label=kind)
-plt.axhline(math.log2(model.vocab_size), color="grey", linestyle="--", label="all tokens equally likely")
+    entropies = [entropy(with_temperature(logits[place], t)) for t in temperatures]
+    plt.plot(temperatures, entropies, label=kind)
+most = math.log2(model.vocab_size)
+plt.axhline(most, color="grey", linestyle="--", label="all tokens equally likely")
 plt.axvline(1.0, color="grey", linewidth=1)
 plt.xlabel("temperature")
 plt.ylabel("entropy (bits)")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # Entropy only rises with the temperature (exercise 1 proves it), and it rises everywhere at once: at a temperature
@@ -227,25 +271,49 @@ def keep_top_p(p, share):  # (vocab,) -> (vocab,)
 # %%
 for place in contexts.values():
     row, p = logits[place][None], logits[place].softmax(dim=-1)
-    assert torch.allclose(keep_top_k(p, 5), gpt.next_token_probabilities(row, top_k=5)[0])
-    assert torch.allclose(keep_top_p(p, 0.9), gpt.next_token_probabilities(row, top_p=0.9)[0])
-    both = gpt.next_token_probabilities(row, temperature=0.7, top_k=50, top_p=0.9)[0]
-    assert torch.allclose(keep_top_p(keep_top_k(with_temperature(row[0], 0.7), 50), 0.9), both, atol=1e-6)
-print("By hand and by the package: the same probabilities. Together, they act in this order:")
+    (kept,) = gpt.next_token_probabilities(row, top_k=5)
+    assert torch.allclose(keep_top_k(p, 5), kept)
+    (kept,) = gpt.next_token_probabilities(row, top_p=0.9)
+    assert torch.allclose(keep_top_p(p, 0.9), kept)
+    (both,) = gpt.next_token_probabilities(
+        row, temperature=0.7, top_k=50, top_p=0.9
+    )
+    ours = keep_top_p(keep_top_k(with_temperature(row[0], 0.7), 50), 0.9)
+    assert torch.allclose(ours, both, atol=1e-6)
+
+
+# %%
+print(
+    "By hand and by the package: the same probabilities. "
+    "Together, they act in this order:"
+)
 print("temperature, then top-k, then top-p.")
 
-# %% mystnb={"image": {"alt": "Three panels of bars over tokens sorted by probability: a temperature below one tilts all bars, top-k cuts after a fixed number, top-p cuts later."}}
-p, ranks = logits[contexts["flat"]].softmax(dim=-1).sort(descending=True).values, range(1, 31)
-rules = {"temperature 0.5": with_temperature(p.log(), 0.5), "top-k, k = 5": keep_top_k(p, 5)}
+
+# %%
+p, ranks = (
+    logits[contexts["flat"]].softmax(dim=-1).sort(descending=True).values,
+    range(1, 31),
+)
+rules = {
+    "temperature 0.5": with_temperature(p.log(), 0.5),
+    "top-k, k = 5": keep_top_k(p, 5),
+}
 rules["top-p, 0.5"] = keep_top_p(p, 0.5)
+
+
+# %% mystnb={"image": {"alt": "Three panels of bars over tokens sorted by probability: a temperature below one tilts all bars, top-k cuts after a fixed number, top-p cuts later."}}
 figure, axes = plt.subplots(1, 3, figsize=(6, 2.8), sharey=True)
 for ax, (rule, changed) in zip(axes, rules.items(), strict=True):
     ax.bar(ranks, changed[:30], color=plots.COLOURS[0], label="after the rule")
     ax.step(ranks, p[:30], where="mid", color=plots.COLOURS[3], label="before")
     ax.set_xlabel(f"rank ({rule})", fontsize=9)
 axes[0].set_ylabel("probability")
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+figure.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2
+)
 plt.show()
+
 
 # %% [markdown]
 # The line is the flat context as the model gives it, the bars are what each rule makes of it, for the thirty
@@ -260,7 +328,10 @@ plt.show()
 for kind, place in contexts.items():
     p = logits[place].softmax(dim=-1).sort(descending=True).values
     held = int((keep_top_p(p, 0.9) > 0).sum())
-    print(f"{kind}: 90 % lies in {held} of {len(p)} tokens; the 20 likeliest hold {100 * p[:20].sum():.1f} %")
+    print(
+        f"{kind}: 90 % lies in {held} of {len(p)} tokens; "
+        f"the 20 likeliest hold {100 * p[:20].sum():.1f} %"
+    )
     plt.semilogx(range(1, len(p) + 1), p.cumsum(dim=0), label=kind)
 plt.axhline(0.9, color="grey", linestyle="--", label="top-p, 0.9")
 plt.axvline(20, color="grey", linestyle=":", label="top-k, k = 20")
@@ -281,21 +352,30 @@ plt.show()
 
 # %%
 @torch.no_grad()
-def log_probability(tokens, start):  # (batch, time) -> (batch, time - start): of each token from `start` on, in nats
+# (batch, time) -> (batch, time - start): of each token from `start` on, in nats
+def log_probability(tokens, start):
     log_p = model(tokens[:, :-1]).log_softmax(dim=-1)
     return log_p.gather(2, tokens[:, 1:, None])[:, start - 1 :, 0]
 
 
 @torch.no_grad()
-def outside_nucleus(windows, share):  # how often a text leaves the nucleus, and how often the model expects it to
+# how often a text leaves the nucleus, and how often the model expects it to
+def outside_nucleus(windows, share):
     p = model(windows[:, :-1])[:, 8:].flatten(0, 1).softmax(dim=-1)
     cut = gpt.next_token_probabilities(p.log(), top_p=share) == 0
     left = cut.gather(1, windows[:, 9:].reshape(-1, 1)).float().mean()
     return left.item(), (p * cut).sum(dim=1).mean().item()
 
 
-many = test[: len(test) // model.context * model.context].view(-1, model.context)[:64]
-print("outside the nucleus of 0.9: the text {:.3f}, by the model's numbers {:.3f}".format(*outside_nucleus(many, 0.9)))
+# %%
+windows = test[: len(test) // model.context * model.context].view(-1, model.context)
+many = windows[:64]
+left, expected = outside_nucleus(many, 0.9)
+print(
+    f"outside the nucleus of 0.9: the text {left:.3f}, "
+    f"by the model's numbers {expected:.3f}"
+)
+
 
 # %% [markdown]
 # People leave the nucleus, and the trained model even underrates how often: on new text it is too sure of itself. So
@@ -317,12 +397,16 @@ print("outside the nucleus of 0.9: the text {:.3f}, by the model's numbers {:.3f
 
 # %%
 @torch.no_grad()
-def beam_search(prompt, count, width):  # (1, time) -> the `width` best texts, and log p of what was added to each
+# (1, time) -> the `width` best texts, and log p of what was added to each
+def beam_search(prompt, count, width):
     beams, scores = prompt, torch.zeros(len(prompt))
     for _ in range(count):
         log_p = model(beams)[:, -1].log_softmax(dim=-1)  # (beams, vocab)
         best = (scores[:, None] + log_p).flatten().topk(width)
-        beam, token = best.indices // model.vocab_size, best.indices % model.vocab_size
+        beam, token = (
+            best.indices // model.vocab_size,
+            best.indices % model.vocab_size,
+        )
         beams, scores = torch.cat([beams[beam], token[:, None]], dim=1), best.values
     return beams, scores
 
@@ -331,13 +415,25 @@ def beam_search(prompt, count, width):  # (1, time) -> the `width` best texts, a
 prompt_length = model.context // 8
 starts = torch.linspace(0, len(test) - prompt_length - length, places).long()
 pieces = test[starts[:, None] + torch.arange(prompt_length + length)]
-prompts, human = pieces[:, :prompt_length], pieces[:, prompt_length:]  # what people wrote, and how they went on
+# what people wrote, and how they went on
+prompts, human = pieces[:, :prompt_length], pieces[:, prompt_length:]
 one = beam_search(prompts[:1], steps, 1)[0]
-assert torch.equal(one, model.generate(prompts[:1], steps, greedy=True)), "a beam of one is greedy decoding"
+assert torch.equal(one, model.generate(prompts[:1], steps, greedy=True)), (
+    "a beam of one is greedy decoding"
+)
+
+
+# %%
 texts, scores = beam_search(prompts[:1], steps, 4)
-assert torch.allclose(scores, log_probability(texts, prompt_length).sum(dim=1), atol=1e-2), "the scores add up"
-print(f"greedy: {log_probability(one, prompt_length).sum():.2f} nats for {steps} tokens")
+assert torch.allclose(
+    scores, log_probability(texts, prompt_length).sum(dim=1), atol=1e-2
+), "the scores add up"
+print(
+    "greedy: "
+    f"{log_probability(one, prompt_length).sum():.2f} nats for {steps} tokens"
+)
 print(f"a beam of four: {', '.join(f'{score:.2f}' for score in scores)} nats")
+
 
 # %% [markdown]
 # The beam's texts are likelier than the greedy one, though no law says that they have to be: the beam could drop the
@@ -349,18 +445,32 @@ print(f"a beam of four: {', '.join(f'{score:.2f}' for score in scores)} nats")
 
 # %%
 widths = (1, 2, 4, 8)
-beams = {width: torch.cat([beam_search(p[None], steps, width)[0][:1] for p in prompts]) for width in widths}
+beams = {
+    width: torch.cat([beam_search(p[None], steps, width)[0][:1] for p in prompts])
+    for width in widths
+}
 written = {f"beam of {width}": texts for width, texts in beams.items()}
 torch.manual_seed(0)
 written["top-p 0.9"] = model.generate(prompts, steps, top_p=0.9)
 written["held-out text"] = pieces[:, : prompt_length + steps]
-nats = {way: log_probability(texts, prompt_length).mean().item() for way, texts in written.items()}
+nats = {
+    way: log_probability(texts, prompt_length).mean().item()
+    for way, texts in written.items()
+}
+
+
+# %%
 repeats = {
-    way: sum(text_metrics.repeated_share(row[prompt_length:], 4) for row in texts) / places
+    way: sum(text_metrics.repeated_share(row[prompt_length:], 4) for row in texts)
+    / places
     for way, texts in written.items()
 }
 for way in written:
-    print(f"{way:>13}: log p of a token {nats[way]:.2f} nats, {100 * repeats[way]:.0f} % said before")
+    print(
+        f"{way:>13}: log p of a token {nats[way]:.2f} nats, "
+        f"{100 * repeats[way]:.0f} % said before"
+    )
+
 
 # %% [markdown]
 # Read down the two columns. The wider the beam, the likelier the text: the search does its work. But all that is
@@ -370,7 +480,10 @@ for way in written:
 # what stands in the documentation:
 
 # %%
-for title, texts in (("a beam of eight", beams[8]), ("held-out text", written["held-out text"])):
+for title, texts in (
+    ("a beam of eight", beams[8]),
+    ("held-out text", written["held-out text"]),
+):
     print(f"----- {title}\n{readable(tokenizer.decode(texts[places // 2]))}\n")
 
 # %% [markdown]
@@ -386,17 +499,30 @@ for title, texts in (("a beam of eight", beams[8]), ("held-out text", written["h
 # lengths.
 
 # %%
-stops = [i for i in range(tokenizer.vocab_size) if tokenizer.decode(torch.tensor([i])).startswith(".")]
+stops = [
+    i
+    for i in range(tokenizer.vocab_size)
+    if tokenizer.decode(torch.tensor([i])).startswith(".")
+]
+
+
+# %%
 torch.manual_seed(0)
-drawn = model.generate(tokenizer.encode("The")[None].repeat(128, 1), model.context - 8)
+drawn = model.generate(
+    tokenizer.encode("The")[None].repeat(128, 1), model.context - 8
+)
 first = drawn.shape[1] - model.context + 8
 ended = torch.isin(drawn[:, first:], torch.tensor(stops))
 finished = ended.any(dim=1)
 ends = ended.float().argmax(dim=1)[finished] + 1  # tokens up to the full stop
 score = log_probability(drawn, first)[finished].cumsum(dim=1)
 score = score.gather(1, ends[:, None] - 1)[:, 0]
-print(f"{len(ends)} of {len(drawn)} texts come to an end; the likeliest has {ends[score.argmax()]} tokens")
+print(
+    f"{len(ends)} of {len(drawn)} texts come to an end; "
+    f"the likeliest has {ends[score.argmax()]} tokens"
+)
 print(f"a token costs {-(score.sum() / ends.sum()):.2f} nats on average")
+
 
 # %% mystnb={"image": {"alt": "A cloud of points falls along a line from the upper left: the longer the sentence, the lower its log-probability."}}
 plt.plot(ends, score, "o", color=plots.COLOURS[0], alpha=0.6)
@@ -432,19 +558,32 @@ print(readable(tokenizer.decode(loudest[: length // 2])))
 # and for the one that a person wrote after the same prompt.
 
 # %%
-number = model.context - prompt_length  # what fits into the context, so that the model sees all that was before
-order = sorted(range(places), key=lambda i: text_metrics.repeated_share(greedy[i], 8))
+# what fits into the context, so that the model sees all that was before
+number = model.context - prompt_length
+order = sorted(
+    range(places), key=lambda i: text_metrics.repeated_share(greedy[i], 8)
+)
 continued = {"held-out": human[:, :number], "greedy": greedy[:, :number]}
+
+
+# %%
 along = {
-    who: log_probability(torch.cat([prompts, text], dim=1), prompt_length).exp() for who, text in continued.items()
+    who: log_probability(torch.cat([prompts, text], dim=1), prompt_length).exp()
+    for who, text in continued.items()
 }
 for who, p in along.items():
     low = 100 * (p < 0.1).float().mean()
-    print(f"{who}: {p.mean():.2f} on average over all prompts; below 0.1 are {low:.0f} % of the tokens")
+    print(
+        f"{who}: {p.mean():.2f} on average over all prompts; "
+        f"below 0.1 are {low:.0f} % of the tokens"
+    )
+
 
 # %% mystnb={"image": {"alt": "Above, a jagged line that keeps jumping between nearly zero and nearly one; below, a line that soon goes through the same ups and downs again and again, well above zero."}}
 figure, axes = plt.subplots(2, 1, figsize=(6, 4), sharex=True, sharey=True)
-for ax, (who, p), colour in zip(axes, along.items(), (plots.COLOURS[0], plots.COLOURS[3]), strict=True):
+for ax, (who, p), colour in zip(
+    axes, along.items(), (plots.COLOURS[0], plots.COLOURS[3]), strict=True
+):
     ax.plot(range(1, p.shape[1] + 1), p[order[-1]], color=colour, linewidth=1.5)
     ax.set_ylabel(f"probability\n({who})")
 axes[1].set_xlabel("token after the prompt")
@@ -463,13 +602,26 @@ plt.show()
 # > temperature 1, with the loop in view. How many of the draws are still in the loop, word for word, twenty tokens
 # > later? (a) Nearly all: it has become a habit. (b) About half. (c) Hardly any.
 
+# %%
+whole = torch.cat([prompts, greedy], dim=1)[
+    order[-(places // 2) :], : model.context
+].repeat(32, 1)
+# the greedy texts that repeat most, and how they go on
+start, loop = whole[:, :-20], whole[:, -20:]
+escapes = {
+    f"temperature {value}": {"temperature": value} for value in (0.3, 0.6, 1.0)
+} | {"top-p 0.9": {"top_p": 0.9}}
+
+
 # %% mystnb={"image": {"alt": "Share of draws still in the loop against tokens drawn: at a low temperature the line falls slowly, at one it drops to nearly zero within several tokens."}}
-whole = torch.cat([prompts, greedy], dim=1)[order[-(places // 2) :], : model.context].repeat(32, 1)
-start, loop = whole[:, :-20], whole[:, -20:]  # the greedy texts that repeat most, and how they go on
-escapes = {f"temperature {value}": {"temperature": value} for value in (0.3, 0.6, 1.0)} | {"top-p 0.9": {"top_p": 0.9}}
 for label, choice in escapes.items():
     torch.manual_seed(0)
-    still = (model.generate(start, 20, **choice)[:, -20:] == loop).cumprod(dim=1).float().mean(dim=0)
+    still = (
+        (model.generate(start, 20, **choice)[:, -20:] == loop)
+        .cumprod(dim=1)
+        .float()
+        .mean(dim=0)
+    )
     plt.plot(range(21), [1.0, *still], label=label)
     print(f"{label}: {100 * still[-1]:.0f} % of the draws are still in the loop")
 plt.xticks(range(0, 21, 5))
@@ -477,6 +629,7 @@ plt.xlabel("tokens drawn")
 plt.ylabel("share of draws in the loop")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # It is (c). A loop of likely tokens is still improbable as a whole, because it has to be lucky at *every* token: if
@@ -494,38 +647,69 @@ plt.show()
 
 
 # %%
-def measured(texts):  # (draws × places, time) -> mean and spread over the draws, for both figures
-    found = [(text_metrics.repeated_share(row, 8), text_metrics.distinct_n(row, 2)) for row in texts]
+# (draws × places, time) -> mean and spread over the draws, for both figures
+def measured(texts):
+    found = [
+        (text_metrics.repeated_share(row, 8), text_metrics.distinct_n(row, 2))
+        for row in texts
+    ]
     by_draw = torch.tensor(found).view(-1, places, 2).mean(dim=1)
     return {"repeated": by_draw[:, 0], "distinct": by_draw[:, 1], "texts": texts}
 
 
+# %%
 def sweep(option, values):
     found = []
     for value in values:
         torch.manual_seed(0)
-        texts = model.generate(prompts.repeat(draws, 1), length, **{option: value})[:, prompt_length:]
+        texts = model.generate(prompts.repeat(draws, 1), length, **{option: value})[
+            :, prompt_length:
+        ]
         found.append({"value": value, **measured(texts)})
     return found
 
 
-by_temperature, by_top_p = sweep("temperature", (0.3, 0.6, 0.8, 1.0, 1.4)), sweep("top_p", (0.3, 0.6, 0.8, 0.9, 1.0))
+by_temperature, by_top_p = (
+    sweep("temperature", (0.3, 0.6, 0.8, 1.0, 1.4)),
+    sweep("top_p", (0.3, 0.6, 0.8, 0.9, 1.0)),
+)
 always, people = measured(greedy), measured(human)
+
+
+# %%
+labels = {"repeated": "said before", "distinct": "different pairs"}
+
+
+def draw_shares(ax, rows):  # means and spreads of the sweep, and the two levels
+    values = [row["value"] for row in rows]
+    for (name, label), colour in zip(labels.items(), plots.COLOURS, strict=False):
+        mean = [float(row[name].mean()) for row in rows]
+        spread = [float(row[name].std()) for row in rows]
+        style = {"color": colour, "marker": "o", "capsize": 3, "label": label}
+        ax.errorbar(values, mean, yerr=spread, **style)
+        ax.plot(0, always[name], "s", color=colour, clip_on=False)
+        level = people[name].item()
+        ax.axhline(level, color=colour, linestyle="--", linewidth=1)
+
 
 # %% mystnb={"image": {"alt": "Two panels, against temperature and against top-p: the share said before falls steeply, the share of different pairs rises; each crosses a dashed line for held-out text."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.6), sharey=True)
-labels = {"repeated": "said before", "distinct": "different pairs"}
-for ax, option, rows in zip(axes, ("temperature", "top-p"), (by_temperature, by_top_p), strict=True):
-    for (figure_name, label), colour in zip(labels.items(), plots.COLOURS, strict=False):
-        mean, spread = [[float(f(row[figure_name])) for row in rows] for f in (torch.mean, torch.std)]
-        ax.errorbar([row["value"] for row in rows], mean, yerr=spread, color=colour, marker="o", capsize=3, label=label)
-        ax.plot(0, always[figure_name], "s", color=colour, clip_on=False)
-        ax.axhline(people[figure_name].item(), color=colour, linestyle="--", linewidth=1)
+options, sweeps = ("temperature", "top-p"), (by_temperature, by_top_p)
+for ax, option, rows in zip(axes, options, sweeps, strict=True):
+    draw_shares(ax, rows)
     ax.set_xlabel(option)
 axes[0].set_ylabel("share of the text")
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+handles = axes[0].get_legend_handles_labels()
+figure.legend(*handles, loc="outside upper center", ncols=2)
 plt.show()
-print(f"said before: greedy {always['repeated'].mean():.3f}, held-out text {people['repeated'].mean():.3f}")
+
+
+# %%
+print(
+    f"said before: greedy {always['repeated'].mean():.3f}, "
+    f"held-out text {people['repeated'].mean():.3f}"
+)
+
 
 # %% [markdown]
 # The squares at 0 are greedy decoding, the dashed lines held-out text. Repetition does not fade, it collapses:
@@ -546,30 +730,43 @@ training_text = load_text("python_docs")
 judge = recurrent.NGram(256, 6).fit(torch.tensor(list(training_text.encode())))
 
 
-def judged(texts):  # bits per byte of the texts; in English text a byte is a character
+# bits per byte of the texts; in English text a byte is a character
+def judged(texts):
     joined = "\n\n".join(tokenizer.decode(row) for row in texts)
     found = judge.nats_per_token(torch.tensor(list(joined.encode()))) / math.log(2)
     return found, text_metrics.copied_share(joined, training_text)
 
 
+# %%
 settings = {"held-out text": people, "greedy": always}
 settings |= {
-    f"{k} {row['value']}": row for k, rows in (("temperature", by_temperature), ("top-p", by_top_p)) for row in rows
+    f"{k} {row['value']}": row
+    for k, rows in (("temperature", by_temperature), ("top-p", by_top_p))
+    for row in rows
 }
 for row in settings.values():
     row["bits"], row["copied"] = judged(row["texts"])
 for setting, row in settings.items():
-    print(f"{setting:>15}: {row['bits']:.2f} bits per byte, {100 * row['copied']:4.1f} % copied")
+    print(
+        f"{setting:>15}: {row['bits']:.2f} bits per byte, "
+        f"{100 * row['copied']:4.1f} % copied"
+    )
+
 
 # %% mystnb={"image": {"alt": "Bits per byte against the share of different pairs: two rising curves, to the right of the point for greedy decoding; the star for held-out text stands apart from them."}}
-for rows, label, marker in ((by_temperature, "temperature", "o-"), (by_top_p, "top-p", "s-")):
-    plt.plot([row["distinct"].mean() for row in rows], [row["bits"] for row in rows], marker, label=label)
-plt.plot(always["distinct"].mean(), always["bits"], "D", color=plots.COLOURS[3], label="greedy")
-plt.plot(people["distinct"].mean(), people["bits"], "*", color="black", markersize=14, label="held-out text")
+swept = [(by_temperature, "temperature", "o-"), (by_top_p, "top-p", "s-")]
+for rows, label, marker in swept:
+    different = [row["distinct"].mean() for row in rows]
+    plt.plot(different, [row["bits"] for row in rows], marker, label=label)
+diamond = {"marker": "D", "color": plots.COLOURS[3], "label": "greedy"}
+star = {"marker": "*", "color": "black", "markersize": 14, "label": "held-out text"}
+plt.plot(always["distinct"].mean(), always["bits"], linestyle="", **diamond)
+plt.plot(people["distinct"].mean(), people["bits"], linestyle="", **star)
 plt.xlabel("different pairs, share of all pairs")
 plt.ylabel("the judge's bits per byte")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # Down is what the judge finds ordinary, right is variety. Low is *not* good: held-out text has a value of its own,
@@ -595,7 +792,9 @@ plt.show()
 # %%
 def penalise(logits, tokens, strength):  # (batch, vocab), (batch, time)
     used = logits.gather(1, tokens)
-    return logits.scatter(1, tokens, torch.where(used > 0, used / strength, used * strength))
+    return logits.scatter(
+        1, tokens, torch.where(used > 0, used / strength, used * strength)
+    )
 
 
 def forbid(logits, tokens, n):
@@ -612,18 +811,26 @@ def forbid(logits, tokens, n):
 def greedy_by(rule, strength, count):
     tokens = prompts
     for _ in range(count):
-        token = rule(model(tokens)[:, -1], tokens, strength).argmax(dim=-1, keepdim=True)
+        token = rule(model(tokens)[:, -1], tokens, strength).argmax(
+            dim=-1, keepdim=True
+        )
         tokens = torch.cat([tokens, token], dim=1)
     return tokens
 
 
+# %%
 count = min(length, model.context - prompt_length)
 strengths = (1.0, 1.1, 1.3, 1.6, 2.0)
 cured = [greedy_by(penalise, strength, count) for strength in strengths]
 never = greedy_by(forbid, 4, count)
-assert torch.equal(cured[0][:, prompt_length:], greedy[:, :count]), "a penalty of 1 changes nothing"
-assert all(text_metrics.repeated_share(row, 4) == 0 for row in never), "the rule keeps its word"
+assert torch.equal(cured[0][:, prompt_length:], greedy[:, :count]), (
+    "a penalty of 1 changes nothing"
+)
+assert all(text_metrics.repeated_share(row, 4) == 0 for row in never), (
+    "the rule keeps its word"
+)
 print(readable(tokenizer.decode(never[places // 2])))
+
 
 # %% [markdown]
 # Both rules are blind to *why* something repeats. The names of things, `the`, the comma and the space have to come
@@ -634,21 +841,37 @@ print(readable(tokenizer.decode(never[places // 2])))
 
 # %%
 @torch.no_grad()
-def held_out_bits(strength):  # bits per token of the penalised model, on windows of held-out text
+# bits per token of the penalised model, on windows of held-out text
+def held_out_bits(strength):
     x, y = many[:16, :-1], many[:16, 1:]
     logits = model(x)
-    used = torch.nn.functional.one_hot(x, model.vocab_size).cumsum(dim=1) > 0  # (batch, time, vocab), so far
+    # (batch, time, vocab), so far
+    used = torch.nn.functional.one_hot(x, model.vocab_size).cumsum(dim=1) > 0
     changed = torch.where(logits > 0, logits / strength, logits * strength)
     log_p = torch.where(used, changed, logits).log_softmax(dim=-1)
     return -log_p.gather(2, y[:, :, None]).mean().item() / math.log(2)
 
 
 bits = [held_out_bits(strength) for strength in strengths]
-said_again = [sum(text_metrics.repeated_share(row[prompt_length:], 4) for row in texts) / places for texts in cured]
+
+
+# %%
+said_again = [
+    sum(text_metrics.repeated_share(row[prompt_length:], 4) for row in texts)
+    / places
+    for texts in cured
+]
 needed = sum(1 - text_metrics.distinct_n(row[:count], 4) for row in human) / places
 for strength, bit, share in zip(strengths, bits, said_again, strict=True):
-    print(f"penalty {strength}: {100 * share:3.0f} % said before; held-out text {bit:.2f} bits per token")
-print(f"no repeated stretch of 4: forbids {100 * needed:.1f} % of what people wrote in {count} tokens")
+    print(
+        f"penalty {strength}: {100 * share:3.0f} % said before; "
+        f"held-out text {bit:.2f} bits per token"
+    )
+print(
+    "no repeated stretch of 4: "
+    f"forbids {100 * needed:.1f} % of what people wrote in {count} tokens"
+)
+
 
 # %% mystnb={"image": {"alt": "Against the penalty: on the left the share said before falls, on the right the bits per token of held-out text rise."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
@@ -674,17 +897,18 @@ plt.show()
 # %% mystnb={"image": {"alt": "A triangle of squares: in each row, one step, all squares but the last are marked as computed again."}}
 shown = 10
 again = [(step, place) for step in range(1, shown + 1) for place in range(1, step)]
+down, across = zip(*again, strict=True)
+fresh = range(1, shown + 1)
 plt.figure(figsize=(4.4, 3.8))
-plt.plot(
-    [place for _, place in again], [step for step, _ in again], "s", color=plots.COLOURS[1], label="computed again"
-)
-plt.plot(range(1, shown + 1), range(1, shown + 1), "s", color=plots.COLOURS[0], label="new")
+plt.plot(across, down, "s", color=plots.COLOURS[1], label="computed again")
+plt.plot(fresh, fresh, "s", color=plots.COLOURS[0], label="new")
 plt.xlabel("position in the text")
 plt.ylabel("step")
 plt.gca().invert_yaxis()
 plt.gca().set_aspect("equal")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # Without a cache all squares of the triangle are computed: $1 + 2 + \dots + n = n (n + 1) / 2$ passes of a token
@@ -703,13 +927,22 @@ q, k, v = x @ w_q, x @ w_k, x @ w_v
 future = torch.ones(10, 10).triu(diagonal=1).bool()
 at_once = (q @ k.T / 16**0.5).masked_fill(future, -math.inf).softmax(dim=-1) @ v
 
+
+# %%
 keys, values, one_by_one = torch.empty(0, 16), torch.empty(0, 16), []
 for new in x:  # as if the rows came one at a time
-    keys, values = torch.cat([keys, (new @ w_k)[None]]), torch.cat([values, (new @ w_v)[None]])
-    weights = (keys @ (new @ w_q) / 16**0.5).softmax(dim=0)  # no mask: the future is not there yet
+    keys, values = (
+        torch.cat([keys, (new @ w_k)[None]]),
+        torch.cat([values, (new @ w_v)[None]]),
+    )
+    # no mask: the future is not there yet
+    weights = (keys @ (new @ w_q) / 16**0.5).softmax(dim=0)
     one_by_one.append(weights @ values)
 assert torch.allclose(at_once, torch.stack(one_by_one), atol=1e-5)
-print("One at a time with the cache, or all at once with the mask: the same outputs.")
+print(
+    "One at a time with the cache, or all at once with the mask: the same outputs."
+)
+
 
 # %% [markdown]
 # The package's `KeyValueCache` does so for every layer and head, in memory set aside at the start (to append by `cat`
@@ -720,14 +953,22 @@ window = test[None, : model.context]
 cache = gpt.KeyValueCache(model, batch=1)
 with torch.no_grad():
     whole = model(window)
-    pieces_of_it = torch.cat([model(token, cache) for token in window.split(1, dim=1)], dim=1)
+    pieces_of_it = torch.cat(
+        [model(token, cache) for token in window.split(1, dim=1)], dim=1
+    )
 assert torch.allclose(whole, pieces_of_it, atol=1e-3)
+
+
+# %%
 texts = []
 for cached in (True, False):
     torch.manual_seed(0)
-    texts.append(model.generate(window[:, :8], model.context - 8, top_p=0.9, cache=cached))
+    texts.append(
+        model.generate(window[:, :8], model.context - 8, top_p=0.9, cache=cached)
+    )
 assert torch.equal(*texts)
 print("With and without the cache: the same logits and the same text.")
+
 
 # %% [markdown]
 # Now count. A hook on the embedding notes how many tokens each call of the model reads.
@@ -736,7 +977,9 @@ print("With and without the cache: the same logits and the same text.")
 # %%
 def tokens_read(count, cache):  # at each step
     read = []
-    hook = model.embedding.register_forward_hook(lambda layer, inputs, output: read.append(inputs[0].numel()))
+    hook = model.embedding.register_forward_hook(
+        lambda layer, inputs, output: read.append(inputs[0].numel())
+    )
     model.generate(test[None, :1], count, greedy=True, cache=cache)
     hook.remove()
     return read
@@ -752,15 +995,26 @@ assert (plain, cached) == (n * (n + 1) // 2, n)
 # `benchmarks/language.py`, has timed both ways in one process, with the same tokens; its file is part of the package.
 
 # %%
-stored = files("aigc_course").joinpath("benchmarks/language.json").read_text(encoding="utf-8")
+stored = (
+    files("aigc_course")
+    .joinpath("benchmarks/language.json")
+    .read_text(encoding="utf-8")
+)
 benchmark = json.loads(stored)["generation"]
 print(f"{benchmark['command']}, {benchmark['date']}, {benchmark['device']}")
+
+
+# %%
 m, n = benchmark["prompt"], benchmark["tokens"]
 counted = (n * m + n * (n - 1) // 2) / (m + n - 1)
 ratios = [run["ratio"] for run in benchmark["runs"]]
 cache_ratio = median(ratios)
-print(f"{n} tokens after a prompt of {m}: by passes {counted:.0f} to 1, by the clock {cache_ratio:.1f} to 1")
+print(
+    f"{n} tokens after a prompt of {m}: "
+    f"by passes {counted:.0f} to 1, by the clock {cache_ratio:.1f} to 1"
+)
 print(f"the runs: {', '.join(f'{ratio:.1f}' for ratio in ratios)}")
+
 
 # %% [markdown]
 # The gain is real and smaller than the count, because a machine reads many tokens at once at a much lower price each
@@ -785,7 +1039,10 @@ ours = cache_bytes(len(model.blocks), model.width, model.context)
 held = [value for value in vars(cache).values() if isinstance(value, torch.Tensor)]
 assert sum(tensor.numel() * tensor.element_size() for tensor in held) == ours
 print(f"this model: {ours / 2**20:.2f} MiB a text")
-print(f"32 layers of width 4096, context 4096, 2 bytes: {cache_bytes(32, 4096, 4096, 1, 2) / 2**30:.0f} GiB a text")
+print(
+    "32 layers of width 4096, context 4096, 2 bytes: "
+    f"{cache_bytes(32, 4096, 4096, 1, 2) / 2**30:.0f} GiB a text"
+)
 
 # %% [markdown]
 # The second line has the sizes of a model with seven thousand million weights, which themselves take 14 GB at two
@@ -803,7 +1060,10 @@ print(f"32 layers of width 4096, context 4096, 2 bytes: {cache_bytes(32, 4096, 4
 # %% mystnb={"image": {"alt": "A sawtooth: the tokens in view rise to the full context, fall to half, rise again; the tokens read with the cache are one except for a spike at each fall."}}
 plt.plot(tokens_read(3 * model.context, cache=False), label="in view of the model")
 plt.plot(
-    tokens_read(3 * model.context, cache=True), color=plots.COLOURS[3], linewidth=1.5, label="read, with the cache"
+    tokens_read(3 * model.context, cache=True),
+    color=plots.COLOURS[3],
+    linewidth=1.5,
+    label="read, with the cache",
 )
 plt.axhline(model.context, color="grey", linestyle="--", label="context")
 plt.xlabel("step")
@@ -820,7 +1080,10 @@ full, kept_from, more = model.context, (model.context + 1) // 2, 16
 long = model.generate(prompts[:1], full - prompt_length + 1 + more, greedy=True)
 fresh = model.generate(long[:, kept_from : full + 1], more, greedy=True)
 assert torch.equal(fresh[:, -more:], long[:, -more:])
-print(f"Token {full + 2} and those after it: the same, whether or not the first {kept_from} tokens ever existed.")
+print(
+    f"Token {full + 2} and those after it: the same, "
+    f"whether or not the first {kept_from} tokens ever existed."
+)
 
 # %% [markdown]
 # The prompt is gone too. A chat that "suddenly forgets" what was agreed at its beginning does just this. Real systems
@@ -858,7 +1121,8 @@ assert tokenizer.decode(tokens) == text != in_pieces
 
 
 # %%
-def whole_characters(tokens):  # an iterator of tokens (1,) -> an iterator of pieces of text
+# an iterator of tokens (1,) -> an iterator of pieces of text
+def whole_characters(tokens):
     held = []
     for token in tokens:
         held.append(token)
@@ -884,7 +1148,9 @@ print("|".join(whole_characters(tokens.split(1))))
 # %%
 torch.manual_seed(1)
 sentence = "The statement"
-for piece in whole_characters(islice(model.stream(tokenizer.encode(sentence)[None], top_p=0.9), 60)):
+for piece in whole_characters(
+    islice(model.stream(tokenizer.encode(sentence)[None], top_p=0.9), 60)
+):
     sentence += piece
     if "." in piece:
         break
@@ -914,11 +1180,19 @@ figures = results.record(
     cache_ratio=round(cache_ratio, 2),
 )
 print({key: figures[key] for key in list(figures)[3:]})
+
+
+# %%
 if profile != "smoke":
-    assert figures["repeated_share_greedy"] >= 0.3, "greedy decoding goes in circles"
+    assert figures["repeated_share_greedy"] >= 0.3, (
+        "greedy decoding goes in circles"
+    )
     assert figures["repeated_share_top_p"] <= 0.1, "draws from the nucleus do not"
-    assert nats["beam of 8"] > nats["beam of 1"] > nats["held-out text"], "likelier than greedy, likelier than people"
+    assert nats["beam of 8"] > nats["beam of 1"] > nats["held-out text"], (
+        "likelier than greedy, likelier than people"
+    )
     assert min(ratios) >= 5, "the cache pays"
+
 
 # %% [markdown]
 # ## Summary
@@ -948,7 +1222,10 @@ for value in (0.5, 1.0, 2.0):
     p = (z / tau).softmax(dim=-1)
     (slope,) = torch.autograd.grad(torch.special.entr(p).sum(), tau)
     variance = (p * z.square()).sum() - (p * z).sum().square()
-    print(f"temperature {value}: {slope:.4f} nats, by the formula {variance / tau**3:.4f}")
+    print(
+        f"temperature {value}: {slope:.4f} nats, "
+        f"by the formula {variance / tau**3:.4f}"
+    )
     assert torch.allclose(slope, variance / tau**3)
 
 # %% [markdown]
@@ -970,9 +1247,15 @@ row = logits[contexts["flat"]]
 p = row.softmax(dim=-1)
 first_heat = keep_top_p(with_temperature(row, 0.5), 0.9)
 first_cut = with_temperature(keep_top_p(p, 0.9).log(), 0.5)
-print(f"top-p: {(first_heat > 0).sum()} tokens if heated first, {(first_cut > 0).sum()} if cut first")
+print(
+    f"top-p: {(first_heat > 0).sum()} tokens if heated first, "
+    f"{(first_cut > 0).sum()} if cut first"
+)
 assert (first_heat > 0).sum() <= (first_cut > 0).sum()
-top_k_heated, top_k_cut = keep_top_k(with_temperature(row, 0.5), 5), with_temperature(keep_top_k(p, 5).log(), 0.5)
+top_k_heated, top_k_cut = (
+    keep_top_k(with_temperature(row, 0.5), 5),
+    with_temperature(keep_top_k(p, 5).log(), 0.5),
+)
 assert torch.allclose(top_k_heated, top_k_cut, atol=1e-6)
 
 # %% [markdown]

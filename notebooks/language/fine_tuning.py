@@ -26,13 +26,16 @@
 # [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import math
@@ -57,7 +60,10 @@ plots.use_style()
 profile = training.resolve_profile(profile)
 epochs, steps = {"smoke": (2, 2), "cpu": (8, 25), "gpu": (10, 50)}[profile]
 rank = {"smoke": 1, "cpu": 4, "gpu": 8}[profile]
-print(f"Profile {profile}: each training has {epochs * steps} steps, measured {epochs} times on the way.")
+print(
+    f"Profile {profile}: each training has {epochs * steps} steps, "
+    f"measured {epochs} times on the way."
+)
 
 # %% [markdown]
 # ## A reader of manuals at a folk festival
@@ -73,7 +79,9 @@ old_model, tokenizer = gpt.pretrained(profile)
 def continuation(model: gpt.GPT, prompt: str, count: int = 60) -> str:
     """The prompt and `count` more tokens, drawn from the likely ones."""
     torch.manual_seed(0)
-    return tokenizer.decode(model.generate(tokenizer.encode(prompt)[None], count, top_p=0.9)[0])
+    return tokenizer.decode(
+        model.generate(tokenizer.encode(prompt)[None], count, top_p=0.9)[0]
+    )
 
 
 tune_begins = "O: China, Shanxi\nM: 2/4\nL: 1/16\nK: G\n"
@@ -95,11 +103,16 @@ for prompt in ("A class definition ", tune_begins):
 # German-speaking countries, about one in seven from China, written in **ABC notation**. Here is one.
 
 # %%
-tunes = {split: load_text("folk_tunes", split).strip().split("\n\n") for split in ("train", "validation", "test")}
+tunes = {
+    split: load_text("folk_tunes", split).strip().split("\n\n")
+    for split in ("train", "validation", "test")
+}
 for split, found in tunes.items():
     print(f"{split}: {len(found):,d} tunes")
 example = next(
-    tune for tune in tunes["train"] if re.match(r"O: China.*\nM: 2/4\nL: 1/8\nK: G\n", tune) and len(tune) < 110
+    tune
+    for tune in tunes["train"]
+    if re.match(r"O: China.*\nM: 2/4\nL: 1/8\nK: G\n", tune) and len(tune) < 110
 )
 print(f"\n{example}")
 
@@ -125,11 +138,15 @@ print(f"\n{example}")
 # %%
 NOTE = r"([=^_]?)([A-Ga-gz])([,']*)(\d*)-?"
 KEY = r"(?:[CGDAEB]b|[FC]#|[A-G])m?"
-TUNE = re.compile(rf"O: .+\nM: (?:none|[1-9]\d*/[1-9]\d*)\nL: 1/[1-9]\d*\nK: {KEY}\n(?:{NOTE}|[ |\n])+")
-STEPS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))  # semitones above C
-FIFTHS = ["Cb", "Gb", "Db", "Ab", "Eb", "Bb", "F", "C", "G", "D", "A", "E", "B", "F#", "C#"]  # by their sharps
+HEADER = rf"O: .+\nM: (?:none|[1-9]\d*/[1-9]\d*)\nL: 1/[1-9]\d*\nK: {KEY}\n"
+TUNE = re.compile(rf"{HEADER}(?:{NOTE}|[ |\n])+")
+# semitones above C
+STEPS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
+# by their sharps
+FIFTHS = [*(f"{letter}b" for letter in "CGDAEB"), *"FCGDAEB", "F#", "C#"]
 
 
+# %%
 def field(tune: str, name: str) -> str:
     """What the header says in the line `name`."""
     return re.search(rf"^{name}: (.*)", tune, re.M)[1]
@@ -137,27 +154,35 @@ def field(tune: str, name: str) -> str:
 
 def signature(key: str) -> dict[str, int]:
     """Which letters the key raises (+1) or lowers (-1)."""
-    sharps = FIFTHS.index(key.rstrip("m")) - FIFTHS.index("C") - 3 * key.endswith("m")
+    sharps = (
+        FIFTHS.index(key.rstrip("m")) - FIFTHS.index("C") - 3 * key.endswith("m")
+    )
     return {letter: 1 for letter in "FCGDAEB"[: max(0, sharps)]} | {
         letter: -1 for letter in "BEADGCF"[: max(0, -sharps)]
     }
 
 
 # %%
+def semitones(letter: str, octave: str, shift: int) -> float:
+    """Semitones above middle C, not a number for a rest."""
+    octaves = letter.islower() + octave.count("'") - octave.count(",")
+    return STEPS.get(letter.upper(), math.nan) + 12 * octaves + shift
+
+
+# %%
 def melody(tune: str) -> list[tuple[float, float]]:
-    """Each note's height in semitones above middle C (not a number for a rest) and its length in quarters."""
+    """Each note's height in semitones above middle C and its length in quarters."""
     key, unit = signature(field(tune, "K")), 4 / int(field(tune, "L").split("/")[1])
     found, in_bar = [], {}
-    for sign, letter, octave, length, border in re.findall(rf"{NOTE}|([|\n])", tune.split("\n", 4)[4]):
-        if border:
+    body = tune.split("\n", 4)[4]
+    for sign, letter, octave, length, bar in re.findall(rf"{NOTE}|([|\n])", body):
+        if bar:
             in_bar = {}
             continue
-        name = letter.upper()
         if sign:
             in_bar[letter + octave] = {"=": 0, "^": 1, "_": -1}[sign]
-        octaves = letter.islower() + octave.count("'") - octave.count(",")
-        height = STEPS.get(name, math.nan) + 12 * octaves + in_bar.get(letter + octave, key.get(name, 0))
-        found.append((height, int(length or 1) * unit))
+        shift = in_bar.get(letter + octave, key.get(letter.upper(), 0))
+        found.append((semitones(letter, octave, shift), int(length or 1) * unit))
     return found
 
 
@@ -165,7 +190,13 @@ def melody(tune: str) -> list[tuple[float, float]]:
 def draw(tune: str, ax: plt.Axes) -> None:
     heights, lengths = np.array(melody(tune)).T
     starts = lengths.cumsum() - lengths
-    ax.hlines(heights, starts, starts + lengths - 0.06, linewidth=4, color=plots.COLOURS[0])
+    ax.hlines(
+        heights,
+        starts,
+        starts + lengths - 0.06,
+        linewidth=4,
+        color=plots.COLOURS[0],
+    )
     ax.set_xlabel("time (quarter notes)")
     ax.set_ylabel("semitones above C")
 
@@ -204,9 +235,15 @@ display(sound(example))
 # tunes. Choices are made on the validation splits; the test splits are for the figures at the end.
 
 # %%
-old_text = {split: load_text("python_docs", split) for split in ("validation", "test")}
+old_text = {
+    split: load_text("python_docs", split) for split in ("validation", "test")
+}
 new_text = {split: "\n\n".join(tunes[split]) for split in ("validation", "test")}
-old_glance, new_glance = old_text["validation"][:8_000], "\n\n".join(tunes["validation"][::10])  # to look on the way
+# to look on the way
+old_glance, new_glance = (
+    old_text["validation"][:8_000],
+    "\n\n".join(tunes["validation"][::10]),
+)
 
 
 def bits_per_character(model: gpt.GPT, text: str) -> float:
@@ -214,12 +251,21 @@ def bits_per_character(model: gpt.GPT, text: str) -> float:
     return model.nats_per_token(tokens) * len(tokens) / (len(text) * math.log(2))
 
 
+# %%
 for name, text in (("documentation", old_glance), ("tunes", new_glance)):
-    bits, per_token = bits_per_character(old_model, text), len(text) / len(tokenizer.encode(text))
+    bits, per_token = (
+        bits_per_character(old_model, text),
+        len(text) / len(tokenizer.encode(text)),
+    )
     frequencies = torch.tensor(list(Counter(text).values())) / len(text)
     alone = -(frequencies * frequencies.log2()).sum()
-    print(f"{name:>13}: {per_token:.2f} characters a token, {bits:.2f} bits a character;", end=" ")
+    print(
+        f"{name:>13}: {per_token:.2f} characters a token, "
+        f"{bits:.2f} bits a character;",
+        end=" ",
+    )
     print(f"{alone:.2f} if only the frequencies are known")
+
 
 # %% [markdown]
 # The pairs that the tokenizer learnt are of little use here: a token of a tune is hardly more than one letter. (Replacing
@@ -243,10 +289,14 @@ for name, text in (("documentation", old_glance), ("tunes", new_glance)):
 # %%
 settings = gpt.recipe(profile)
 new_data = TextData(
-    "folk_tunes", tokenizer=tokenizer, context=settings["data"]["context"], batch_size=settings["data"]["batch_size"]
+    "folk_tunes",
+    tokenizer=tokenizer,
+    context=settings["data"]["context"],
+    batch_size=settings["data"]["batch_size"],
 )
 
 
+# %%
 def old_copy() -> gpt.GPT:
     """A copy of the pre-trained model."""
     model = gpt.GPT(**settings["model"])
@@ -255,10 +305,12 @@ def old_copy() -> gpt.GPT:
 
 
 print(
-    f"{len(new_data.tokens['train']):,d} tokens of tunes; a step sees {settings['data']['batch_size']} windows of",
+    f"{len(new_data.tokens['train']):,d} tokens of tunes; "
+    f"a step sees {settings['data']['batch_size']} windows of",
     end=" ",
 )
 print(f"{new_data.context} tokens")
+
 
 # %% [markdown]
 # A pass through all the tunes would take hundreds of steps. We take fewer, at random places of the text, as whoever adapts
@@ -291,11 +343,17 @@ class LowRankLinear(nn.Module):
     def __init__(self, linear: nn.Linear, rank: int, alpha: float) -> None:
         super().__init__()
         self.linear, self.scale = linear.requires_grad_(False), alpha / rank
-        self.down = nn.Parameter(torch.randn(rank, linear.in_features) / linear.in_features**0.5)  # A
+        # A
+        self.down = nn.Parameter(
+            torch.randn(rank, linear.in_features) / linear.in_features**0.5
+        )
         self.up = nn.Parameter(torch.zeros(linear.out_features, rank))  # B
 
-    def forward(self, x: Float[Tensor, "... inputs"]) -> Float[Tensor, "... outputs"]:
-        return self.linear(x) + self.scale * (x @ self.down.T) @ self.up.T  # W x + (alpha / r) B A x
+    def forward(
+        self, x: Float[Tensor, "... inputs"]
+    ) -> Float[Tensor, "... outputs"]:
+        # W x + (alpha / r) B A x
+        return self.linear(x) + self.scale * (x @ self.down.T) @ self.up.T
 
 
 # %% [markdown]
@@ -309,10 +367,19 @@ class LowRankLinear(nn.Module):
 # %%
 torch.manual_seed(0)
 linear, x = nn.Linear(24, 40), torch.randn(8, 24)
-ours, theirs = LowRankLinear(linear, rank=3, alpha=6.0), gpt.LowRankLinear(linear, 3, 6.0)
+ours, theirs = (
+    LowRankLinear(linear, rank=3, alpha=6.0),
+    gpt.LowRankLinear(linear, 3, 6.0),
+)
 assert torch.equal(ours(x), linear(x)), "with B = 0 nothing changes"
 ours(x).square().mean().backward()
-print(f"first step: gradient of A {ours.down.grad.norm():.3f}, of B {ours.up.grad.norm():.3f}")
+print(
+    f"first step: gradient of A {ours.down.grad.norm():.3f}, "
+    f"of B {ours.up.grad.norm():.3f}"
+)
+
+
+# %%
 nn.init.normal_(ours.up)
 theirs.load_state_dict(ours.state_dict())
 ours.zero_grad()
@@ -321,6 +388,7 @@ for layer in (ours, theirs):
 torch.testing.assert_close(ours(x), theirs(x))
 torch.testing.assert_close(ours.down.grad, theirs.down.grad)
 torch.testing.assert_close(ours.up.grad, theirs.up.grad)
+
 
 # %% [markdown]
 # It is (c). What reaches $A$ has to come back through $B$, and that is 0. After one step $B$ is not 0 any more, and both
@@ -332,7 +400,10 @@ torch.testing.assert_close(ours.up.grad, theirs.up.grad)
 
 # %%
 correction = ours.scale * ours.up @ ours.down  # (outputs, inputs), like W
-print(f"the correction has shape {tuple(correction.shape)} and rank {torch.linalg.matrix_rank(correction)}")
+print(
+    f"the correction has shape {tuple(correction.shape)} "
+    f"and rank {torch.linalg.matrix_rank(correction)}"
+)
 before = theirs(x)
 merged = theirs.merged()
 assert type(merged) is nn.Linear
@@ -340,12 +411,18 @@ torch.testing.assert_close(merged(x), before)
 
 # %%
 adapted = gpt.add_adapters(old_copy(), rank)
-trained = sum(weight.numel() for weight in adapted.parameters() if weight.requires_grad)
+trained = sum(
+    weight.numel() for weight in adapted.parameters() if weight.requires_grad
+)
 total = sum(weight.numel() for weight in old_model.parameters())
-print(f"{trained:,d} of {total:,d} weights are trained: {100 * trained / total:.1f} %")
+print(
+    f"{trained:,d} of {total:,d} weights are trained: {100 * trained / total:.1f} %"
+)
 assert trained < 0.05 * total
 some = tokenizer.encode(example)[None, : new_data.context]
-assert torch.equal(adapted(some), old_copy()(some)), "before the first step it is the old model"
+assert torch.equal(adapted(some), old_copy()(some)), (
+    "before the first step it is the old model"
+)
 
 # %% [markdown]
 # ## Four ways, the same steps
@@ -357,16 +434,24 @@ assert torch.equal(adapted(some), old_copy()(some)), "before the first step it i
 
 # %%
 def glance(model: gpt.GPT) -> tuple[float, float]:
-    return bits_per_character(model, new_glance), bits_per_character(model, old_glance)
+    return bits_per_character(model, new_glance), bits_per_character(
+        model, old_glance
+    )
 
 
-def teach(model: gpt.GPT, data: TextData, rate: float, rounds: int = epochs) -> list[tuple[float, float]]:
-    """Train the model; return its bits per character on both texts, before and after every round."""
+# %%
+def teach(
+    model: gpt.GPT, data: TextData, rate: float, rounds: int = epochs
+) -> list[tuple[float, float]]:
+    """Train; return bits per character on both texts, at first and per round."""
     model.learning_rate, model.warmup = rate, 0.1
     path = [glance(model)]
-    look = LambdaCallback(on_train_epoch_end=lambda trainer, taught: path.append(glance(taught)))
-    options = {"limit_train_batches": steps, "limit_val_batches": 0, "gradient_clip_val": 1.0, "callbacks": [look]}
-    training.fit(model, data, max_epochs=rounds, **options)
+    look = LambdaCallback(
+        on_train_epoch_end=lambda trainer, taught: path.append(glance(taught))
+    )
+    limits = {"limit_train_batches": steps, "limit_val_batches": 0}
+    options = {"gradient_clip_val": 1.0, "callbacks": [look]}
+    training.fit(model, data, max_epochs=rounds, **limits, **options)
     return path
 
 
@@ -379,12 +464,32 @@ models = {
     "adapters": gpt.add_adapters(old_copy(), rank),
 }
 last = models["last layer"].head
-last.weight = nn.Parameter(last.weight.detach().clone())  # of its own: the embedding, which may share it, stays
-rates = {"from nothing": 4e-3, "all weights": 2e-3, "last layer": 4e-3, "adapters": 2.5e-3}
-paths = {name: teach(model, new_data, rates[name]) for name, model in models.items()}
+
+
+# %%
+# of its own: the embedding, which may share it, stays
+last.weight = nn.Parameter(last.weight.detach().clone())
+rates = {
+    "from nothing": 4e-3,
+    "all weights": 2e-3,
+    "last layer": 4e-3,
+    "adapters": 2.5e-3,
+}
+
+
+# %%
+paths = {
+    name: teach(model, new_data, rates[name]) for name, model in models.items()
+}
 for name, model in models.items():
-    count = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    print(f"{name:>12}: {count:9,d} weights trained, {paths[name][-1][0]:.3f} bits a character of new text")
+    count = sum(
+        weight.numel() for weight in model.parameters() if weight.requires_grad
+    )
+    print(
+        f"{name:>12}: {count:9,d} weights trained, "
+        f"{paths[name][-1][0]:.3f} bits a character of new text"
+    )
+
 
 # %% [markdown]
 # > **Predict, then look.** The last layer alone has several times as many weights to train as the adapters, but all in one
@@ -421,15 +526,30 @@ plt.show()
 # %%
 before_new = bits_per_character(old_model, new_text["test"])
 before_old = bits_per_character(old_model, old_text["test"])
-print(f"{'before':>12}: new text {before_new:.3f}, old text {before_old:.3f} bits a character")
+print(
+    f"{'before':>12}: new text {before_new:.3f}, "
+    f"old text {before_old:.3f} bits a character"
+)
 gain, forgetting = {}, {}
+
+
+# %%
 for name in ("all weights", "last layer", "adapters"):
-    after_new, after_old = (bits_per_character(models[name], text["test"]) for text in (new_text, old_text))
+    after_new, after_old = (
+        bits_per_character(models[name], text["test"])
+        for text in (new_text, old_text)
+    )
     gain[name], forgetting[name] = before_new - after_new, after_old - before_old
-    print(f"{name:>12}: new text {after_new:.3f}, old text {after_old:.3f}; ", end="")
+    print(
+        f"{name:>12}: new text {after_new:.3f}, old text {after_old:.3f}; ", end=""
+    )
     print(f"gain {gain[name]:.3f}, forgetting {forgetting[name]:.3f}")
 gain_share = gain["adapters"] / gain["all weights"]
-print(f"adapters: {100 * gain_share:.1f} % of the gain with {100 * trained / total:.1f} % of the weights")
+print(
+    f"adapters: {100 * gain_share:.1f} % of the gain "
+    f"with {100 * trained / total:.1f} % of the weights"
+)
+
 
 # %% [markdown]
 # So a few per cent of the weights do most of the work. Do not be too impressed by the share, though. The old model was
@@ -445,21 +565,40 @@ print(f"adapters: {100 * gain_share:.1f} % of the gain with {100 * trained / tot
 #
 # Five short trainings, half as long as those above, differ in nothing but $r$.
 
-# %% mystnb={"image": {"alt": "Bits per character against the share of weights trained, from rank 1 up: the points fall, steeply at first and less to the right."}}
+# %%
 ranks = {"smoke": [1, 2], "cpu": [1, 2, 4, 8, 16], "gpu": [1, 2, 4, 8, 16]}[profile]
 shares, reached = [], []
+
+
+# %%
 for r in ranks:
     torch.manual_seed(0)
     student = gpt.add_adapters(old_copy(), r)
-    shares.append(100 * sum(weight.numel() for weight in student.parameters() if weight.requires_grad) / total)
-    reached.append(teach(student, new_data, rates["adapters"], rounds=epochs // 2)[-1][0])
+    shares.append(
+        100
+        * sum(
+            weight.numel()
+            for weight in student.parameters()
+            if weight.requires_grad
+        )
+        / total
+    )
+    reached.append(
+        teach(student, new_data, rates["adapters"], rounds=epochs // 2)[-1][0]
+    )
+
+
+# %% mystnb={"image": {"alt": "Bits per character against the share of weights trained, from rank 1 up: the points fall, steeply at first and less to the right."}}
 plt.plot(shares, reached, "o-")
 for r, share, bits in zip(ranks, shares, reached, strict=True):
-    plt.annotate(f"r = {r}", (share, bits), xytext=(4, 6), textcoords="offset points")
+    plt.annotate(
+        f"r = {r}", (share, bits), xytext=(4, 6), textcoords="offset points"
+    )
 plt.margins(x=0.12, y=0.12)
 plt.xlabel("weights trained (% of the model's)")
 plt.ylabel("validation (bits a character)")
 plt.show()
+
 
 # %% [markdown]
 # The first doublings bring most, the later ones less. A rank of 8 or 16 is better still, at a price in weights
@@ -494,14 +633,27 @@ for name in ("all weights", "adapters"):
 
 # %%
 mixed_data = TextData(
-    "folk_tunes", tokenizer=tokenizer, context=new_data.context, batch_size=settings["data"]["batch_size"]
+    "folk_tunes",
+    tokenizer=tokenizer,
+    context=new_data.context,
+    batch_size=settings["data"]["batch_size"],
 )
-new_tokens, old_tokens = new_data.tokens["train"], tokenizer.encode(load_text("python_docs", "train"))
+new_tokens, old_tokens = (
+    new_data.tokens["train"],
+    tokenizer.encode(load_text("python_docs", "train")),
+)
+
+
+# %%
 times = max(1, round(len(new_tokens) / 3 / len(old_tokens)))
 mixed_data.tokens["train"] = torch.cat([new_tokens, old_tokens.repeat(times)])
-print(f"{times * len(old_tokens) / len(mixed_data.tokens['train']):.0%} of the mixture is old text")
+print(
+    f"{times * len(old_tokens) / len(mixed_data.tokens['train']):.0%} "
+    "of the mixture is old text"
+)
 models["rehearsal"] = old_copy()
 paths["rehearsal"] = teach(models["rehearsal"], mixed_data, rates["all weights"])
+
 
 # %% mystnb={"image": {"alt": "New text against old text in bits a character: all lines fall from one point, top left; full fine-tuning drifts furthest to the right, the adapters less, rehearsal hardly."}}
 for name, style in (("all weights", "-"), ("adapters", "--"), ("rehearsal", "-.")):
@@ -534,6 +686,7 @@ def switch(model: gpt.GPT, scale: float) -> None:
             layer.scale = scale
 
 
+# %%
 tuned = models["adapters"]
 with torch.no_grad():
     switch(tuned, 0.0)
@@ -541,7 +694,11 @@ with torch.no_grad():
     switch(tuned, 2.0)  # alpha / r: the package's alpha is twice the rank
     with_adapters = tuned(some)
 kilobytes = 4 * trained / 1000
-print(f"adapters to keep for each new text: {kilobytes:,.0f} kB, beside {4 * total / 1000:,.0f} kB of old weights")
+print(
+    f"adapters to keep for each new text: {kilobytes:,.0f} kB, "
+    f"beside {4 * total / 1000:,.0f} kB of old weights"
+)
+
 
 # %% [markdown]
 # Merged they cannot be taken off any more, but need no additional multiplication. The function is the same, up to rounding:
@@ -569,34 +726,56 @@ def compose(model: gpt.GPT, beginning: str, count: int) -> list[str]:
     """Tunes that begin so, each up to its first empty line."""
     prompt = tokenizer.encode(f"\n\n{beginning}")
     torch.manual_seed(0)
-    written = model.generate(prompt.expand(count, -1), 40 if profile == "smoke" else 240, top_p=0.95)
+    written = model.generate(
+        prompt.expand(count, -1), 40 if profile == "smoke" else 240, top_p=0.95
+    )
     return [tokenizer.decode(row)[2:].split("\n\n")[0] for row in written]
 
 
+# %%
 def bars(tune: str) -> list[float]:
-    """Lengths of the bars between two bar lines, as shares of what the metre asks for."""
+    """Lengths of the bars between two bar lines, as shares of what the metre asks
+    for.
+    """
     if field(tune, "M") == "none":
         return []
     top, bottom = map(int, field(tune, "M").split("/"))
     full = int(field(tune, "L").split("/")[1]) * top / bottom  # units
     inner = [bar for line in tune.split("\n")[4:] for bar in line.split("|")[1:-1]]
-    return [sum(int(length or 1) for *_, length in re.findall(NOTE, bar)) / full for bar in inner]
+    return [
+        sum(int(length or 1) for *_, length in re.findall(NOTE, bar)) / full
+        for bar in inner
+    ]
 
 
 # %%
 count = {"smoke": 4, "cpu": 48, "gpu": 96}[profile]
-written = {name: compose(models[name], "O:", count) for name in ("from nothing", "all weights")}
+written = {
+    name: compose(models[name], "O:", count)
+    for name in ("from nothing", "all weights")
+}
 written |= {"adapters": compose(player, "O:", count), "real tunes": tunes["test"]}
+
+
+# %%
 valid_share, full_bars = {}, {}
 for name, composed in written.items():
     valid = [tune for tune in composed if TUNE.fullmatch(tune)]
     lengths = np.array([length for tune in valid for length in bars(tune)])
     valid_share[name] = len(valid) / len(composed)
     full_bars[name] = float((lengths == 1).mean()) if len(lengths) else 0.0
-    print(f"{name:>12}: {valid_share[name]:4.0%} can be read; {full_bars[name]:4.0%} of their bars are full")
+    print(
+        f"{name:>12}: {valid_share[name]:4.0%} can be read; "
+        f"{full_bars[name]:4.0%} of their bars are full"
+    )
+
 
 # %%
-playable = [tune for tune in written["all weights"] if TUNE.fullmatch(tune) and len(melody(tune)) > 20]
+playable = [
+    tune
+    for tune in written["all weights"]
+    if TUNE.fullmatch(tune) and len(melody(tune)) > 20
+]
 composed = next(iter(playable), example)  # the smoke profile's model writes none
 print(composed)
 display(sound(composed))
@@ -627,24 +806,40 @@ display(sound(composed))
 
 # %%
 def pentatonic(tune: str) -> bool:
-    heights = Counter(round(height) % 12 for height, _ in melody(tune) if not math.isnan(height))
-    return sum(times for _, times in heights.most_common(5)) >= 0.95 * heights.total()
+    heights = Counter(
+        round(height) % 12 for height, _ in melody(tune) if not math.isnan(height)
+    )
+    return (
+        sum(times for _, times in heights.most_common(5)) >= 0.95 * heights.total()
+    )
 
 
+# %%
 def described(some_tunes: list[str]) -> tuple[float, float, int]:
     """Share that is pentatonic, share in 2/4, number of tunes that can be read."""
     valid = [tune for tune in some_tunes if TUNE.fullmatch(tune)]
     five = sum(pentatonic(tune) for tune in valid)
-    return five / max(1, len(valid)), sum(field(tune, "M") == "2/4" for tune in valid) / max(1, len(valid)), len(valid)
+    return (
+        five / max(1, len(valid)),
+        sum(field(tune, "M") == "2/4" for tune in valid) / max(1, len(valid)),
+        len(valid),
+    )
 
 
 # %%
-described_as = {}
+described_as, unseen = {}, tunes["test"] + tunes["validation"]
 for origin in ("China", "Europa"):
-    real = [tune for tune in tunes["test"] + tunes["validation"] if tune.startswith(f"O: {origin},")]
-    for kind, some_tunes in (("real", real), ("asked for", compose(models["all weights"], f"O: {origin},", count))):
-        five, two_four, readable = described_as[kind, origin] = described(some_tunes)
-        print(f"{origin:>6}, {kind:>9}: {five:4.0%} pentatonic, {two_four:4.0%} in 2/4 (of {readable} readable)")
+    header = f"O: {origin},"
+    real = [tune for tune in unseen if tune.startswith(header)]
+    asked = compose(models["all weights"], header, count)
+    for kind, some_tunes in (("real", real), ("asked for", asked)):
+        described_as[kind, origin] = described(some_tunes)
+        five, two_four, readable = described_as[kind, origin]
+        print(
+            f"{origin:>6}, {kind:>9}: {five:4.0%} pentatonic, "
+            f"{two_four:4.0%} in 2/4 (of {readable} readable)"
+        )
+
 
 # %% [markdown]
 # The real collections differ plainly in both counts, so the counts are worth something. With some dozens of tunes a
@@ -667,14 +862,16 @@ for origin in ("China", "Europa"):
 
 # %%
 def note_bits(model: gpt.GPT, headers: list[str], notes: list[str]) -> float:
-    """Bits per character of the notes alone, as far as header and notes fit into the context."""
+    """Bits per character of the notes, as far as the context holds both."""
     bits, characters = 0.0, 0
     for header, melody_text in zip(headers, notes, strict=True):
         head = tokenizer.encode(f"\n\n{header}")
         rest = tokenizer.encode(melody_text)[: model.context + 1 - len(head)]
         tokens = torch.cat([head, rest])
         with torch.no_grad():
-            losses = F.cross_entropy(model(tokens[None, :-1])[0], tokens[1:], reduction="none")
+            losses = F.cross_entropy(
+                model(tokens[None, :-1])[0], tokens[1:], reduction="none"
+            )
         bits += losses[len(head) - 1 :].sum().item() / math.log(2)
         characters += len(tokenizer.decode(rest))
     return bits / characters
@@ -683,23 +880,46 @@ def note_bits(model: gpt.GPT, headers: list[str], notes: list[str]) -> float:
 # %%
 def reworded(header: str) -> str:
     names = {"O": "Origin", "M": "Metre", "L": "Unit", "K": "Key"}
-    return " ".join(f"{names[line[0]]}: {line[3:]}." for line in header.strip().split("\n")) + "\n"
+    return (
+        " ".join(
+            f"{names[line[0]]}: {line[3:]}." for line in header.strip().split("\n")
+        )
+        + "\n"
+    )
 
 
-split_tunes = [re.fullmatch(r"(O: .*\nM: .*\nL: .*\nK: .*\n)([^:]+)", tune).groups() for tune in tunes["test"][::3]]
-split_tunes = [pair for pair in split_tunes if len(tokenizer.encode(reworded(pair[0]))) < new_data.context - 16]
+# %%
+split_tunes = [
+    re.fullmatch(r"(O: .*\nM: .*\nL: .*\nK: .*\n)([^:]+)", tune).groups()
+    for tune in tunes["test"][::3]
+]
+split_tunes = [
+    pair
+    for pair in split_tunes
+    if len(tokenizer.encode(reworded(pair[0]))) < new_data.context - 16
+]
 headers, notes = map(list, zip(*split_tunes, strict=True))
-half = len(headers) // 2  # the collection is sorted by origin: half a turn away is a tune from elsewhere
+# the collection is sorted by origin: half a turn away is a tune from elsewhere
+half = len(headers) // 2
 forms = {"its own": headers, "another tune's": headers[half:] + headers[:half]}
 forms["other words"] = [reworded(header) for header in headers]
 
+
 # %%
-# The same notes after each header: as many as the longest of the three leaves room for.
+# The same notes after each header: as many as the longest of the three leaves room
+# for.
 for i, text in enumerate(notes):
-    room = new_data.context + 1 - max(len(tokenizer.encode(f"\n\n{used[i]}")) for used in forms.values())
+    room = (
+        new_data.context
+        + 1
+        - max(len(tokenizer.encode(f"\n\n{used[i]}")) for used in forms.values())
+    )
     notes[i] = tokenizer.decode(tokenizer.encode(text)[:room])
 for name, used in forms.items():
-    print(f"{name:>14}: {note_bits(models['all weights'], used, notes):.3f} bits a character of notes")
+    print(
+        f"{name:>14}: {note_bits(models['all weights'], used, notes):.3f} "
+        "bits a character of notes"
+    )
 
 # %% [markdown]
 # Facts that are wrong cost something, since the model uses them. And the right facts in an unknown form cost even more,
@@ -714,10 +934,18 @@ for name, used in forms.items():
 # speaking. It sees one longer prompt:
 
 # %%
-turns = [("system", "You are a fiddler. Answer with a tune in ABC notation."), ("user", "Something from Shanxi, in G.")]
-template = "".join(f"<|{role}|>\n{content}\n<|end|>\n" for role, content in turns) + "<|assistant|>\n"
+turns = [
+    ("system", "You are a fiddler. Answer with a tune in ABC notation."),
+    ("user", "Something from Shanxi, in G."),
+]
+template = (
+    "".join(f"<|{role}|>\n{content}\n<|end|>\n" for role, content in turns)
+    + "<|assistant|>\n"
+)
 print(template)
-print(f"to our model: {len(tokenizer.encode(template))} tokens, none of them special")
+print(
+    f"to our model: {len(tokenizer.encode(template))} tokens, none of them special"
+)
 
 # %% [markdown]
 # In a model that was trained for it the marks between `<|` and `|>` are tokens of their own, which no ordinary text can
@@ -735,14 +963,20 @@ print(f"to our model: {len(tokenizer.encode(template))} tokens, none of them spe
 
 
 # %%
-def gpt2_shapes(vocabulary: int, context: int, width: int, layers: int) -> dict[str, tuple[int, ...]]:
+Shapes = dict[str, tuple[int, ...]]  # by the names of the weights
+
+
+# %%
+def gpt2_shapes(vocabulary: int, context: int, width: int, layers: int) -> Shapes:
     """Names and shapes of the weights in a GPT-2 checkpoint."""
     shapes = {"wte.weight": (vocabulary, width), "wpe.weight": (context, width)}
     norms, sizes = ["ln_f"], {}
     for i in range(layers):
         norms += [f"h.{i}.ln_1", f"h.{i}.ln_2"]
-        sizes |= {f"h.{i}.attn.c_attn": (width, 3 * width), f"h.{i}.attn.c_proj": (width, width)}
-        sizes |= {f"h.{i}.mlp.c_fc": (width, 4 * width), f"h.{i}.mlp.c_proj": (4 * width, width)}
+        sizes[f"h.{i}.attn.c_attn"] = (width, 3 * width)
+        sizes[f"h.{i}.attn.c_proj"] = (width, width)
+        sizes[f"h.{i}.mlp.c_fc"] = (width, 4 * width)
+        sizes[f"h.{i}.mlp.c_proj"] = (4 * width, width)
     for norm in norms:
         shapes |= {f"{norm}.weight": (width,), f"{norm}.bias": (width,)}
     for name, size in sizes.items():
@@ -751,7 +985,9 @@ def gpt2_shapes(vocabulary: int, context: int, width: int, layers: int) -> dict[
 
 
 # %%
-counted = sum(math.prod(shape) for shape in gpt2_shapes(50_257, 1024, 768, 12).values())
+counted = sum(
+    math.prod(shape) for shape in gpt2_shapes(50_257, 1024, 768, 12).values()
+)
 print(f"GPT-2 small has {counted:,d} weights")
 assert counted == 124_439_808
 
@@ -762,30 +998,44 @@ assert counted == 124_439_808
 
 
 # %%
-def gpt2(w: dict[str, Tensor], tokens: Int[Tensor, "batch time"], heads: int) -> Float[Tensor, "batch time vocab"]:
-    def norm(x: Tensor, name: str) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"])
+def gpt2_norm(x: Tensor, w: dict[str, Tensor], name: str) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], w[f"{name}.weight"], w[f"{name}.bias"])
 
-    def linear(x: Tensor, name: str) -> Tensor:
-        return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
 
+def gpt2_linear(x: Tensor, w: dict[str, Tensor], name: str) -> Tensor:
+    return x @ w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+# %%
+def gpt2(
+    w: dict[str, Tensor], tokens: Int[Tensor, "batch time"], heads: int
+) -> Float[Tensor, "batch time vocab"]:
     x = w["wte.weight"][tokens] + w["wpe.weight"][: tokens.shape[1]]
-    for h in sorted({name.rsplit(".", 3)[0] for name in w if name.endswith("c_attn.bias")}):
-        split = linear(norm(x, f"{h}.ln_1"), f"{h}.attn.c_attn").unflatten(-1, (3, heads, -1))
-        mixed = F.scaled_dot_product_attention(*split.permute(2, 0, 3, 1, 4), is_causal=True)
-        x = x + linear(mixed.transpose(1, 2).flatten(2), f"{h}.attn.c_proj")
-        hidden = F.gelu(linear(norm(x, f"{h}.ln_2"), f"{h}.mlp.c_fc"), approximate="tanh")
-        x = x + linear(hidden, f"{h}.mlp.c_proj")
-    return norm(x, "ln_f") @ w["wte.weight"].T
+    blocks = {name.rsplit(".", 3)[0] for name in w if name.endswith("c_attn.bias")}
+    for h in sorted(blocks):
+        read = gpt2_linear(gpt2_norm(x, w, f"{h}.ln_1"), w, f"{h}.attn.c_attn")
+        q, k, v = read.unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mixed = mixed.transpose(1, 2).flatten(2)
+        x = x + gpt2_linear(mixed, w, f"{h}.attn.c_proj")
+        hidden = gpt2_linear(gpt2_norm(x, w, f"{h}.ln_2"), w, f"{h}.mlp.c_fc")
+        hidden = F.gelu(hidden, approximate="tanh")
+        x = x + gpt2_linear(hidden, w, f"{h}.mlp.c_proj")
+    return gpt2_norm(x, w, "ln_f") @ w["wte.weight"].T
 
 
 # %%
 torch.manual_seed(0)
-weights = {name: torch.randn(shape) * 0.2 for name, shape in gpt2_shapes(50, 24, 32, 3).items()}
+weights = {
+    name: torch.randn(shape) * 0.2
+    for name, shape in gpt2_shapes(50, 24, 32, 3).items()
+}
 loaded = gpt.from_gpt2(weights, heads=4)
 tokens = torch.randint(50, (2, 24))
 with torch.no_grad():
-    torch.testing.assert_close(loaded(tokens), gpt2(weights, tokens, heads=4), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        loaded(tokens), gpt2(weights, tokens, heads=4), atol=1e-4, rtol=0
+    )
 print(f"logits agree; they vary by {loaded(tokens).std():.1f} around their mean")
 
 # %% [markdown]
@@ -826,20 +1076,36 @@ print(f"logits agree; they vary by {loaded(tokens).std():.1f} around their mean"
 
 # %%
 ways = {"full": "all weights", "adapters": "adapters"}
+bits_of = "bits_per_character_tunes"
+found = {f"forgetting_{way}": forgetting[name] for way, name in ways.items()}
+found |= {f"{bits_of}_{way}": before_new - gain[name] for way, name in ways.items()}
+found |= {
+    f"{bits_of}_before": before_new,
+    "valid_tunes": valid_share["all weights"],
+}
 figures = results.record(
     "fine_tuning",
     profile,
-    **{"adapter_gain_share": round(gain_share, 3), "adapter_weights_share": round(trained / total, 4)},
-    **{f"forgetting_{way}": round(forgetting[name], 3) for way, name in ways.items()},
-    **{f"bits_per_character_tunes_{way}": round(before_new - gain[name], 3) for way, name in ways.items()},
-    **{"bits_per_character_tunes_before": round(before_new, 3), "valid_tunes": round(valid_share["all weights"], 3)},
+    adapter_gain_share=round(gain_share, 3),
+    adapter_weights_share=round(trained / total, 4),
+    **{name: round(value, 3) for name, value in found.items()},
 )
-print(figures["adapter_gain_share"], figures["adapter_weights_share"], figures["valid_tunes"])
+
+
+# %%
+print(
+    figures["adapter_gain_share"],
+    figures["adapter_weights_share"],
+    figures["valid_tunes"],
+)
 print(figures["forgetting_full"], figures["forgetting_adapters"])
 assert figures["adapter_weights_share"] < 0.05, "few weights are trained"
 if profile != "smoke":
     assert figures["adapter_gain_share"] >= 0.8, "most of the gain"
-    assert figures["forgetting_adapters"] < figures["forgetting_full"], "and less is forgotten"
+    assert figures["forgetting_adapters"] < figures["forgetting_full"], (
+        "and less is forgotten"
+    )
+
 
 # %% [markdown]
 # ## Summary
@@ -864,9 +1130,14 @@ if profile != "smoke":
 # @title Solution
 inputs, outputs = 768, 3072
 adapter = LowRankLinear(nn.Linear(inputs, outputs, bias=False), rank=8, alpha=16.0)
-of_adapter = sum(weight.numel() for weight in adapter.parameters() if weight.requires_grad)
+of_adapter = sum(
+    weight.numel() for weight in adapter.parameters() if weight.requires_grad
+)
 break_even = inputs * outputs / (inputs + outputs)
-print(f"{of_adapter:,d} of {inputs * outputs:,d}; fewer than the layer up to rank {math.ceil(break_even) - 1}")
+print(
+    f"{of_adapter:,d} of {inputs * outputs:,d}; "
+    f"fewer than the layer up to rank {math.ceil(break_even) - 1}"
+)
 assert of_adapter == 8 * (inputs + outputs) == 30_720
 assert 614 * (inputs + outputs) < inputs * outputs <= 615 * (inputs + outputs)
 
@@ -877,15 +1148,24 @@ assert 614 * (inputs + outputs) < inputs * outputs <= 615 * (inputs + outputs)
 # @title Solution
 torch.manual_seed(0)
 layer, x = nn.Linear(24, 40), torch.randn(8, 24)
-for name, start in (("both zero", nn.init.zeros_), ("both random", nn.init.normal_)):
+
+
+# %% tags=["hide-cell"]
+# @title Solution, continued
+starts = {"both zero": nn.init.zeros_, "both random": nn.init.normal_}
+for name, start in starts.items():
     adapter = LowRankLinear(layer, rank=3, alpha=6.0)
     start(adapter.down)
     start(adapter.up)
     adapter(x).square().mean().backward()
     moved = float((adapter(x) - layer(x)).detach().abs().mean())
-    print(f"{name}: output moved by {moved:.2f}, gradient {adapter.down.grad.norm() + adapter.up.grad.norm():.2f}")
+    print(
+        f"{name}: output moved by {moved:.2f}, "
+        f"gradient {adapter.down.grad.norm() + adapter.up.grad.norm():.2f}"
+    )
     assert (moved > 0) == (name == "both random")
     assert (adapter.up.grad.norm() > 0) == (name == "both random")
+
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -904,9 +1184,13 @@ torch.manual_seed(0)
 base = nn.Linear(24, 40)
 old_weight = base.weight.detach().clone()
 two = [LowRankLinear(base, rank=3, alpha=6.0) for _ in range(2)]
-changes = [nn.init.normal_(adapter.up) @ adapter.down * adapter.scale for adapter in two]
+changes = [
+    nn.init.normal_(adapter.up) @ adapter.down * adapter.scale for adapter in two
+]
 both = old_weight + changes[0] + changes[1]
-torch.testing.assert_close(both - changes[0] - changes[1], old_weight, atol=1e-4, rtol=1e-4)
+torch.testing.assert_close(
+    both - changes[0] - changes[1], old_weight, atol=1e-4, rtol=1e-4
+)
 print(f"rank of the sum: {torch.linalg.matrix_rank(changes[0] + changes[1])}")
 
 # %% [markdown]

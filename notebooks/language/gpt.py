@@ -26,13 +26,16 @@
 # character](recurrent_language_model.ipynb). · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import json
@@ -54,11 +57,26 @@ from aigc_course.data import BytePairTokenizer, CharTokenizer, TextData, load_te
 # %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-settings = gpt.recipe(profile)  # all that decides the model of this chapter, as plain values
-short_steps, memory_steps = {"smoke": (4, 4), "cpu": (80, 240), "gpu": (80, 240)}[profile]
-L, d, V, T = (settings["model"][name] for name in ("layers", "width", "vocab_size", "context"))
-print(f"Profile {profile}: {settings['fit']['max_epochs']} epochs of a GPT with {L} layers of width {d},")
-print(f"a vocabulary of {V} tokens, a context of {T}. The small runs have {short_steps} to {memory_steps} steps.")
+# all that decides the model of this chapter, as plain values
+settings = gpt.recipe(profile)
+short_steps, memory_steps = {"smoke": (4, 4), "cpu": (80, 240), "gpu": (80, 240)}[
+    profile
+]
+
+
+# %%
+L, d, V, T = (
+    settings["model"][name] for name in ("layers", "width", "vocab_size", "context")
+)
+print(
+    f"Profile {profile}: "
+    f"{settings['fit']['max_epochs']} epochs of a GPT with {L} layers of width {d},"
+)
+print(
+    f"a vocabulary of {V} tokens, a context of {T}. "
+    f"The small runs have {short_steps} to {memory_steps} steps."
+)
+
 
 # %% [markdown]
 # ## The ladder, so far
@@ -70,21 +88,34 @@ print(f"a vocabulary of {V} tokens, a context of {T}. The small runs have {short
 # quickly counted once more:
 
 # %%
-texts = {split: load_text("python_docs", split) for split in ("train", "validation", "test")}
+texts = {
+    split: load_text("python_docs", split)
+    for split in ("train", "validation", "test")
+}
 characters = CharTokenizer("".join(texts.values()))
 
 
 def bits(model, tokenizer, text):  # bits per character, whatever a token is
     tokens = tokenizer.encode(text)
-    known = len(tokenizer.decode(tokens[:1]))  # nothing precedes the first token, so it is not guessed
-    return text_metrics.bits_per_character(model.nats_per_token(tokens), len(tokens) - 1, len(text) - known)
+    # nothing precedes the first token, so it is not guessed
+    known = len(tokenizer.decode(tokens[:1]))
+    return text_metrics.bits_per_character(
+        model.nats_per_token(tokens), len(tokens) - 1, len(text) - known
+    )
 
 
+# %%
 ladder = {"uniform": math.log2(characters.vocab_size)}
 for name, order in (("letters", 1), ("bigram", 2), ("5-gram", 5), ("8-gram", 8)):
-    counted = recurrent.NGram(characters.vocab_size, order).fit(characters.encode(texts["train"]))
+    counted = recurrent.NGram(characters.vocab_size, order).fit(
+        characters.encode(texts["train"])
+    )
     ladder[name] = bits(counted, characters, texts["test"])
-print(", ".join(f"{name} {value:.2f}" for name, value in ladder.items()), "bits per character")
+print(
+    ", ".join(f"{name} {value:.2f}" for name, value in ladder.items()),
+    "bits per character",
+)
+
 
 # %% [markdown]
 # That chapter went on to a recurrent network, an LSTM, whose figure is the one to remember. In this chapter a **GPT**,
@@ -94,22 +125,32 @@ print(", ".join(f"{name} {value:.2f}" for name, value in ladder.items()), "bits 
 #
 # This is the whole machine, for four tokens and two layers:
 
-# %% mystnb={"image": {"alt": "Four vertical lines, one for each token. On two levels thin arrows run from every line to all lines on its right, never to the left; above each of these levels a square sits on each line."}}
+# %%
 words = ["The", " with", " state", "ment"]
+steps = ["embedding", "attention", "network", "attention", "network", "next token?"]
+once = "stream of a position", "network, each by itself"
+stream = {"color": "lightgrey", "linewidth": 9, "zorder": 1}
+square = {"color": plots.COLOURS[3], "markersize": 15}
+arrow = {"arrowstyle": "->", "color": plots.COLOURS[0], "linewidth": 1.5}
+
+
+# %% mystnb={"image": {"alt": "Four vertical lines, one for each token. On two levels thin arrows run from every line to all lines on its right, never to the left; above each of these levels a square sits on each line."}}
 figure, ax = plt.subplots(figsize=(5.6, 4.2))
 for t in range(4):
-    ax.plot([t, t], [0, 5], color="lightgrey", linewidth=9, zorder=1, label="stream of a position" if t == 0 else None)
-    ax.plot([t, t], [2, 4], "s", color=plots.COLOURS[3], markersize=15, label=None if t else "network, each by itself")
+    labels = (None, None) if t else once
+    ax.plot([t, t], [0, 5], **stream, label=labels[0])
+    ax.plot([t, t], [2, 4], "s", **square, label=labels[1])
     for layer in (1, 3):
         for past in range(t):
             ends = {"xy": (t, layer + 0.35), "xytext": (past, layer - 0.35)}
-            ax.annotate("", **ends, arrowprops={"arrowstyle": "->", "color": plots.COLOURS[0], "linewidth": 1.5})
+            ax.annotate("", **ends, arrowprops=arrow)
 ax.plot([], [], color=plots.COLOURS[0], label="attention, from the left")
 ax.set_xticks(range(4), words)
-ax.set_yticks(range(6), ["embedding", "attention", "network", "attention", "network", "next token?"])
+ax.set_yticks(range(6), steps)
 ax.grid(False)
 ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, fontsize=10)
 plt.show()
+
 
 # %% [markdown]
 # Read it from below. Each token becomes a vector, its **stream**. On the way up the streams exchange information by
@@ -137,7 +178,8 @@ def cut(text):
     return re.findall(r" ?[a-z]+| ?[^a-z\s]+|\s+", text)
 
 
-def merge(tokens, pair):  # put the pair together wherever it stands, from left to right
+# put the pair together wherever it stands, from left to right
+def merge(tokens, pair):
     merged = []
     for token in tokens:
         if merged and (merged[-1], token) == pair:
@@ -149,15 +191,16 @@ def merge(tokens, pair):  # put the pair together wherever it stands, from left 
 
 # %%
 def learn_pairs(text, count):
-    words = Counter(tuple(word) for word in cut(text))  # each different word once, with how often it comes
-    number = {token: i for i, token in enumerate(sorted(set(text), key=lambda c: (c == " ", c)))}
+    words = Counter(tuple(word) for word in cut(text))  # each once, and how often
+    characters_ = sorted(set(text), key=lambda c: (c == " ", c))
+    number = {token: i for i, token in enumerate(characters_)}
     learnt = []
     for _ in range(count):
         pairs = Counter()
         for word, times in words.items():
             for pair in pairwise(word):
                 pairs[pair] += times
-        best = max(pairs, key=lambda pair: (pairs[pair], -number[pair[0]], -number[pair[1]]))
+        best = max(pairs, key=lambda p: (pairs[p], -number[p[0]], -number[p[1]]))
         learnt.append((best, pairs[best]))
         number.setdefault("".join(best), len(number))
         words = Counter({merge(word, best): times for word, times in words.items()})
@@ -170,15 +213,27 @@ def learn_pairs(text, count):
 
 # %%
 paragraph = (
-    "the reader reads the text token by token. the writer of the text wrote it letter by letter, and neither the reader "
-    "nor the writer thought of tokens. the tokens are there for the model: the more often two letters meet in the text, "
-    "the sooner they are one token, and the longer the text, the longer the tokens. a letter that is rare is never "
+    "the reader reads the text token by token. "
+    "the writer of the text wrote it letter by letter, and neither the reader "
+    "nor the writer thought of tokens. the tokens are there for the model: "
+    "the more often two letters meet in the text, "
+    "the sooner they are one token, and the longer the text, "
+    "the longer the tokens. a letter that is rare is never "
     "merged, and stays a token of its own."
 )
+
+
+# %%
 learnt = learn_pairs(paragraph, 24)
 for number, ((first, second), times) in enumerate(learnt, start=1):
-    print(f"{first!r:>7} + {second!r:<6} {times:2d} times", end="\n" if number % 2 == 0 else "   |   ")
-assert learnt[0][1] == max(Counter(pair for word in cut(paragraph) for pair in pairwise(word)).values())
+    print(
+        f"{first!r:>7} + {second!r:<6} {times:2d} times",
+        end="\n" if number % 2 == 0 else "   |   ",
+    )
+assert learnt[0][1] == max(
+    Counter(pair for word in cut(paragraph) for pair in pairwise(word)).values()
+)
+
 
 # %% [markdown]
 # It is (b): a space and a `t`, since so many words begin with a `t`. Then pieces of words appear, soon the whole word "
@@ -204,7 +259,9 @@ def encode(text, learnt):
 # %%
 package = BytePairTokenizer(paragraph, 256 + len(learnt))
 for number, (pair, _) in enumerate(learnt):
-    assert package.decode(torch.tensor([256 + number])) == "".join(pair), "the same merge"
+    assert package.decode(torch.tensor([256 + number])) == "".join(pair), (
+        "the same merge"
+    )
 sentence = "the reader of this text is another token, not the letter."
 pieces = encode(sentence, learnt)
 assert pieces == [package.decode(token[None]) for token in package.encode(sentence)]
@@ -224,23 +281,37 @@ tokenizer = data.tokenizer
 for text in (' The "with" statement is used to wrap', "naïve", "编码 🙂"):
     tokens = tokenizer.encode(text)
     assert tokenizer.decode(tokens) == text
-    print(f"{len(text):2d} characters, {len(tokens):2d} tokens:", tokens.tolist()[:9], "…" if len(tokens) > 9 else "")
+    print(
+        f"{len(text):2d} characters, {len(tokens):2d} tokens:",
+        tokens.tolist()[:9],
+        "…" if len(tokens) > 9 else "",
+    )
 
 # %% [markdown]
 # How large should the vocabulary be? The larger it is, the more characters a token covers, measured on text that the
 # pairs were not learnt from:
 
-# %% mystnb={"image": {"alt": "Characters per token rise from one with the size of the vocabulary on a logarithmic axis, fast at first, then more slowly."}}
-sizes = [256, 320, 512] if profile == "smoke" else [256, 320, 512, 1024, 2048, 4096, 8192, 16384]
+# %%
+sizes = (
+    [256, 320, 512]
+    if profile == "smoke"
+    else [256, 320, 512, 1024, 2048, 4096, 8192, 16384]
+)
 per_token = []
 for size in sizes:
     other = BytePairTokenizer(texts["train"], size)
-    per_token.append(len(texts["validation"]) / len(other.encode(texts["validation"])))
+    per_token.append(
+        len(texts["validation"]) / len(other.encode(texts["validation"]))
+    )
+
+
+# %% mystnb={"image": {"alt": "Characters per token rise from one with the size of the vocabulary on a logarithmic axis, fast at first, then more slowly."}}
 plt.plot(sizes, per_token, "o-")
 plt.xscale("log", base=2)
 plt.xlabel("tokens in the vocabulary")
 plt.ylabel("characters per token, validation text")
 plt.show()
+
 
 # %% [markdown]
 # With 256 tokens nothing is merged, and a token is one character. Merge for merge the first few hundred bring the most, since they
@@ -257,9 +328,14 @@ plt.show()
 
 # %%
 for name, units in (("characters", characters), ("byte pairs", tokenizer)):
-    frequencies = recurrent.NGram(units.vocab_size, 1).fit(units.encode(texts["train"]))
+    frequencies = recurrent.NGram(units.vocab_size, 1).fit(
+        units.encode(texts["train"])
+    )
     loss = frequencies.nats_per_token(units.encode(texts["test"]))
-    print(f"{name}: {loss:.2f} nats per token, {bits(frequencies, units, texts['test']):.2f} bits per character")
+    print(
+        f"{name}: {loss:.2f} nats per token, "
+        f"{bits(frequencies, units, texts['test']):.2f} bits per character"
+    )
 
 # %% [markdown]
 # It is (b). A byte pair is harder to guess, since there are more of them, but it is worth more characters. A loss per
@@ -313,15 +389,22 @@ for name, units in (("characters", characters), ("byte pairs", tokenizer)):
 
 
 # %%
-def turn(x):  # (batch, heads, time, size): the pair (i, i + half) of position m by the angle m · 10000^(-i / half)
+# (batch, heads, time, size): the pair (i, i + half) of position m by the angle m ·
+# 10000^(-i / half)
+def turn(x):
     time, half = x.shape[-2], x.shape[-1] // 2
     angle = torch.arange(time)[:, None] * 10_000 ** (-torch.arange(half) / half)
-    turned = torch.complex(*x.chunk(2, dim=-1)) * torch.polar(torch.ones_like(angle), angle)
+    turned = torch.complex(*x.chunk(2, dim=-1)) * torch.polar(
+        torch.ones_like(angle), angle
+    )
     return torch.cat([turned.real, turned.imag], dim=-1)
 
 
 def norm(x):
-    return x * (x.square().mean(dim=-1, keepdim=True) + torch.finfo(x.dtype).eps).rsqrt()
+    return (
+        x
+        * (x.square().mean(dim=-1, keepdim=True) + torch.finfo(x.dtype).eps).rsqrt()
+    )
 
 
 # %%
@@ -329,15 +412,18 @@ class TinyAttention(nn.Module):
     def __init__(self, width, heads):
         super().__init__()
         self.heads = heads
-        self.qkv, self.out = nn.Linear(width, 3 * width, bias=False), nn.Linear(width, width, bias=False)
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x):
-        batch, time, width = x.shape
-        q, k, v = self.qkv(x).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        scores = turn(norm(q)) @ turn(norm(k)).transpose(-2, -1) / (width // self.heads) ** 0.5
+    def forward(self, x):  # (batch, time, width)
+        q, k, v = (
+            self.qkv(x).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        )
+        time, d = q.shape[2:]  # q, k, v: (batch, heads, time, d)
+        scores = turn(norm(q)) @ turn(norm(k)).transpose(-2, -1) / d**0.5
         future = torch.ones(time, time, dtype=torch.bool).triu(1)
         gathered = scores.masked_fill(future, -torch.inf).softmax(dim=-1) @ v
-        return self.out(gathered.transpose(1, 2).reshape(batch, time, width))
+        return self.out(gathered.transpose(1, 2).flatten(2))
 
 
 # %%
@@ -347,7 +433,9 @@ class TinyBlock(nn.Module):
         self.norm_1, self.norm_2 = nn.RMSNorm(width), nn.RMSNorm(width)
         self.attention = TinyAttention(width, heads)
         self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width, bias=False), gpt.SquaredReLU(), nn.Linear(4 * width, width, bias=False)
+            nn.Linear(width, 4 * width, bias=False),
+            gpt.SquaredReLU(),
+            nn.Linear(4 * width, width, bias=False),
         )
 
     def forward(self, x):
@@ -360,8 +448,13 @@ class TinyGPT(nn.Module):
     def __init__(self, vocab_size, layers, heads, width):
         super().__init__()
         self.embedding = nn.Embedding(vocab_size, width)
-        self.blocks = nn.Sequential(*[TinyBlock(width, heads) for _ in range(layers)])
-        self.norm, self.head = nn.RMSNorm(width), nn.Linear(width, vocab_size, bias=False)
+        self.blocks = nn.Sequential(
+            *[TinyBlock(width, heads) for _ in range(layers)]
+        )
+        self.norm, self.head = (
+            nn.RMSNorm(width),
+            nn.Linear(width, vocab_size, bias=False),
+        )
 
     def forward(self, tokens):
         return self.head(self.norm(self.blocks(self.embedding(tokens))))
@@ -381,7 +474,11 @@ tiny = TinyGPT(V, **shape)
 tiny.load_state_dict(package_gpt.state_dict())
 tokens = torch.randint(V, (3, 24))
 torch.testing.assert_close(tiny(tokens), package_gpt(tokens), atol=1e-5, rtol=1e-4)
-print(f"logits of shape {tuple(tiny(tokens).shape)}; largest difference below 0.0001:", end=" ")
+print(
+    f"logits of shape {tuple(tiny(tokens).shape)}; "
+    "largest difference below 0.0001:",
+    end=" ",
+)
 print(bool((tiny(tokens) - package_gpt(tokens)).abs().max() < 1e-4))
 
 # %% [markdown]
@@ -393,11 +490,15 @@ print(bool((tiny(tokens) - package_gpt(tokens)).abs().max() < 1e-4))
 
 # %%
 kept = []
-handle = package_gpt.embedding.register_forward_hook(lambda layer, given, output: kept.append(output))
+handle = package_gpt.embedding.register_forward_hook(
+    lambda layer, given, output: kept.append(output)
+)
 logits = package_gpt(tokens[:1])
 handle.remove()
 for t in range(24):
-    (felt,) = torch.autograd.grad(logits[0, t].square().sum(), kept[0], retain_graph=True)
+    (felt,) = torch.autograd.grad(
+        logits[0, t].square().sum(), kept[0], retain_graph=True
+    )
     depends = felt[0].abs().sum(dim=-1) > 0
     assert depends[: t + 1].all(), "each position sees itself and all before it"
     assert not depends[t + 1 :].any(), "and none after it"
@@ -419,9 +520,14 @@ print("24 positions checked: each sees all of its past and nothing of its future
 # %%
 torch.manual_seed(settings["fit"]["seed"])
 fresh = gpt.GPT(**settings["model"])
-blocks = sum(weight.numel() for weight in fresh.blocks.parameters() if weight.ndim == 2)
+blocks = sum(
+    weight.numel() for weight in fresh.blocks.parameters() if weight.ndim == 2
+)
 total = sum(weight.numel() for weight in fresh.parameters())
-print(f"blocks {blocks:,}, embedding and head {V * d:,}, gains {(2 * L + 1) * d:,}: {total:,} weights in all")
+print(
+    f"blocks {blocks:,}, embedding and head {V * d:,}, "
+    f"gains {(2 * L + 1) * d:,}: {total:,} weights in all"
+)
 assert blocks == 12 * L * d**2
 assert total == blocks + V * d + (2 * L + 1) * d
 
@@ -439,13 +545,25 @@ with FlopCounterMode(display=False) as forward:
     loss = nn.functional.cross_entropy(tiny(row).flatten(0, 1), row.flatten())
 with FlopCounterMode(display=False) as backward:
     loss.backward()
+
+
+# %%
 time, layers, width = row.shape[1], shape["layers"], shape["width"]
-expected = time * (2 * (12 * layers * width**2 + V * width) + layers * 4 * time * width)
-print(f"forward {forward.get_total_flops():,}, by the formula {expected:,}; backward {backward.get_total_flops():,}")
+expected = time * (
+    2 * (12 * layers * width**2 + V * width) + layers * 4 * time * width
+)
+print(
+    f"forward {forward.get_total_flops():,}, by the formula {expected:,}; "
+    f"backward {backward.get_total_flops():,}"
+)
 assert forward.get_total_flops() == expected
 assert backward.get_total_flops() == 2 * expected
 seen = settings["fit"]["max_epochs"] * len(data.tokens["train"])
-print(f"This chapter's training: 6 × {blocks + V * d:,} weights × {seen:,} tokens, {6 * (blocks + V * d) * seen:.1e}")
+print(
+    f"This chapter's training: 6 × {blocks + V * d:,} weights "
+    f"× {seen:,} tokens, {6 * (blocks + V * d) * seen:.1e}"
+)
+
 
 # %% [markdown]
 # What one gets for so many operations, and how to spend them, is the question of [the next chapter](scaling.ipynb).
@@ -464,31 +582,58 @@ with torch.no_grad():
     tied = fresh.loss(x, y).item()
     fresh = gpt.GPT(**{**settings["model"], "tied": False})
     at_zero = fresh.loss(x, y).item()
-    nn.init.normal_(fresh.head.weight)  # a careless beginning: sure of itself without a reason
+    # a careless beginning: sure of itself without a reason
+    nn.init.normal_(fresh.head.weight)
     careless = fresh.loss(x, y).item()
     nn.init.zeros_(fresh.head.weight)
-print(f"log V = {math.log(V):.4f} nats; the loss at the start {at_zero:.4f}, tied {tied:.4f}")
+
+
+# %%
+print(
+    f"log V = {math.log(V):.4f} nats; "
+    f"the loss at the start {at_zero:.4f}, tied {tied:.4f}"
+)
 print(f"with a random head {careless:.1f}")
 assert abs(at_zero - math.log(V)) < 1e-4
 assert careless > 1.5 * at_zero
+
 
 # %% [markdown]
 # > **Predict, then run.** With so many zeros, which weights move in the very first step? (a) None: the gradient is zero
 # > everywhere. (b) All but the zeros. (c) Those of the head alone.
 
 # %%
-names = {"embedding": fresh.embedding, "out and mlp.2": None, "qkv and mlp.0": None, "head": fresh.head}
-names["out and mlp.2"] = nn.ModuleList(part for block in fresh.blocks for part in (block.attention.out, block.mlp[2]))
-names["qkv and mlp.0"] = nn.ModuleList(part for block in fresh.blocks for part in (block.attention.qkv, block.mlp[0]))
+names = {
+    "embedding": fresh.embedding,
+    "out and mlp.2": None,
+    "qkv and mlp.0": None,
+    "head": fresh.head,
+}
+names["out and mlp.2"] = nn.ModuleList(
+    part for block in fresh.blocks for part in (block.attention.out, block.mlp[2])
+)
+names["qkv and mlp.0"] = nn.ModuleList(
+    part for block in fresh.blocks for part in (block.attention.qkv, block.mlp[0])
+)
 plain = torch.optim.SGD(fresh.parameters(), lr=1.0)
+
+
+# %%
 moving = []
 for step in (1, 2, 3):
     plain.zero_grad()
     fresh.loss(x, y).backward()
-    moving.append([name for name, part in names.items() if any(w.grad.any() for w in part.parameters())])
+    moving.append(
+        [
+            name
+            for name, part in names.items()
+            if any(w.grad.any() for w in part.parameters())
+        ]
+    )
     print(f"step {step}: gradients reach {', '.join(moving[-1])}")
     plain.step()
 assert [len(reached) for reached in moving] == [1, 3, 4], "one floor a step"
+
 
 # %% [markdown]
 # It is (c). The gradient of everything below the head is multiplied by the head's zeros. After one step the head is not
@@ -530,17 +675,28 @@ plt.show()
 
 # %%
 for part, values in settings.items():
-    print(f"{part}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
+    print(
+        f"{part}: " + ", ".join(f"{name} {value}" for name, value in values.items())
+    )
 windows = len(data.train_dataloader().dataset)
-print(f"{len(data.tokens['train']):,} tokens to train on, {windows} windows an epoch,", end=" ")
-print(f"{settings['fit']['max_epochs'] * len(data.train_dataloader())} steps in all")
+print(
+    f"{len(data.tokens['train']):,} tokens to train on, "
+    f"{windows} windows an epoch,",
+    end=" ",
+)
+print(
+    f"{settings['fit']['max_epochs'] * len(data.train_dataloader())} steps in all"
+)
 model, history = gpt.train(profile)
 
 # %% mystnb={"image": {"alt": "Both losses fall steeply and then level off; the training loss goes on falling, the validation loss ends well above it and nearly flat."}}
 plots.curves(history, ["train_loss", "val_loss"], ylabel="loss (nats per token)")
 plt.axhline(math.log(V), color="grey", linestyle=":", linewidth=1)
 plt.show()
-print(f"training {history['train_loss'][-1]:.2f}, validation {history['val_loss'][-1]:.2f} nats per token at the end")
+print(
+    f"training {history['train_loss'][-1]:.2f}, "
+    f"validation {history['val_loss'][-1]:.2f} nats per token at the end"
+)
 
 # %% [markdown]
 # The dotted line is $\log V$, where everything began. At first both curves fall together; the training loss even lies
@@ -565,21 +721,39 @@ def short_run(clip=1.0, **changes):
     torch.manual_seed(0)
     small = gpt.GPT(**{**settings["model"], "dropout": 0.0, **changes})
     options = {"gradient_clip_val": clip, "limit_val_batches": 0, "seed": 0}
-    return training.fit(small, part, max_epochs=short_steps // 4, **options)["train_loss"]
+    return training.fit(small, part, max_epochs=short_steps // 4, **options)[
+        "train_loss"
+    ]
 
 
-part = TextData(**{**settings["data"], "tokenizer": tokenizer, "limit": 4 * 16 * T + 1})  # 4 steps an epoch
-curves = {"as above": short_run(), "no warm-up, no clipping": short_run(clip=None, warmup=0.0)}
-curves["and ten times the rate"] = short_run(clip=None, warmup=0.0, learning_rate=10 * fresh.learning_rate)
-alone = torch.distributions.Categorical(part.tokens["train"].bincount().float()).entropy()
+# 4 steps an epoch
+part = TextData(
+    **{**settings["data"], "tokenizer": tokenizer, "limit": 4 * 16 * T + 1}
+)
+
+
+# %%
+curves = {
+    "as above": short_run(),
+    "no warm-up, no clipping": short_run(clip=None, warmup=0.0),
+}
+curves["and ten times the rate"] = short_run(
+    clip=None, warmup=0.0, learning_rate=10 * fresh.learning_rate
+)
+alone = torch.distributions.Categorical(
+    part.tokens["train"].bincount().float()
+).entropy()
 for name, values in curves.items():
     print(f"{name:24s} ends at {values[-1]:.2f} nats per token")
 print(f"guessing by the tokens' frequencies alone costs {alone:.2f}")
 
+
 # %% mystnb={"image": {"alt": "Three losses against the step: two fall together and go on falling; the third is the lowest at first, then falls much more slowly and ends far above them."}}
 steps = range(4, short_steps + 1, 4)
 for (name, values), style in zip(curves.items(), ("-", ":", "--"), strict=True):
-    plt.plot(steps, values, style, marker="o" if len(steps) == 1 else "", label=name)
+    plt.plot(
+        steps, values, style, marker="o" if len(steps) == 1 else "", label=name
+    )
 plt.axhline(alone.item(), color="grey", linestyle=":", linewidth=1)
 plt.xlabel("step")
 plt.ylabel("training loss (nats per token)")
@@ -604,7 +778,9 @@ plt.show()
 samples, length = [], 60 if profile == "smoke" else 160  # tokens
 for seed, prompt in enumerate(['The "', "If the class"]):
     torch.manual_seed(seed)
-    written = model.generate(tokenizer.encode(prompt)[None], length, temperature=0.8)
+    written = model.generate(
+        tokenizer.encode(prompt)[None], length, temperature=0.8
+    )
     samples.append(tokenizer.decode(written[0]))
     print(f"{samples[-1][:420]}\n{'-' * 60}")
 
@@ -627,7 +803,11 @@ ladder["GPT"] = bits(model, tokenizer, texts["test"])
 for name, value in ladder.items():
     print(f"{name:8s} {value:.2f} bits per character")
 plt.figure(figsize=(6, 2.8))
-plt.barh(list(ladder), list(ladder.values()), color=[plots.COLOURS[0]] * 5 + [plots.COLOURS[3]])
+plt.barh(
+    list(ladder),
+    list(ladder.values()),
+    color=[plots.COLOURS[0]] * 5 + [plots.COLOURS[3]],
+)
 plt.gca().invert_yaxis()
 plt.grid(axis="y")
 plt.xlabel("bits per character, test text")
@@ -664,23 +844,29 @@ for split in ("validation", "test"):
 # how much the loss rises.
 
 
-# %% mystnb={"image": {"alt": "Bars for each attention and each network, layer by layer: how much the loss rises without it; every bar is positive, that of the first network stands out."}}
+# %%
 def loss_without(part):
-    silence = part.register_forward_hook(lambda layer, given, output: torch.zeros_like(output))
+    silence = part.register_forward_hook(
+        lambda layer, given, output: torch.zeros_like(output)
+    )
     loss = model.nats_per_token(data.tokens["validation"][:4000])
     silence.remove()
     return loss
 
 
+# %% mystnb={"image": {"alt": "Bars for each attention and each network, layer by layer: how much the loss rises without it; every bar is positive, that of the first network stands out."}}
 whole = model.nats_per_token(data.tokens["validation"][:4000])
 for offset, name in ((-0.2, "attention"), (0.2, "mlp")):
     rises = [loss_without(getattr(block, name)) - whole for block in model.blocks]
-    plt.bar([layer + offset for layer in range(1, L + 1)], rises, width=0.4, label=name)
+    plt.bar(
+        [layer + offset for layer in range(1, L + 1)], rises, width=0.4, label=name
+    )
 plt.xticks(range(1, L + 1))
 plt.xlabel("layer")
 plt.ylabel("rise of the loss (nats per token)")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # Nothing is idle: without any one piece the model gets worse, though most of the work goes on, since the stream passes
@@ -700,32 +886,47 @@ plt.show()
 # > (b) Two or three bring nearly all of it. (c) The learning rate brings nearly all of it.
 
 # %%
-benchmark = json.loads(files("aigc_course").joinpath("benchmarks/language.json").read_text(encoding="utf-8"))
+benchmark = json.loads(
+    files("aigc_course")
+    .joinpath("benchmarks/language.json")
+    .read_text(encoding="utf-8")
+)
 shakespeare = benchmark["shakespeare"]
 print(f"{shakespeare['command']}, {shakespeare['date']}, {shakespeare['device']}")
 losses = {}
 for row in shakespeare["rows"]:
     losses.setdefault(row["change"], []).append(row["validation_nats"])
+
+
+# %%
 mean = {change: sum(values) / len(values) for change, values in losses.items()}
 spread = max(max(values) - min(values) for values in losses.values())
 before = None
 for change, value in mean.items():
     gain = "" if before is None else f"{before - value:+.3f}"
-    print(f"{change:30s} {value:.3f} nats  gained {gain:7s} {len(losses[change])} seed(s)")
+    print(
+        f"{change:30s} {value:.3f} nats  gained "
+        f"{gain:7s} {len(losses[change])} seed(s)"
+    )
     before = value
 print(f"From one seed to another a row differs by up to {spread:.3f} nats.")
+
 
 # %% mystnb={"image": {"alt": "One row a change, marks for the seeds; the validation loss falls to the fourth row, rises at the sixth and falls again at the last; all rows but the first lie left of a dashed line."}}
 figure, ax = plt.subplots(figsize=(6, 3.4))
 for number, values in enumerate(losses.values()):
-    ax.plot(values, [number] * len(values), "o", color=plots.COLOURS[0], label=None if number else "one seed each")
+    label = None if number else "one seed each"
+    rows = [number] * len(values)
+    ax.plot(values, rows, "o", color=plots.COLOURS[0], label=label)
 ax.plot(list(mean.values()), range(len(mean)), color=plots.COLOURS[0], linewidth=1)
-ax.axvline(1.88, color="black", linestyle="--", linewidth=1, label="nanoGPT's README")
+dashed = {"color": "black", "linestyle": "--", "linewidth": 1}
+ax.axvline(1.88, **dashed, label="nanoGPT's README")
 ax.set_yticks(range(len(mean)), list(mean))
 ax.invert_yaxis()
 ax.set_xlabel("validation loss (nats per character)")
 ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 plt.show()
+
 
 # %% [markdown]
 # It is (b), and the largest steps are not the ones that are talked about most. *Rotary positions*: a model with learnt
@@ -752,13 +953,20 @@ plt.show()
 
 # %%
 held_out = data.tokens["validation"]
-starts = torch.randint(len(held_out) - 65, (400,), generator=torch.Generator().manual_seed(0))
+starts = torch.randint(
+    len(held_out) - 65, (400,), generator=torch.Generator().manual_seed(0)
+)
 windows = held_out[starts[:, None] + torch.arange(65)]
 with torch.no_grad():
     logits = model(windows[:, :-1])
-each = nn.functional.cross_entropy(logits.transpose(1, 2), windows[:, 1:], reduction="none").mean(dim=1)
+each = nn.functional.cross_entropy(
+    logits.transpose(1, 2), windows[:, 1:], reduction="none"
+).mean(dim=1)
 error = each.std() / 240**0.5
-print(f"our model, our text: an estimate from 240 random windows scatters by {100 * error / each.mean():.1f} %")
+print(
+    "our model, our text: an estimate from 240 random "
+    f"windows scatters by {100 * error / each.mean():.1f} %"
+)
 
 # %% [markdown]
 # A percent or two is not nothing: about two units of the second decimal of 1.88. nanoGPT's schedule differs as well
@@ -778,8 +986,13 @@ races = {
 }
 for race, (first, second) in races.items():
     median = benchmark["throughput"][race]["median"]
-    left, right = [value for name, value in median.items() if name.endswith("_per_s")]
-    print(f"{first:13s} {left:7,.0f} tokens/s | {second:20s} {right:7,.0f} tokens/s | ratio {median['ratio']:.2f}")
+    left, right = [
+        value for name, value in median.items() if name.endswith("_per_s")
+    ]
+    print(
+        f"{first:13s} {left:7,.0f} tokens/s | {second:20s} "
+        f"{right:7,.0f} tokens/s | ratio {median['ratio']:.2f}"
+    )
 
 # %% [markdown]
 # Medians over pairs of runs; each ratio is the median of the pairs' ratios, so it need not be exactly the quotient of
@@ -796,17 +1009,35 @@ for race, (first, second) in races.items():
 # without dropout, gets a few pages and reads them again and again:
 
 # %%
-few = TextData(**{**settings["data"], "tokenizer": tokenizer, "limit": 3 * 16 * T + 1})  # 3 steps an epoch
+# 3 steps an epoch
+few = TextData(
+    **{**settings["data"], "tokenizer": tokenizer, "limit": 3 * 16 * T + 1}
+)
 torch.manual_seed(0)
 parrot = gpt.GPT(**{**settings["model"], "dropout": 0.0})
 options = {"limit_val_batches": 2, "gradient_clip_val": 1.0}
-parrot_history = training.fit(parrot, few, max_epochs=max(2, memory_steps // 3), **options)
+parrot_history = training.fit(
+    parrot, few, max_epochs=max(2, memory_steps // 3), **options
+)
+
+
+# %%
 pages = tokenizer.decode(few.tokens["train"])
-print(f"{len(pages):,} characters; training {parrot_history['train_loss'][-1]:.2f} nats per token, validation", end=" ")
-print(f"{min(parrot_history['val_loss']):.2f} at best and {parrot_history['val_loss'][-1]:.2f} at the end")
+print(
+    f"{len(pages):,} characters; "
+    f"training {parrot_history['train_loss'][-1]:.2f} nats per token, validation",
+    end=" ",
+)
+print(
+    f"{min(parrot_history['val_loss']):.2f} at best "
+    f"and {parrot_history['val_loss'][-1]:.2f} at the end"
+)
+
 
 # %% mystnb={"image": {"alt": "The training loss falls to nearly zero; the validation loss falls a little, turns, and climbs."}}
-plots.curves(parrot_history, ["train_loss", "val_loss"], ylabel="loss (nats per token)")
+plots.curves(
+    parrot_history, ["train_loss", "val_loss"], ylabel="loss (nats per token)"
+)
 plt.show()
 
 # %% [markdown]
@@ -818,12 +1049,27 @@ plt.show()
 # %%
 torch.manual_seed(0)
 starts = [len(few.tokens["train"]) * quarter // 4 for quarter in (1, 2, 3)]
-prompt = torch.stack([few.tokens["train"][start : start + T // 2] for start in starts])
-recited = parrot.generate(prompt, T // 2, temperature=0.5)[:, T // 2 :]  # what it wrote itself
-rows = {"the over-fitted model's text": ("".join(map(tokenizer.decode, recited)), pages)}
-rows |= {"the chapter's samples": ("".join(samples), texts["train"]), "the test text": (texts["test"], texts["train"])}
+prompt = torch.stack(
+    [few.tokens["train"][start : start + T // 2] for start in starts]
+)
+# what it wrote itself
+recited = parrot.generate(prompt, T // 2, temperature=0.5)[:, T // 2 :]
+rows = {
+    "the over-fitted model's text": ("".join(map(tokenizer.decode, recited)), pages)
+}
+
+
+# %%
+rows |= {
+    "the chapter's samples": ("".join(samples), texts["train"]),
+    "the test text": (texts["test"], texts["train"]),
+}
 for name, (text, training_text) in rows.items():
-    print(f"{name}: {100 * text_metrics.copied_share(text, training_text, 50):.0f} % copied")
+    print(
+        f"{name}: "
+        f"{100 * text_metrics.copied_share(text, training_text, 50):.0f} % copied"
+    )
+
 
 # %% [markdown]
 # The over-fitted model recites. For the others compare with the last row: people repeat themselves too, and manuals
@@ -836,7 +1082,9 @@ for name, (text, training_text) in rows.items():
 
 # %%
 try:
-    gpt.GPT(**{**settings["model"], "vocab_size": V + 7}).load_state_dict(model.state_dict())
+    gpt.GPT(**{**settings["model"], "vocab_size": V + 7}).load_state_dict(
+        model.state_dict()
+    )
 except ValueError as error:
     print(textwrap.fill(str(error), 76))
 
@@ -860,14 +1108,26 @@ figures = results.record(
     bits_per_character=round(ladder["GPT"], 3),
     bigram_bits_per_character=round(ladder["bigram"], 3),
     validation_nats_per_token=round(history["val_loss"][-1], 3),
-    shakespeare_nats_per_character=[round(list(mean.values())[place], 3) for place in (0, -1)],
+    shakespeare_nats_per_character=[
+        round(list(mean.values())[place], 3) for place in (0, -1)
+    ],
 )
 print(figures["bits_per_character"], figures["bigram_bits_per_character"])
-print(figures["validation_nats_per_token"], figures["shakespeare_nats_per_character"])
+print(
+    figures["validation_nats_per_token"], figures["shakespeare_nats_per_character"]
+)
+
+
+# %%
 if profile != "smoke":
     assert figures["bits_per_character"] <= 2.1, "on text it has not seen"
-    assert figures["bits_per_character"] <= figures["bigram_bits_per_character"] - 1.0, "far below the bigram"
-assert max(list(losses.values())[-1]) <= 1.72, "nanoGPT's setting, every seed of the last row"
+    assert (
+        figures["bits_per_character"] <= figures["bigram_bits_per_character"] - 1.0
+    ), "far below the bigram"
+assert max(list(losses.values())[-1]) <= 1.72, (
+    "nanoGPT's setting, every seed of the last row"
+)
+
 
 # %% [markdown]
 # ## Summary
@@ -893,7 +1153,11 @@ assert max(list(losses.values())[-1]) <= 1.72, "nanoGPT's setting, every seed of
 
 # %% tags=["hide-cell"]
 # @title Solution
-by_formula = 12 * (12 * 768**2 + (3 + 1 + 4 + 1) * 768 + 2 * 2 * 768) + (50_257 + 1024) * 768 + 2 * 768
+by_formula = (
+    12 * (12 * 768**2 + (3 + 1 + 4 + 1) * 768 + 2 * 2 * 768)
+    + (50_257 + 1024) * 768
+    + 2 * 768
+)
 with torch.device("meta"):
     gpt2 = gpt.GPT(50_257, 1024, layers=12, heads=12, width=768, **gpt.GPT2)
 print(f"{by_formula:,} weights")
@@ -931,7 +1195,10 @@ for weight in weights:
 length = torch.cat([weight.grad.flatten() for weight in weights]).norm()
 by_hand = [weight.grad * min(1.0, 0.5 / length.item()) for weight in weights]
 torch.nn.utils.clip_grad_norm_(weights, 0.5)
-print(f"from length {length:.3f} to {torch.cat([weight.grad.flatten() for weight in weights]).norm():.3f}")
+print(
+    f"from length {length:.3f} to "
+    f"{torch.cat([weight.grad.flatten() for weight in weights]).norm():.3f}"
+)
 for weight, expected_gradient in zip(weights, by_hand, strict=True):
     torch.testing.assert_close(weight.grad, expected_gradient, atol=1e-5, rtol=1e-4)
 

@@ -25,13 +25,16 @@
 # before, but nothing here depends on it. · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import itertools
@@ -46,10 +49,16 @@ from torch import nn
 from aigc_course import plots, recurrent, results, training
 from aigc_course.data import load_text
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
 highest, written = {"smoke": (4, 60), "cpu": (8, 600), "gpu": (10, 1000)}[profile]
-print(f"Profile {profile}: n-grams up to order {highest}, samples of {written} characters.")
+print(
+    f"Profile {profile}: n-grams up to order {highest}, "
+    f"samples of {written} characters."
+)
+
 
 # %% [markdown]
 # ## A guessing game
@@ -66,17 +75,28 @@ print(f"Profile {profile}: n-grams up to order {highest}, samples of {written} c
 data = recurrent.StreamData("python_docs", batch_size=16, chunk=64)
 tokenizer, (train, validation, test) = data.tokenizer, data.tokens.values()
 V = tokenizer.vocab_size
-text = {split: load_text("python_docs", split) for split in ("train", "validation", "test")}
-print(f"{len(train)} characters to learn from, {len(validation)} to choose by, {len(test)} for the final test")
+text = {
+    split: load_text("python_docs", split)
+    for split in ("train", "validation", "test")
+}
+print(
+    f"{len(train)} characters to learn from, "
+    f"{len(validation)} to choose by, {len(test)} for the final test"
+)
 print(f"{V} different characters; the first of the test are {text['test'][:21]!r}")
 
 # %% mystnb={"image": {"alt": "Bars over the characters of a line: high at the beginnings of words, low inside them, almost nothing at the ends of the longer ones."}}
 player = recurrent.NGram(V, min(6, highest)).fit(train)
 start = text["test"].index(". ", 3000) + 2
 line = range(start, start + 36)
-surprise = [-player.log_probabilities(test[i - 10 : i])[test[i]].item() / math.log(2) for i in line]
+surprise = [
+    -player.log_probabilities(test[i - 10 : i])[test[i]].item() / math.log(2)
+    for i in line
+]
 plt.bar(range(36), surprise)
-plt.xticks(range(36), [text["test"][i].replace("\n", "⏎") for i in line], fontsize=9)
+plt.xticks(
+    range(36), [text["test"][i].replace("\n", "⏎") for i in line], fontsize=9
+)
 plt.grid(axis="x")
 plt.ylabel("surprise (bits)")
 plt.xlabel("the text, one character a bar")
@@ -102,7 +122,8 @@ plt.show()
 # %%
 torch.manual_seed(0)
 first = torch.rand(4).softmax(dim=0)  # p(x_1): an alphabet of four letters
-after = torch.randn(4, 4).softmax(dim=1)  # p(x_t | x_{t-1}): a row for each letter before
+# p(x_t | x_{t-1}): a row for each letter before
+after = torch.randn(4, 4).softmax(dim=1)
 texts = list(itertools.product(range(4), repeat=3))
 total = sum(first[a] * after[a, b] * after[b, c] for a, b, c in texts)
 print(f"the probabilities of all {len(texts)} texts sum to {total:.6f}")
@@ -131,9 +152,18 @@ def bits(nats):
 
 
 ladder = {"uniform": math.log2(V)}
-print(f"uniform: {ladder['uniform']:.2f} bits, perplexity {2 ** ladder['uniform']:.1f}")
-packed = [len(lzma.compress(part.encode())) for part in (text["train"] + text["test"], text["train"])]
-print(f"a good packing program (lzma): {8 * (packed[0] - packed[1]) / len(test):.2f} bits per character")
+print(
+    f"uniform: {ladder['uniform']:.2f} bits, "
+    f"perplexity {2 ** ladder['uniform']:.1f}"
+)
+packed = [
+    len(lzma.compress(part.encode()))
+    for part in (text["train"] + text["test"], text["train"])
+]
+print(
+    "a good packing program (lzma): "
+    f"{8 * (packed[0] - packed[1]) / len(test):.2f} bits per character"
+)
 
 # %% [markdown]
 # The last line is our yardstick from another trade: how many bits of the packed file the test text adds when the
@@ -159,8 +189,14 @@ print(f"a good packing program (lzma): {8 * (packed[0] - packed[1]) / len(test):
 orders = range(1, highest + 1)
 bare = [recurrent.NGram(V, order, discount=0.0).fit(train) for order in orders]
 for order, model in zip(orders, bare, strict=True):
-    seen, new = bits(model.nats_per_token(train[:20_000])), bits(model.nats_per_token(validation))
-    print(f"order {order}: {seen:.2f} bits on a part of the training text, {new:.2f} on new text")
+    seen, new = (
+        bits(model.nats_per_token(train[:20_000])),
+        bits(model.nats_per_token(validation)),
+    )
+    print(
+        f"order {order}: "
+        f"{seen:.2f} bits on a part of the training text, {new:.2f} on new text"
+    )
 
 # %% [markdown]
 # It is (c). On the training text the bits go down order by order: a long context has often been seen only once there,
@@ -171,8 +207,15 @@ for order, model in zip(orders, bare, strict=True):
 # %%
 for order in orders:
     known = {text["train"][i : i + order] for i in range(len(train) - order + 1)}
-    met = [text["validation"][i : i + order] for i in range(len(validation) - order + 1)]
-    print(f"order {order}: {100 * sum(gram not in known for gram in met) / len(met):5.2f} % of the n-grams are new")
+    met = [
+        text["validation"][i : i + order]
+        for i in range(len(validation) - order + 1)
+    ]
+    print(
+        f"order {order}: "
+        f"{100 * sum(gram not in known for gram in met) / len(met):5.2f} "
+        "% of the n-grams are new"
+    )
 
 # %% [markdown]
 # A model that calls something impossible and sees it happen has not made a small error. What was *not* seen must get a
@@ -232,7 +275,9 @@ def probability(w, context, tables, discounts):
     for k, (table, D) in enumerate(zip(tables, discounts, strict=True), start=1):
         followers = table.get(context[len(context) - k + 1 :])
         if followers:  # a context that was never seen leaves it to the shorter one
-            p = (max(followers[w] - D, 0) + D * len(followers) * p) / sum(followers.values())
+            p = (max(followers[w] - D, 0) + D * len(followers) * p) / sum(
+                followers.values()
+            )
     return p
 
 
@@ -240,12 +285,24 @@ def probability(w, context, tables, discounts):
 tables = count(text["train"][:20_000], 4)
 discounts = [discount(table) for table in tables]
 ours = [probability(w, "the ", tables, discounts) for w in tokenizer.characters]
-print(f"after 'the ' the probabilities sum to {sum(ours):.6f}; the likeliest characters are", end=" ")
-print(sorted(tokenizer.characters, key=lambda w: -ours[tokenizer.characters.index(w)])[:5])
+print(
+    f"after 'the ' the probabilities sum to {sum(ours):.6f}; "
+    "the likeliest characters are",
+    end=" ",
+)
+print(
+    sorted(
+        tokenizer.characters, key=lambda w: -ours[tokenizer.characters.index(w)]
+    )[:5]
+)
+
+
+# %%
 package = recurrent.NGram(V, 4).fit(train[:20_000])
 theirs = package.log_probabilities(tokenizer.encode("the ")).exp()
 assert torch.allclose(torch.tensor(ours), theirs, atol=1e-6)
 assert torch.allclose(torch.tensor(discounts), torch.tensor(package.discounts))
+
 
 # %% [markdown]
 # The last lines asked the package for the same: `recurrent.NGram` sorts numbers where we looked into dictionaries,
@@ -258,7 +315,10 @@ held_out = [bits(model.nats_per_token(validation)) for model in smooth]
 for order, model in zip(orders, smooth, strict=True):
     name = {1: "unigram", 2: "bigram"}.get(order, f"{order}-gram")
     ladder[name] = bits(model.nats_per_token(test))
-    print(f"{name}: {ladder[name]:.3f} bits per character on the test text, perplexity {2 ** ladder[name]:.1f}")
+    print(
+        f"{name}: {ladder[name]:.3f} bits per character on the test text, "
+        f"perplexity {2 ** ladder[name]:.1f}"
+    )
 best_order = 1 + held_out.index(min(held_out))
 best_n_gram = f"{best_order}-gram"
 print(f"best on the validation text: order {best_order}")
@@ -339,7 +399,8 @@ def rnn_cell(x, h, W, U, b):
     return torch.tanh(x @ W.T + h @ U.T + b)
 
 
-def lstm_cell(x, h, c, W, U, b):  # W has the rows of i, f, g and o one below the other
+# W has the rows of i, f, g and o one below the other
+def lstm_cell(x, h, c, W, U, b):
     i, f, g, o = (x @ W.T + h @ U.T + b).chunk(4, dim=-1)
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
@@ -370,15 +431,19 @@ assert torch.allclose(c, c_n[0], atol=1e-6)
 def untrained(kind, stretch=1.0, keep=0.0, width=32):
     torch.manual_seed(0)
     cell = (nn.RNNCell if kind == "RNN" else nn.LSTMCell)(width, width)
-    W, U, b = (part.detach() for part in (cell.weight_ih, stretch * cell.weight_hh, cell.bias_ih + cell.bias_hh))
+    parts = cell.weight_ih, stretch * cell.weight_hh, cell.bias_ih + cell.bias_hh
+    W, U, b = (part.detach() for part in parts)
     b[width : 2 * width] += keep  # the rows of f; an RNN has none
 
     def step(state, x):  # the LSTM's state is h and c in one vector
-        return rnn_cell(x, state, W, U, b) if kind == "RNN" else torch.cat(lstm_cell(x, *state.chunk(2), W, U, b))
+        if kind == "RNN":
+            return rnn_cell(x, state, W, U, b)
+        return torch.cat(lstm_cell(x, *state.chunk(2), W, U, b))
 
     return step, torch.zeros(width if kind == "RNN" else 2 * width)
 
 
+# %%
 def influence(step, state, width=32, steps=60):
     product, sizes = torch.eye(len(state)), []
     for x in torch.randn(steps, width):
@@ -388,9 +453,19 @@ def influence(step, state, width=32, steps=60):
     return torch.tensor(sizes)
 
 
+# %%
+cells = {
+    "RNN": ("RNN",),
+    "RNN, U three times": ("RNN", 3.0),
+    "LSTM": ("LSTM",),
+    "LSTM, f open": ("LSTM", 1.0, 3.0),
+}
+
+
 # %% mystnb={"image": {"alt": "Four curves on a logarithmic axis: the plain RNN and the plain LSTM fall along straight lines to tiny values, the stretched RNN does not fall but wanders upwards, the LSTM with open gates stays nearly level."}}
-cells = {"RNN": ("RNN",), "RNN, U three times": ("RNN", 3.0), "LSTM": ("LSTM",), "LSTM, f open": ("LSTM", 1.0, 3.0)}
-for (name, options), style in zip(cells.items(), ("-", "--", "-.", ":"), strict=True):
+for (name, options), style in zip(
+    cells.items(), ("-", "--", "-.", ":"), strict=True
+):
     reach = influence(*untrained(*options))
     plt.semilogy(range(1, 61), reach.clamp(min=1e-30), style, label=name)
     print(f"{name}: after 60 steps {reach[-1]:.1e}")
@@ -398,6 +473,7 @@ plt.xlabel("steps t")
 plt.ylabel("size of the derivatives of $h_t$ by the start")
 plt.legend(loc="lower left")
 plt.show()
+
 
 # %% [markdown]
 # A straight line on this axis is an exponential. The plain RNN forgets by a constant factor each step, and after 60
@@ -413,22 +489,28 @@ plt.show()
 # So it is cut in **chunks**, here of 64 characters. The trick is what happens at the border. The *state* goes across,
 # as plain numbers; the *gradient* does not. This is **truncated backpropagation through time**.
 
+# %%
+style = {"arrowstyle": "-|>", "mutation_scale": 10, "linewidth": 1.5}
+style["connectionstyle"] = "arc3,rad=-0.5"
+forth = style | {"color": plots.COLOURS[0]}
+back = style | {"color": plots.COLOURS[3], "linestyle": "--"}
+
+
 # %% mystnb={"image": {"alt": "A row of dots in three groups. Arrows to the right join all neighbours, also across the dashed borders between groups; arrows to the left join neighbours within a group only."}}
 figure, ax = plt.subplots(figsize=(6, 2.2))
-style = {"arrowstyle": "-|>", "mutation_scale": 10, "linewidth": 1.5}
 for t in range(12):
     ax.plot(t, 0, "o", color="black", markersize=7)
     if t < 11:
-        forth = {"connectionstyle": "arc3,rad=-0.5", "color": plots.COLOURS[0], **style}
         ax.annotate("", (t + 1, 0.08), (t, 0.08), arrowprops=forth)
     if t % 4:
-        back = {"connectionstyle": "arc3,rad=-0.5", "color": plots.COLOURS[3], "linestyle": "--", **style}
         ax.annotate("", (t - 1, -0.08), (t, -0.08), arrowprops=back)
 ax.vlines([3.5, 7.5], -0.7, 0.7, color="grey", linestyle=":")
-ax.set(xlim=(-0.5, 11.5), ylim=(-0.8, 0.8), yticks=[], xticks=range(12), xlabel="character t")
+ax.set(xlim=(-0.5, 11.5), xticks=range(12), xlabel="character t")
+ax.set(ylim=(-0.8, 0.8), yticks=[])
 ax.grid(False)
 ax.spines["left"].set_visible(False)
 plt.show()
+
 
 # %% [markdown]
 # Each dot is a state. Above, solid: what is computed, from left to right, across the dotted borders. Below, dashed: the
@@ -444,9 +526,19 @@ first, (h, c) = small.lstm(vectors[:, :8])
 second, _ = small.lstm(vectors[:, 8:], (h.detach(), c.detach()))
 whole, _ = small.lstm(vectors)
 assert torch.allclose(torch.cat([first, second], dim=1), whole, atol=1e-6)
+
+
+# %%
 for name, outputs in (("cut", second), ("whole", whole)):
     (gradient,) = torch.autograd.grad(outputs[:, -1].sum(), vectors)
-    print(f"{name}:", " ".join(f"{size:.0e}" if size else "0" for size in gradient[0, :, 0].abs().tolist()))
+    print(
+        f"{name}:",
+        " ".join(
+            f"{size:.0e}" if size else "0"
+            for size in gradient[0, :, 0].abs().tolist()
+        ),
+    )
+
 
 # %% [markdown]
 # The outputs are the same; the derivatives of the last one reach back to the border in one case and to the first
@@ -471,13 +563,26 @@ print("and the targets:", repr(tokenizer.decode(y[5])))
 
 # %%
 model = recurrent.RecurrentLanguageModel(V, width=24).eval()
-W, U, b = model.lstm.weight_ih_l0, model.lstm.weight_hh_l0, model.lstm.bias_ih_l0 + model.lstm.bias_hh_l0
+W, U, b = (
+    model.lstm.weight_ih_l0,
+    model.lstm.weight_hh_l0,
+    model.lstm.bias_ih_l0 + model.lstm.bias_hh_l0,
+)
+
+
+# %%
 h, c, logits = torch.zeros(1, 24), torch.zeros(1, 24), []
 for token in test[:50]:
     h, c = lstm_cell(model.embedding.weight[token], h, c, W, U, b)
     logits.append(h @ model.head.weight.T + model.head.bias)
-assert torch.allclose(torch.stack(logits, dim=1), model(test[None, :50])[0], atol=1e-6)
-print(f"untrained: {bits(model.nats_per_token(test[:2000])):.2f} bits per character; log2 V is {math.log2(V):.2f}")
+assert torch.allclose(
+    torch.stack(logits, dim=1), model(test[None, :50])[0], atol=1e-6
+)
+print(
+    f"untrained: {bits(model.nats_per_token(test[:2000])):.2f} bits per character; "
+    f"log2 V is {math.log2(V):.2f}"
+)
+
 
 # %% [markdown]
 # Now in earnest. The recipe has a few numbers to explain. *Dropout* sets a share of the numbers to zero while training,
@@ -488,9 +593,15 @@ print(f"untrained: {bits(model.nats_per_token(test[:2000])):.2f} bits per charac
 recipe = recurrent.recipe(profile)
 print({**recipe["data"], **recipe["model"], **recipe["fit"]})
 model, history = recurrent.train(profile)
-in_bits = {name: [bits(value) for value in values] for name, values in history.items()}
+in_bits = {
+    name: [bits(value) for value in values] for name, values in history.items()
+}
 print(f"{sum(weight.numel() for weight in model.parameters())} weights")
-print(f"validation, bits per character: {in_bits['val_loss'][0]:.2f} after one epoch,", end=" ")
+print(
+    "validation, bits per character: "
+    f"{in_bits['val_loss'][0]:.2f} after one epoch,",
+    end=" ",
+)
 print(f"{in_bits['val_loss'][-1]:.2f} at the end")
 
 # %% mystnb={"image": {"alt": "Both losses fall, steeply at first; the validation loss runs below or close to the training loss, and both flatten at the end."}}
@@ -512,7 +623,9 @@ for name, value in ladder.items():
 
 # %% mystnb={"image": {"alt": "Horizontal bars, the longest for the uniform model, shorter for the unigram, bigram and n-grams, the shortest ones for high orders and the LSTM."}}
 names = list(ladder)
-colours = [plots.COLOURS[3] if name == "LSTM" else plots.COLOURS[0] for name in names]
+colours = [
+    plots.COLOURS[3] if name == "LSTM" else plots.COLOURS[0] for name in names
+]
 plt.barh(names, list(ladder.values()), color=colours)
 plt.gca().invert_yaxis()
 plt.grid(axis="y")
@@ -568,7 +681,10 @@ def features(text):
 @torch.no_grad()
 def correlations(tokens, text):  # (features, units)
     state = model.lstm(model.embedding(tokens[None]))[0][0]
-    z = [(values - values.mean(dim=0)) / (values.std(dim=0) + 1e-6) for values in (features(text), state)]
+    z = [
+        (values - values.mean(dim=0)) / (values.std(dim=0) + 1e-6)
+        for values in (features(text), state)
+    ]
     return z[0].T @ z[1] / len(tokens), state
 
 
@@ -579,7 +695,10 @@ kinds = ("place in the line", "inside brackets", "inside quotes", "indentation")
 units = by_choice.abs().argmax(dim=1)
 for kind, number in enumerate(units.tolist()):
     chosen, found = by_choice[kind, number], by_test[kind, number]
-    print(f"{kinds[kind]:17s} unit {number:3d}: correlation {chosen:+.2f} on validation, {found:+.2f} on test")
+    print(
+        f"{kinds[kind]:17s} unit {number:3d}: "
+        f"correlation {chosen:+.2f} on validation, {found:+.2f} on test"
+    )
 best = by_choice.abs().amax(dim=1).argmax().item()
 
 # %% mystnb={"image": {"alt": "Two curves over a stretch of test text: the feature, and one number of the state that roughly follows it."}}
@@ -607,12 +726,18 @@ plt.show()
 # What is the carried state worth? We cut the test text into stretches of 128 characters and let the model read each
 # from a state of zeros. Its surprise at the first characters is that of a model without memory; then it finds its feet.
 
-# %% mystnb={"image": {"alt": "The curve begins high, falls steeply within some ten characters, and approaches the dashed line of the carried state."}}
+# %%
 stretches = test[: len(test) // 129 * 129].view(-1, 129)
 with torch.no_grad():
     logits, _ = model(stretches[:, :-1])
-losses = nn.functional.cross_entropy(logits.transpose(1, 2), stretches[:, 1:], reduction="none").mean(dim=0)
-by_place = bits(losses).view(32, 4).mean(dim=1)  # four places together, for a calmer curve
+losses = nn.functional.cross_entropy(
+    logits.transpose(1, 2), stretches[:, 1:], reduction="none"
+).mean(dim=0)
+# four places together, for a calmer curve
+by_place = bits(losses).view(32, 4).mean(dim=1)
+
+
+# %% mystnb={"image": {"alt": "The curve begins high, falls steeply within some ten characters, and approaches the dashed line of the carried state."}}
 plt.plot(torch.arange(32) * 4 + 2.5, by_place, label="state reset")
 plt.axhline(ladder["LSTM"], color="black", linestyle="--", label="state carried")
 plt.xlabel("characters read since the reset")
@@ -620,8 +745,10 @@ plt.ylabel("bits per character")
 plt.legend()
 plt.show()
 print(
-    f"characters 2 to 5: {by_place[0]:.2f} bits; 65 to 128: {by_place[16:].mean():.2f}; carried: {ladder['LSTM']:.2f}"
+    f"characters 2 to 5: {by_place[0]:.2f} bits; 65 to 128: "
+    f"{by_place[16:].mean():.2f}; carried: {ladder['LSTM']:.2f}"
 )
+
 
 # %% [markdown]
 # Most is won within one word, and within a line the curve has come to the dashed one, up to the noise of a small text:
@@ -637,13 +764,18 @@ class Forgetful(recurrent.RecurrentLanguageModel):
         return super().training_step(batch, batch_idx)
 
 
+# %%
 short = recurrent.StreamData("python_docs", batch_size=64, chunk=8)
-for name, kind in (("carried", recurrent.RecurrentLanguageModel), ("reset", Forgetful)):
+kinds = {"carried": recurrent.RecurrentLanguageModel, "reset": Forgetful}
+limit = {"max_epochs": 1, "limit_val_batches": 1, "gradient_clip_val": 1.0}
+limit["limit_train_batches"] = {"smoke": 20}.get(profile, 1.0)
+for name, kind in kinds.items():
     torch.manual_seed(0)
     other = kind(V, width=96)
-    limit = {"max_epochs": 1, "limit_train_batches": {"smoke": 20}.get(profile, 1.0), "limit_val_batches": 1}
-    training.fit(other, short, gradient_clip_val=1.0, **limit)
-    print(f"trained with the state {name}: {bits(other.nats_per_token(test)):.2f} bits per character")
+    training.fit(other, short, **limit)
+    found = bits(other.nats_per_token(test))
+    print(f"trained with the state {name}: {found:.2f} bits per character")
+
 
 # %% [markdown]
 # The gap after one epoch is small, and it has a lesson. Gradients of eight steps are enough to learn something that
@@ -657,13 +789,16 @@ for name, kind in (("carried", recurrent.RecurrentLanguageModel), ("reset", Forg
 # from $h_0 = 0.2$, for 15 steps. It has two resting places, near $+1$ and $-1$, and $b$ decides in which it ends. The
 # loss is $(h_{15} - \frac12)^2$.
 
-# %% mystnb={"image": {"alt": "Above, the loss is a high plain that drops at a cliff to a low one. Below, on a logarithmic axis, the gradient is small on both sides and has a sharp, very high peak at the cliff."}}
+# %%
 b = torch.linspace(-0.3, -0.1, 2001, requires_grad=True)
 h = torch.full_like(b, 0.2)
 for _ in range(15):
     h = torch.tanh(2 * h + b)
 loss = (h - 0.5).square()
 (slope,) = torch.autograd.grad(loss.sum(), b)
+
+
+# %% mystnb={"image": {"alt": "Above, the loss is a high plain that drops at a cliff to a low one. Below, on a logarithmic axis, the gradient is small on both sides and has a sharp, very high peak at the cliff."}}
 figure, (top, bottom) = plt.subplots(2, 1, figsize=(6, 3.8), sharex=True)
 top.plot(b.detach(), loss.detach())
 top.set_ylabel("loss")
@@ -671,7 +806,10 @@ bottom.semilogy(b.detach(), slope.abs())
 bottom.set_ylabel("size of the gradient")
 bottom.set(xlabel="b", xticks=[-0.3, -0.25, -0.2, -0.15, -0.1])
 plt.show()
-print(f"median gradient {slope.abs().median():.2g}, largest {slope.abs().max():.2g}")
+print(
+    f"median gradient {slope.abs().median():.2g}, largest {slope.abs().max():.2g}"
+)
+
 
 # %% [markdown]
 # On the plains the gradient is small, and one would choose a large step. At the cliff it is many thousand times larger,
@@ -700,9 +838,15 @@ def descend(limit, steps):
 
 
 # %% mystnb={"image": {"alt": "With clipping the loss falls; without, it jumps about far above."}}
-for name, limit, style in (("clipped at 1", 1.0, "-"), ("not clipped", math.inf, "--")):
+for name, limit, style in (
+    ("clipped at 1", 1.0, "-"),
+    ("not clipped", math.inf, "--"),
+):
     loss, size = zip(*descend(limit, {"smoke": 10}.get(profile, 100)), strict=True)
-    print(f"{name}: largest gradient {max(size):.2g}; the last ten losses {sum(loss[-10:]) / 10:.2f} bits on average")
+    print(
+        f"{name}: largest gradient {max(size):.2g}; "
+        f"the last ten losses {sum(loss[-10:]) / 10:.2f} bits on average"
+    )
     plt.semilogy(loss, style, label=name)
 plt.xlabel("step")
 plt.ylabel("bits per character, training")
@@ -728,7 +872,10 @@ for temperature in (0.05, 0.3, 0.7, 1.0):
     torch.manual_seed(1)
     samples = model.generate(prompt.expand(8, -1), written, temperature=temperature)
     share = sum(repeated(tokenizer.decode(row)) for row in samples) / 8
-    print(f"temperature {temperature}: {100 * share:3.0f} % of the stretches came before in the same sample")
+    print(
+        f"temperature {temperature}: "
+        f"{100 * share:3.0f} % of the stretches came before in the same sample"
+    )
 again = model.generate(prompt, min(written, 300), temperature=0.05)[0]
 print(f"\n{tokenizer.decode(again)}")
 
@@ -751,14 +898,30 @@ print(f"\n{tokenizer.decode(again)}")
 # %%
 rounded = {name: round(value, 3) for name, value in ladder.items()}
 figures = results.record(
-    "recurrent_language_model", profile, bits_per_character=rounded["LSTM"], ladder=rounded, best_n_gram=best_n_gram
+    "recurrent_language_model",
+    profile,
+    bits_per_character=rounded["LSTM"],
+    ladder=rounded,
+    best_n_gram=best_n_gram,
 )
 print(figures["ladder"], figures["best_n_gram"])
+
+
+# %%
 if profile != "smoke":
-    assert ladder["uniform"] > ladder["unigram"] + 0.5 > ladder["bigram"] + 1.0, "frequencies help, context helps more"
-    assert ladder["bigram"] > ladder[best_n_gram] + 1.0, "longer contexts, smoothed, help much more"
-    assert ladder["LSTM"] < ladder["bigram"] - 1.5, "and a learnt state beats a short context"
-    assert ladder["LSTM"] < ladder[best_n_gram], "and even the longest that counting can use"
+    assert ladder["uniform"] > ladder["unigram"] + 0.5 > ladder["bigram"] + 1.0, (
+        "frequencies help, context helps more"
+    )
+    assert ladder["bigram"] > ladder[best_n_gram] + 1.0, (
+        "longer contexts, smoothed, help much more"
+    )
+    assert ladder["LSTM"] < ladder["bigram"] - 1.5, (
+        "and a learnt state beats a short context"
+    )
+    assert ladder["LSTM"] < ladder[best_n_gram], (
+        "and even the longest that counting can use"
+    )
+
 
 # %% [markdown]
 # ## Summary
@@ -781,7 +944,10 @@ if profile != "smoke":
 # %% tags=["hide-cell"]
 # @title Solution
 nats = -torch.full((100,), 0.25).log().mean().item()
-print(f"{bits(nats):.3f} bits, perplexity {2 ** bits(nats):.3f} = {math.exp(nats):.3f}, {nats:.3f} nats")
+print(
+    f"{bits(nats):.3f} bits, "
+    f"perplexity {2 ** bits(nats):.3f} = {math.exp(nats):.3f}, {nats:.3f} nats"
+)
 assert math.isclose(bits(nats), 2, rel_tol=1e-6)
 assert math.isclose(math.exp(nats), 4, rel_tol=1e-6)
 

@@ -25,13 +25,16 @@
 # [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import json
@@ -47,11 +50,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from aigc_course import gpt, plots, results, training
 from aigc_course.data import TextData
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-grid = json.loads(files("aigc_course").joinpath("benchmarks/language.json").read_text())["scaling"]
+grid = json.loads(
+    files("aigc_course").joinpath("benchmarks/language.json").read_text()
+)["scaling"]
 steps = {"smoke": 5, "cpu": grid["steps"], "gpu": grid["steps"]}[profile]
-print(f"Profile {profile}: one run of {steps} steps is live; the grid was run on {grid['device']}, {grid['date']}.")
+print(
+    f"Profile {profile}: one run of {steps} steps is live; "
+    f"the grid was run on {grid['device']}, {grid['date']}."
+)
+
 
 # %% [markdown]
 # ## Ten times the budget
@@ -68,7 +79,10 @@ print(f"Profile {profile}: one run of {steps} steps is live; the grid was run on
 rows = grid["rows"]
 print("layers  width   weights  characters  held-out loss (nats a character)")
 for row in rows:
-    print(f"{row['layers']:6d} {row['width']:6d} {row['weights']:9,d} {row['characters']:11,d}{row['best_nats']:12.3f}")
+    print(
+        f"{row['layers']:6d} {row['width']:6d} {row['weights']:9,d} "
+        f"{row['characters']:11,d}{row['best_nats']:12.3f}"
+    )
 
 # %% [markdown]
 # All read Python's documentation character by character, take the same number of steps with the same number of
@@ -103,7 +117,10 @@ def counted(layers, width, context=64, batch=24):
 
 for layers, width in sorted({(row["layers"], row["width"]) for row in rows}):
     real, rule = counted(layers, width)
-    print(f"{layers} layers of width {width:3d}: {real / 1e9:6.2f} billion operations, rule {rule / 1e9:6.2f}")
+    print(
+        f"{layers} layers of width {width:3d}: "
+        f"{real / 1e9:6.2f} billion operations, rule {rule / 1e9:6.2f}"
+    )
     assert 1 <= real / rule < 1.5
 
 # %% [markdown]
@@ -119,15 +136,34 @@ for layers, width in sorted({(row["layers"], row["width"]) for row in rows}):
 # The smallest model on the most text is the cheapest to repeat.
 
 # %%
-row = next(r for r in rows if r["size"] == "small" and r["characters"] == max(r["characters"] for r in rows))
-data = TextData(context=grid["context"], batch_size=grid["batch_size"], limit=row["characters"])
+row = next(
+    r
+    for r in rows
+    if r["size"] == "small"
+    and r["characters"] == max(r["characters"] for r in rows)
+)
+data = TextData(
+    context=grid["context"], batch_size=grid["batch_size"], limit=row["characters"]
+)
+
+
+# %%
 torch.manual_seed(0)
-model = gpt.GPT(data.tokenizer.vocab_size, grid["context"], layers=row["layers"], heads=4, width=row["width"])
-training.fit(model, data, max_epochs=1000, max_steps=steps, seed=0, limit_val_batches=0)
+model = gpt.GPT(
+    data.tokenizer.vocab_size,
+    grid["context"],
+    layers=row["layers"],
+    heads=4,
+    width=row["width"],
+)
+training.fit(
+    model, data, max_epochs=1000, max_steps=steps, seed=0, limit_val_batches=0
+)
 live = model.nats_per_token(data.tokens["validation"])
 print(f"live {live:.3f} nats a character, stored {row['curve'][-1][1]:.3f}")
 if profile != "smoke":
     assert abs(live - row["curve"][-1][1]) < 0.05
+
 
 # %% [markdown]
 # The two need not agree in every digit: another machine adds in another order, another version of Python has a slightly
@@ -136,15 +172,20 @@ if profile != "smoke":
 # %% [markdown]
 # ## Three curves against text, three against size
 
-# %% mystnb={"image": {"alt": "Two panels of falling lines. Left, loss against characters: the lines of the larger models start high and fall more. Right, loss against weights, one line an amount of text."}}
+# %%
 sizes = sorted({row["weights"] for row in rows})
 amounts = sorted({row["characters"] for row in rows})
 loss = {(row["weights"], row["characters"]): row["best_nats"] for row in rows}
+
+
+# %% mystnb={"image": {"alt": "Two panels of falling lines. Left, loss against characters: the lines of the larger models start high and fall more. Right, loss against weights, one line an amount of text."}}
 fig, (left, right) = plt.subplots(1, 2, sharey=True)
 for weights in sizes:
-    left.plot(amounts, [loss[weights, amount] for amount in amounts], "o-", label=f"{weights:,d}")
+    losses = [loss[weights, amount] for amount in amounts]
+    left.plot(amounts, losses, "o-", label=f"{weights:,d}")
 for amount in amounts:
-    right.plot(sizes, [loss[weights, amount] for weights in sizes], "o-", label=f"{amount:,d}")
+    losses = [loss[weights, amount] for weights in sizes]
+    right.plot(sizes, losses, "o-", label=f"{amount:,d}")
 left.set(xscale="log", xlabel="characters of text", ylabel="held-out loss (nats)")
 left.set_xticks(amounts, [f"{amount // 1000}k" for amount in amounts])
 left.minorticks_off()
@@ -152,6 +193,7 @@ right.set(xscale="log", xlabel="weights")
 left.legend(title="weights", fontsize=8)
 right.legend(title="characters", fontsize=8)
 plt.show()
+
 
 # %% [markdown]
 # Every line falls, so both more text and more weights help. But look where they are flat. Left: with little text the three
@@ -193,27 +235,35 @@ def law(parameters, n, d):
 def fit_law(n, d, observed):
     """Least squares, none of the five below 0."""
     start, high = [0.5, 2.0, 0.3, 2.0, 0.3], [2.0, 20.0, 2.0, 20.0, 2.0]
-    return least_squares(lambda p: law(p, n, d) - observed, start, bounds=([0] * 5, high)).x
+    return least_squares(
+        lambda p: law(p, n, d) - observed, start, bounds=([0] * 5, high)
+    ).x
 
 
 # %%
 fitted = fit_law(N, D, L)
 E, log_A, alpha, log_B, beta = fitted
 error = np.abs(law(fitted, N, D) - L)
-print(f"E = {E:.2f}, A = {math.exp(log_A):.1f}, alpha = {alpha:.2f}, B = {math.exp(log_B):.1f}, beta = {beta:.2f}")
+print(
+    f"E = {E:.2f}, A = {math.exp(log_A):.1f}, alpha = {alpha:.2f}, "
+    f"B = {math.exp(log_B):.1f}, beta = {beta:.2f}"
+)
 print(f"largest error {error.max():.3f} nats, mean {error.mean():.3f}")
 
 # %% mystnb={"image": {"alt": "Points of the nine runs and three smooth falling lines through or near them, one line an amount of text, each above a dotted level line that it approaches."}}
 smooth = np.geomspace(min(sizes) / 2, max(sizes) * 8, 100)
 for colour, amount in zip(plots.COLOURS, amounts, strict=False):
-    plt.plot(sizes, [loss[weights, amount] for weights in sizes], "o", color=colour, label=f"{amount:,d} characters")
+    losses = [loss[weights, amount] for weights in sizes]
+    plt.plot(sizes, losses, "o", color=colour, label=f"{amount:,d} characters")
     plt.plot(smooth, law(fitted, smooth, amount), "-", color=colour, linewidth=1)
-    plt.axhline(law(fitted, np.inf, amount), color=colour, linestyle=":", linewidth=1)
+    limit = law(fitted, np.inf, amount)
+    plt.axhline(limit, color=colour, linestyle=":", linewidth=1)
 plt.xscale("log")
 plt.xlabel("weights")
 plt.ylabel("held-out loss (nats)")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # The dots are the runs, the lines the formula, and the dotted lines are where a line would end if the model grew
@@ -237,11 +287,14 @@ plt.show()
 # too dear to try. So we fit once more to the eight others and ask for the ninth.
 
 # %%
-corner = np.array([row is rows[-1] for row in rows])  # the most weights and the most text
+# the most weights and the most text
+corner = np.array([row is rows[-1] for row in rows])
 from_eight = fit_law(N[~corner], D[~corner], L[~corner])
 guess = law(from_eight, N[corner], D[corner])[0]
 print(f"the largest run: guessed {guess:.3f}, measured {L[corner][0]:.3f} nats")
-for name, before, after in zip(["E", "log A", "alpha", "log B", "beta"], fitted, from_eight, strict=True):
+for name, before, after in zip(
+    ["E", "log A", "alpha", "log B", "beta"], fitted, from_eight, strict=True
+):
     print(f"{name:>6} from nine {before:6.2f}, from eight {after:6.2f}")
 miss = abs(guess - L[corner][0])
 
@@ -265,7 +318,12 @@ tokens_a_step = grid["context"] * grid["batch_size"]
 for row in rows:
     if row["characters"] == max(amounts):
         done, nats = np.array(row["curve"][1:]).T
-        plt.plot(6 * row["weights"] * done * tokens_a_step, nats, "o-", label=f"{row['weights']:,d} weights")
+        plt.plot(
+            6 * row["weights"] * done * tokens_a_step,
+            nats,
+            "o-",
+            label=f"{row['weights']:,d} weights",
+        )
 plt.xscale("log")
 plt.xlabel("operations so far, 6 N T")
 plt.ylabel("held-out loss (nats)")
@@ -294,7 +352,12 @@ plt.show()
 for row in rows:
     if row["weights"] == max(sizes):
         done, nats = np.array(row["curve"][1:]).T
-        plt.plot(done * tokens_a_step / row["characters"], nats, "o-", label=f"{row['characters']:,d} characters")
+        plt.plot(
+            done * tokens_a_step / row["characters"],
+            nats,
+            "o-",
+            label=f"{row['characters']:,d} characters",
+        )
 plt.xscale("log")
 plt.xlabel("passes over the text")
 plt.ylabel("held-out loss (nats)")
@@ -319,16 +382,28 @@ plt.show()
 # See the [errata](../../book/errata.md#errata-language-models).
 
 # %%
+stored = next(
+    r["curve"][-1][1]
+    for r in rows
+    if r["size"] == "small" and r["characters"] == max(amounts)
+)
+constants = {"E": E, "alpha": alpha, "beta": beta}
+
+
+# %%
 figures = results.record(
     "scaling",
     profile,
     live_nats=round(live, 3),
-    stored_nats=next(r["curve"][-1][1] for r in rows if r["size"] == "small" and r["characters"] == max(amounts)),
-    law={"E": round(float(E), 2), "alpha": round(float(alpha), 2), "beta": round(float(beta), 2)},
+    stored_nats=stored,
+    law={name: round(float(value), 2) for name, value in constants.items()},
     largest_run_missed_by_nats=round(float(miss), 3),
 )
 print(figures["law"], "missed by", figures["largest_run_missed_by_nats"])
-assert figures["largest_run_missed_by_nats"] <= 0.15, "the law's guess at the largest run is far off"
+assert figures["largest_run_missed_by_nats"] <= 0.15, (
+    "the law's guess at the largest run is far off"
+)
+
 
 # %% [markdown]
 # ## Summary
@@ -348,8 +423,12 @@ assert figures["largest_run_missed_by_nats"] <= 0.15, "the law's guess at the la
 # %% tags=["hide-cell"]
 # @title Solution
 left_of_size, left_of_text = 2**-0.34, 2**-0.28
-print(f"twice the weights leave {left_of_size:.2f} of their term, twice the text {left_of_text:.2f} of its own")
-assert left_of_size < left_of_text  # doubling the weights lowers the loss a little more
+print(
+    f"twice the weights leave {left_of_size:.2f} of their term, "
+    f"twice the text {left_of_text:.2f} of its own"
+)
+# doubling the weights lowers the loss a little more
+assert left_of_size < left_of_text
 
 # %% [markdown]
 # **2.** How many operations does the training of [A GPT from the ground up](gpt.ipynb) take in the cpu profile by the
@@ -359,7 +438,8 @@ assert left_of_size < left_of_text  # doubling the weights lowers the loss a lit
 # @title Solution
 recipe = gpt.recipe("cpu")
 width, layers = recipe["model"]["width"], recipe["model"]["layers"]
-matrices = 12 * layers * width**2 + recipe["model"]["vocab_size"] * width  # the last layer multiplies too
+# the last layer multiplies too
+matrices = 12 * layers * width**2 + recipe["model"]["vocab_size"] * width
 operations = 6 * matrices * recipe["fit"]["max_epochs"] * 108_000
 print(f"about {operations / 1e12:.0f} thousand billion operations")
 
@@ -378,7 +458,10 @@ def best_size(budget):
 
 
 growth = best_size(1e16) / best_size(1e14)
-print(f"the best size grows {growth:.0f} times; by the exponents {100 ** (beta / (alpha + beta)):.0f} times")
+print(
+    f"the best size grows {growth:.0f} times; "
+    f"by the exponents {100 ** (beta / (alpha + beta)):.0f} times"
+)
 assert abs(math.log(growth / 100 ** (beta / (alpha + beta)))) < 0.05
 
 # %% [markdown]

@@ -26,13 +26,16 @@
 # [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import itertools
@@ -49,10 +52,16 @@ from torch import nn
 from aigc_course import plots, results, training
 from aigc_course.data import load_text
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
 epochs, width = {"smoke": (1, 20), "cpu": (10, 100), "gpu": (10, 100)}[profile]
-print(f"Profile {profile}: at most {epochs} passes through the text, vectors of {width} numbers.")
+print(
+    f"Profile {profile}: "
+    f"at most {epochs} passes through the text, vectors of {width} numbers."
+)
+
 
 # %% [markdown]
 # ## A word you have never seen
@@ -75,21 +84,42 @@ def words_of(text):
     return re.findall(r"[a-z_][a-z0-9_]*", text.lower())
 
 
-texts = {split: words_of(load_text("python_docs", split)) for split in ("train", "validation", "test")}
+texts = {
+    split: words_of(load_text("python_docs", split))
+    for split in ("train", "validation", "test")
+}
 frequency = Counter(texts["train"])
-vocabulary = [word for word, times in frequency.most_common() if times >= 5]  # the most frequent first
+# the most frequent first
+vocabulary = [word for word, times in frequency.most_common() if times >= 5]
 number = {word: place for place, word in enumerate(vocabulary)}
-tokens = {split: torch.tensor([number[word] for word in text if word in number]) for split, text in texts.items()}
+
+
+# %%
+tokens = {
+    split: torch.tensor([number[word] for word in text if word in number])
+    for split, text in texts.items()
+}
 size = len(vocabulary)
 for split, text in texts.items():
     kept = 100 * len(tokens[split]) / len(text)
-    print(f"{split:>10}: {len(text):6,d} words, {kept:.0f} % of them in the vocabulary")
+    print(
+        f"{split:>10}: {len(text):6,d} words, "
+        f"{kept:.0f} % of them in the vocabulary"
+    )
 print(f"vocabulary: {size} words, from {vocabulary[0]!r} to {vocabulary[-1]!r}")
+
 
 # %%
 one_hot = torch.eye(size)
-raise_, raises, other = one_hot[number["raise"]], one_hot[number["raises"]], one_hot[number["character"]]
-print(f"distance of 'raise' to 'raises': {(raise_ - raises).norm():.4f}; to 'character': {(raise_ - other).norm():.4f}")
+raise_, raises, other = (
+    one_hot[number["raise"]],
+    one_hot[number["raises"]],
+    one_hot[number["character"]],
+)
+print(
+    f"distance of 'raise' to 'raises': {(raise_ - raises).norm():.4f}; "
+    f"to 'character': {(raise_ - other).norm():.4f}"
+)
 
 # %% [markdown]
 # Every word is exactly $\sqrt 2$ away from every other, and all inner products are 0. Whatever a network learns about
@@ -104,20 +134,35 @@ print(f"distance of 'raise' to 'raises': {(raise_ - raises).norm():.4f}; to 'cha
 
 
 # %%
-def pairs_in(tokens, window=2):  # (time,) -> two rows, (pairs,) each: words and their contexts
+# (time,) -> two rows, (pairs,) each: words and their contexts
+def pairs_in(tokens, window=2):
     near = [(tokens[:-gap], tokens[gap:]) for gap in range(1, window + 1)]
-    return torch.cat([torch.stack(pair) for a, b in near for pair in ((a, b), (b, a))], dim=1)
+    return torch.cat(
+        [torch.stack(pair) for a, b in near for pair in ((a, b), (b, a))], dim=1
+    )
 
 
 def count(pairs):  # (size, size): n_wc
-    return torch.bincount(pairs[0] * size + pairs[1], minlength=size**2).view(size, size).double()
+    return (
+        torch.bincount(pairs[0] * size + pairs[1], minlength=size**2)
+        .view(size, size)
+        .double()
+    )
 
 
+# %%
 pairs = {split: pairs_in(row) for split, row in tokens.items()}
 counts = count(pairs["train"])
 met = 100 * (counts > 0).double().mean()
-print(f"{pairs['train'].shape[1]:,d} pairs; {met:.0f} % of the {size**2:,d} possible ones occur")
-print("'raise' is most often near:", ", ".join(vocabulary[c] for c in counts[number["raise"]].topk(8).indices))
+print(
+    f"{pairs['train'].shape[1]:,d} pairs; "
+    f"{met:.0f} % of the {size**2:,d} possible ones occur"
+)
+print(
+    "'raise' is most often near:",
+    ", ".join(vocabulary[c] for c in counts[number["raise"]].topk(8).indices),
+)
+
 
 # %% [markdown]
 # A row of this table describes a word by its company, but badly: near the top of every row stand `the`, `a` and their
@@ -141,13 +186,18 @@ print("'raise' is most often near:", ", ".join(vocabulary[c] for c in counts[num
 # %%
 def positive_pmi(counts):
     total = counts.sum()
-    by_chance = counts.sum(1, keepdim=True) * counts.sum(0, keepdim=True) / total  # N p(w) p(c)
-    return (counts / by_chance.clamp(min=1e-9)).log().clamp(min=0)  # log 0 = -inf becomes 0
+    # N p(w) p(c)
+    by_chance = counts.sum(1, keepdim=True) * counts.sum(0, keepdim=True) / total
+    # log 0 = -inf becomes 0
+    return (counts / by_chance.clamp(min=1e-9)).log().clamp(min=0)
 
 
 ppmi = positive_pmi(counts)
 row = torch.where(counts[number["raise"]] >= 3, ppmi[number["raise"]], 0)
-print("by chance least expected near 'raise':", ", ".join(vocabulary[c] for c in row.topk(8).indices))
+print(
+    "by chance least expected near 'raise':",
+    ", ".join(vocabulary[c] for c in row.topk(8).indices),
+)
 
 # %% [markdown]
 # (Only pairs that came three times or more are shown. A pair of two rare words has a huge PMI after a single meeting:
@@ -177,7 +227,9 @@ def vectors_by_svd(matrix, width=width):
 
 svd_words, svd_contexts, singular = vectors_by_svd(ppmi)
 kept = singular[:width].square().sum() / singular.square().sum()
-error = (ppmi - svd_words.double() @ svd_contexts.double().T).square().sum() / ppmi.square().sum()
+error = (
+    ppmi - svd_words.double() @ svd_contexts.double().T
+).square().sum() / ppmi.square().sum()
 print(f"{width} of {size} columns keep {100 * kept:.0f} % of the sum of squares")
 assert torch.allclose(1 - kept, error, atol=1e-5)
 
@@ -229,10 +281,12 @@ for word in shown:
 class SkipGram:
     def __init__(self, size, width, seed=0):
         torch.manual_seed(seed)
-        self.words = (0.1 * torch.randn(size, width)).requires_grad_()  # u, a row for each word
+        # u, a row for each word
+        self.words = (0.1 * torch.randn(size, width)).requires_grad_()
         self.contexts = torch.zeros(size, width, requires_grad=True)  # v
 
-    def loss(self, word, context, noise):  # (batch,), (batch,), (batch, k) -> nats a real pair
+    # (batch,), (batch,), (batch, k) -> nats a real pair
+    def loss(self, word, context, noise):
         u = self.words[word]
         real = (u * self.contexts[context]).sum(dim=-1)
         drawn = (u[:, None] * self.contexts[noise]).sum(dim=-1)
@@ -240,16 +294,22 @@ class SkipGram:
 
 
 # %%
-def draw_noise(noise, pairs, k=5):  # k contexts for each real pair, from the distribution `noise`
-    return torch.multinomial(noise, pairs.shape[1] * k, replacement=True).view(-1, k)
+# k contexts for each real pair, from the distribution `noise`
+def draw_noise(noise, pairs, k=5):
+    return torch.multinomial(noise, pairs.shape[1] * k, replacement=True).view(
+        -1, k
+    )
 
 
+# %%
 def one_epoch(model, optimiser, pairs, noise, pull=0.01, batch_size=2048):
     drawn, losses = draw_noise(noise, pairs), []
     for rows in torch.randperm(pairs.shape[1]).split(batch_size):
         word, context = pairs[:, rows]
         loss = model.loss(word, context, drawn[rows])
-        lengths = model.words[word].square().sum(1) + model.contexts[context].square().sum(1)
+        lengths = model.words[word].square().sum(1) + model.contexts[
+            context
+        ].square().sum(1)
         optimiser.zero_grad()
         (loss + pull * lengths.mean()).backward()
         optimiser.step()
@@ -274,15 +334,32 @@ def one_epoch(model, optimiser, pairs, noise, pull=0.01, batch_size=2048):
 
 # %%
 model = SkipGram(6, 4)
-model.contexts = torch.randn(6, 4, requires_grad=True)  # at zero, where training starts, there is no pull yet
-word, context, noise = torch.tensor([2]), torch.tensor([3]), torch.tensor([[0, 5, 5]])
+# at zero, where training starts, there is no pull yet
+model.contexts = torch.randn(6, 4, requires_grad=True)
+word, context, noise = (
+    torch.tensor([2]),
+    torch.tensor([3]),
+    torch.tensor([[0, 5, 5]]),
+)
+
+
+# %%
 model.loss(word, context, noise).backward()
 with torch.no_grad():
     u, v, negatives = model.words[2], model.contexts[3], model.contexts[noise[0]]
-    by_hand = -(1 - torch.sigmoid(u @ v)) * v + torch.sigmoid(negatives @ u) @ negatives
+    by_hand = (
+        -(1 - torch.sigmoid(u @ v)) * v + torch.sigmoid(negatives @ u) @ negatives
+    )
 assert torch.allclose(model.words.grad[2], by_hand, atol=1e-6)
-print("rows of the word vectors with a gradient:", model.words.grad.abs().sum(dim=1).nonzero().flatten().tolist())
-print("rows of the context vectors with a gradient:", model.contexts.grad.abs().sum(dim=1).nonzero().flatten().tolist())
+print(
+    "rows of the word vectors with a gradient:",
+    model.words.grad.abs().sum(dim=1).nonzero().flatten().tolist(),
+)
+print(
+    "rows of the context vectors with a gradient:",
+    model.contexts.grad.abs().sum(dim=1).nonzero().flatten().tolist(),
+)
+
 
 # %% [markdown]
 # Only the words that took part get a gradient. A frequent word is moved thousands of times, a rare one a few times.
@@ -333,7 +410,12 @@ joint = small / small.sum()
 chance = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
 torch.manual_seed(0)
 u, v = [torch.randn(12, 12, dtype=torch.double).requires_grad_() for _ in range(2)]
-solver = {"max_iter": 600, "history_size": 50, "tolerance_grad": 1e-12, "tolerance_change": 1e-16}
+solver = {
+    "max_iter": 600,
+    "history_size": 50,
+    "tolerance_grad": 1e-12,
+    "tolerance_change": 1e-16,
+}
 optimiser = torch.optim.LBFGS([u, v], line_search_fn="strong_wolfe", **solver)
 
 
@@ -349,7 +431,10 @@ def exact_loss():  # nats a real pair
 optimiser.step(exact_loss)
 pmi = (joint / chance).log()
 found = (u @ v.T + math.log(k)).detach()
-print(f"PMI lies between {pmi.min():.2f} and {pmi.max():.2f} nats; largest deviation {(found - pmi).abs().max():.0e}")
+print(
+    f"PMI lies between {pmi.min():.2f} and {pmi.max():.2f} nats; "
+    f"largest deviation {(found - pmi).abs().max():.0e}"
+)
 assert torch.allclose(found, pmi, atol=0.01)
 
 # %% [markdown]
@@ -374,7 +459,8 @@ assert torch.allclose(found, pmi, atol=0.01)
 
 
 # %%
-def score(estimate, split):  # an estimate of PMI, (size, size) -> area under the curve, bits a pair
+# an estimate of PMI, (size, size) -> area under the curve, bits a pair
+def score(estimate, split):
     real, generator = pairs[split], torch.Generator().manual_seed(0)
     order = torch.randperm(real.shape[1], generator=generator)
     true, false = estimate[real[0], real[1]], estimate[real[0], real[1][order]]
@@ -382,8 +468,10 @@ def score(estimate, split):  # an estimate of PMI, (size, size) -> area under th
     return area(true, false), bits.item()
 
 
-def area(true, false):  # the probability that a real pair has a higher score than a shuffled one
-    ranks = torch.from_numpy(rankdata(torch.cat([true, false]).numpy()))  # ties share their rank
+# the probability that a real pair has a higher score than a shuffled one
+def area(true, false):
+    # ties share their rank
+    ranks = torch.from_numpy(rankdata(torch.cat([true, false]).numpy()))
     n, m = len(true), len(false)
     return ((ranks[:n].sum() - n * (n + 1) / 2) / (n * m)).item()
 
@@ -405,11 +493,20 @@ train_loss, validation, kept = [], [], []
 for _ in range(epochs):
     train_loss.append(one_epoch(model, optimiser, pairs["train"], q))
     with torch.no_grad():
-        validation.append(score(model.words @ model.contexts.T + shift, "validation")[1])
+        validation.append(
+            score(model.words @ model.contexts.T + shift, "validation")[1]
+        )
         kept.append((model.words.clone(), model.contexts.clone()))
+
+
+# %%
 best = min(range(epochs), key=validation.__getitem__)
 sgns_words, sgns_contexts = kept[best]
-print(f"best pass on the validation text: {best + 1}, {validation[best]:.3f} bits a pair")
+print(
+    "best pass on the validation text: "
+    f"{best + 1}, {validation[best]:.3f} bits a pair"
+)
+
 
 # %% mystnb={"image": {"alt": "Left: the training loss falls with each pass and keeps falling. Right: the bits a pair on the validation text fall at first, then rise again past a marked best pass."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
@@ -417,13 +514,15 @@ passes = range(1, epochs + 1)
 left.plot(passes, train_loss, "o-", markersize=4)
 left.set_ylabel("training loss (nats a real pair)")
 right.plot(passes, validation, "o-", markersize=4, color=plots.COLOURS[3])
-right.plot(best + 1, validation[best], "o", markersize=10, markerfacecolor="none", color="black")
+circle = {"markersize": 10, "markerfacecolor": "none", "color": "black"}
+right.plot(best + 1, validation[best], "o", **circle)
 right.axhline(1, color="grey", linestyle=":")
 right.set_ylabel("validation (bits a pair)")
 for ax in (left, right):
     ax.set_xlabel("pass through the text")
     ax.set_xticks(passes[1::2])
 plt.show()
+
 
 # %% [markdown]
 # On the left nothing looks wrong; that curve would go on falling for long. On the right the same network gets *worse* after
@@ -455,31 +554,50 @@ estimates = {
     "SGNS": sgns_words @ sgns_contexts.T + shift,
 }
 scores = {name: score(estimate, "test") for name, estimate in estimates.items()}
-scores["frequencies"] = (scores["frequencies"][0], 1.0)  # its estimate of PMI is 0 everywhere
+# its estimate of PMI is 0 everywhere
+scores["frequencies"] = (scores["frequencies"][0], 1.0)
 
 # %%
 real = pairs["test"]
-lot = real[1][torch.randperm(real.shape[1], generator=torch.Generator().manual_seed(0))]
+lot = real[1][
+    torch.randperm(real.shape[1], generator=torch.Generator().manual_seed(0))
+]
 new, new_lot = counts[real[0], real[1]] == 0, counts[real[0], lot] == 0
 print(
-    f"never met in training: {100 * new.double().mean():.0f} % of real, {100 * new_lot.double().mean():.0f} % of shuffled"
+    f"never met in training: {100 * new.double().mean():.0f} % of real, "
+    f"{100 * new_lot.double().mean():.0f} % of shuffled"
 )
+
+
+# %%
 unseen = {}
 for name, estimate in estimates.items():
-    unseen[name] = area(estimate[real[0], real[1]][new], estimate[real[0], lot][new_lot])
+    unseen[name] = area(
+        estimate[real[0], real[1]][new], estimate[real[0], lot][new_lot]
+    )
     auc, bits = scores[name]
-    print(f"{name:>12}: AUC {auc:.3f}, {bits:.3f} bits a pair; pairs never met: AUC {unseen[name]:.3f}")
+    print(
+        f"{name:>12}: AUC {auc:.3f}, {bits:.3f} bits a pair; "
+        f"pairs never met: AUC {unseen[name]:.3f}"
+    )
+
 
 # %% mystnb={"image": {"alt": "For each of four methods two bars, on all test pairs and on pairs never met in training. Frequencies lie at chance on all pairs; the others above it, and on unmet pairs the vectors stand above the table."}}
 figure, ax = plt.subplots(figsize=(6, 3.2))
+areas = {
+    "all test pairs": [scores[name][0] for name in scores],
+    "never met in training": [unseen[name] for name in scores],
+}
 places = torch.arange(len(scores))
-ax.bar(places - 0.2, [scores[name][0] - 0.5 for name in scores], 0.38, bottom=0.5, label="all test pairs")
-ax.bar(places + 0.2, [unseen[name] - 0.5 for name in scores], 0.38, bottom=0.5, label="never met in training")
+for offset, (label, values) in zip((-0.2, 0.2), areas.items(), strict=True):
+    heights = [value - 0.5 for value in values]
+    ax.bar(places + offset, heights, 0.38, bottom=0.5, label=label)
 ax.axhline(0.5, color="black", linewidth=1)
 ax.set_xticks(places, scores)
 ax.set_ylabel("area under the curve")
 ax.legend(fontsize=10, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 plt.show()
+
 
 # %% [markdown]
 # On the pairs never met it is (c). The table can only say how frequent the two words are, and that is worth little. The
@@ -512,15 +630,27 @@ groups = {
 }
 
 # %%
-chosen = [(group, word) for group, words in groups.items() for word in words.split() if word in number]
+chosen = [
+    (group, word)
+    for group, words in groups.items()
+    for word in words.split()
+    if word in number
+]
 points = F.normalize(sgns_words[[number[word] for _, word in chosen]], dim=1)
 points = points - points.mean(dim=0)
+
+
+# %%
 x, y = (points @ torch.linalg.svd(points)[2][:2].T).T
 apart = x - x[:, None]
-crowded = ((apart > 0) & (apart < 0.3) & ((y - y[:, None]).abs() < 0.04)).any(dim=1)  # no room for letters on the right
+# no room for letters on the right
+crowded = ((apart > 0) & (apart < 0.3) & ((y - y[:, None]).abs() < 0.04)).any(dim=1)
 print(
-    f"{len(chosen)} words, {100 * (x.var() + y.var()) / points.var(dim=0).sum():.0f} % of their variance is in the map"
+    f"{len(chosen)} words, "
+    f"{100 * (x.var() + y.var()) / points.var(dim=0).sum():.0f} "
+    "% of their variance is in the map"
 )
+
 
 # %% mystnb={"image": {"alt": "A map of about twenty words in four colours; words of one colour mostly lie in the same region: exceptions, names with underscores and plurals each on a side of their own, small words between them."}}
 figure, ax = plt.subplots(figsize=(6, 5))
@@ -529,7 +659,9 @@ for group, colour in zip(groups, (3, 0, 2, 4), strict=True):
     ax.plot(x[members], y[members], "o", color=plots.COLOURS[colour], label=group)
 for (_, word), a, b, full in zip(chosen, x, y, crowded, strict=True):
     place = {"xytext": (-7 if full else 7, 0), "ha": "right" if full else "left"}
-    ax.annotate(word, (a, b), textcoords="offset points", va="center", fontsize=9, **place)
+    ax.annotate(
+        word, (a, b), textcoords="offset points", va="center", fontsize=9, **place
+    )
 ax.set(xlabel="first principal direction", ylabel="second principal direction")
 ax.margins(x=0.22)
 ax.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
@@ -550,18 +682,37 @@ plt.show()
 
 # %%
 relations = {
-    "plural": "object objects, argument arguments, method methods, class classes, value values, type types, name names, "
-    "attribute attributes, function functions, instance instances, statement statements, expression expressions, "
-    "key keys, string strings, sequence sequences, character characters, operation operations, exception exceptions",
-    "participle": "call called, return returned, use used, raise raised, define defined, change changed, "
-    "create created, pass passed, import imported, bind bound, replace replaced, execute executed",
-    "third person": "raise raises, return returns, call calls, contain contains, define defines, allow allows, "
-    "use uses, support supports, match matches, yield yields",
-    "opposite": "true false, left right, mutable immutable, positive negative, global local, first last, "
-    "uppercase lowercase, before after, with without, __getattr__ __setattr__, __get__ __set__",
+    "plural": "object objects, argument arguments, method methods, class classes, "
+    "value values, type types, name names, attribute attributes, "
+    "function functions, instance instances, statement statements, "
+    "expression expressions, key keys, string strings, sequence sequences, "
+    "character characters, operation operations, exception exceptions",
+    "participle": "call called, return returned, use used, raise raised, "
+    "define defined, change changed, create created, pass passed, "
+    "import imported, bind bound, replace replaced, execute executed",
 }
-relations = {name: [tuple(pair.split()) for pair in text.split(", ")] for name, text in relations.items()}
-relations = {name: [p for p in pairs_ if set(p) <= number.keys()] for name, pairs_ in relations.items()}
+
+
+# %%
+relations |= {
+    "third person": "raise raises, return returns, call calls, contain contains, "
+    "define defines, allow allows, use uses, support supports, match matches, "
+    "yield yields",
+    "opposite": "true false, left right, mutable immutable, positive negative, "
+    "global local, first last, uppercase lowercase, before after, with without, "
+    "__getattr__ __setattr__, __get__ __set__",
+}
+
+
+# %%
+relations = {
+    name: [tuple(pair.split()) for pair in text.split(", ")]
+    for name, text in relations.items()
+}
+relations = {
+    name: [p for p in pairs_ if set(p) <= number.keys()]
+    for name, pairs_ in relations.items()
+}
 
 
 # %% [markdown]
@@ -580,13 +731,18 @@ def rank_of(answer, query, unit, without):  # 0: the answer comes first
     return (cosines > cosines[number[answer]]).sum().item()
 
 
-def ask(vectors, relation):  # -> for each question: the four words, rank with the example, rank without
+# %%
+# -> for each question: the four words, rank with the example, rank without
+def ask(vectors, relation):
     unit, asked = F.normalize(vectors, dim=1), []
     for a, b in relation:
         for c, d in relation:
             if a != c and b != d:
                 query = unit[number[b]] - unit[number[a]] + unit[number[c]]
-                ranks = [rank_of(d, vector, unit, (a, b, c)) for vector in (query, unit[number[c]])]
+                ranks = [
+                    rank_of(d, vector, unit, (a, b, c))
+                    for vector in (query, unit[number[c]])
+                ]
                 asked.append(((a, b, c, d), *ranks))
     return asked
 
@@ -598,6 +754,9 @@ asked = {
     for name, relation in relations.items()
 }
 print("share of answers that are first (among the first five); without the example")
+
+
+# %%
 for (method, name), questions in asked.items():
     _, with_example, without = zip(*questions, strict=True)
     cells = [
@@ -605,19 +764,45 @@ for (method, name), questions in asked.items():
         for ranks in (with_example, without)
         for best_of in (1, 5)
     ]
-    print(f"{method:>4} {name:>12}: {cells[0]} ({cells[1]}); {cells[2]} ({cells[3]}) of {len(questions)}")
+    print(
+        f"{method:>4} {name:>12}: {cells[0]} ({cells[1]}); "
+        f"{cells[2]} ({cells[3]}) of {len(questions)}"
+    )
+
 
 # %%
-whole = {method: [row for (m, _), rows in asked.items() if m == method for row in rows] for method in ("SVD", "SGNS")}
-share = {method: sum(row[1] == 0 for row in rows) / len(rows) for method, rows in whole.items()}
-control = {method: sum(row[2] == 0 for row in rows) / len(rows) for method, rows in whole.items()}
+whole = {
+    method: [row for (m, _), rows in asked.items() if m == method for row in rows]
+    for method in ("SVD", "SGNS")
+}
+share = {
+    method: sum(row[1] == 0 for row in rows) / len(rows)
+    for method, rows in whole.items()
+}
+
+
+# %%
+control = {
+    method: sum(row[2] == 0 for row in rows) / len(rows)
+    for method, rows in whole.items()
+}
 for method in share:
-    print(f"{method:>4}: {share[method]:.2f} of all are first, {control[method]:.2f} without the example")
+    print(
+        f"{method:>4}: {share[method]:.2f} of all are first, "
+        f"{control[method]:.2f} without the example"
+    )
+
 
 # %%
 plurals = asked["SGNS", "plural"]
-first = [sum(ranks[column] == 0 for _, *ranks in plurals) / len(plurals) for column in (0, 1)]
-plural_shares = {"plurals_share": round(first[0], 3), "plurals_control": round(first[1], 3)}
+first = [
+    sum(ranks[column] == 0 for _, *ranks in plurals) / len(plurals)
+    for column in (0, 1)
+]
+plural_shares = {
+    "plurals_share": round(first[0], 3),
+    "plurals_control": round(first[1], 3),
+}
 for wanted, verdict in ((True, "comes out"), (False, "does not")):
     some = [words for words, rank, _ in plurals if (rank == 0) == wanted]
     for a, b, c, d in some[:: max(1, len(some) // 4)][:4]:
@@ -649,14 +834,25 @@ for wanted, verdict in ((True, "comes out"), (False, "does not")):
 block = torch.arange(len(tokens["train"])) // 300 % 2
 halves = []
 for half in (0, 1):
-    vectors, _, _ = vectors_by_svd(positive_pmi(count(pairs_in(tokens["train"][block == half]))))
+    vectors, _, _ = vectors_by_svd(
+        positive_pmi(count(pairs_in(tokens["train"][block == half])))
+    )
     unit = F.normalize(vectors, dim=1)
     cosines = unit @ unit.T - 2 * torch.eye(size)  # nobody is their own neighbour
-    halves.append(torch.zeros(size, size).scatter_(1, cosines.topk(10).indices, 1.0))
+    halves.append(
+        torch.zeros(size, size).scatter_(1, cosines.topk(10).indices, 1.0)
+    )
+
+
+# %%
 shared = (halves[0] * halves[1]).sum(dim=1) / 10
 times = torch.tensor([frequency[word] for word in vocabulary])
 edges = (5, 7, 10, 20, 50, 100, 10**6)
-bands = [shared[(times >= low) & (times < high)].mean().item() for low, high in itertools.pairwise(edges)]
+bands = [
+    shared[(times >= low) & (times < high)].mean().item()
+    for low, high in itertools.pairwise(edges)
+]
+
 
 # %% mystnb={"image": {"alt": "Bars, one for each band of frequency, all above the dotted line of chance: rare words share few of their neighbours between the two halves of the text, the bars grow towards frequent words."}}
 figure, ax = plt.subplots(figsize=(6, 3))
@@ -684,15 +880,34 @@ plt.show()
 # %%
 generator = torch.Generator().manual_seed(0)
 senses, X = ("left", "exception"), size - 1
-mixed = tokens["train"][tokens["train"] != X]  # the last word of the vocabulary lends its row to X
+# the last word of the vocabulary lends its row to X
+mixed = tokens["train"][tokens["train"] != X]
 for sense in senses:
-    mixed[(mixed == number[sense]) & (torch.rand(len(mixed), generator=generator) < 0.5)] = X
+    mixed[
+        (mixed == number[sense])
+        & (torch.rand(len(mixed), generator=generator) < 0.5)
+    ] = X
 two, _, _ = vectors_by_svd(positive_pmi(count(pairs_in(mixed))))
 unit = F.normalize(two, dim=1)
+
+
+# %%
 cosines = unit @ unit[X]
-print(f"cosine of X with its senses: {', '.join(f'{s} {cosines[number[s]]:.2f}' for s in senses)}")
-print(f"cosine of the two senses with each other: {unit[number[senses[0]]] @ unit[number[senses[1]]]:.2f}")
-print("nearest to X:", ", ".join(vocabulary[c] for c in cosines.argsort(descending=True)[1:9].tolist()))
+print(
+    "cosine of X with its senses: "
+    f"{', '.join(f'{s} {cosines[number[s]]:.2f}' for s in senses)}"
+)
+print(
+    "cosine of the two senses with each other: "
+    f"{unit[number[senses[0]]] @ unit[number[senses[1]]]:.2f}"
+)
+print(
+    "nearest to X:",
+    ", ".join(
+        vocabulary[c] for c in cosines.argsort(descending=True)[1:9].tolist()
+    ),
+)
+
 
 # %% [markdown]
 # `X` stands between two words that have nothing to do with each other, and is a neighbour of both. In real text
@@ -709,10 +924,14 @@ for method, vectors in (("SVD", svd_words), ("SGNS", sgns_words)):
     near = (unit @ unit.T - 2 * torch.eye(size)).topk(10).indices
     lists = torch.bincount(near.flatten(), minlength=size)
     middle = spearmanr(lists, unit @ unit.mean(dim=0)).statistic
-    print(f"{method}: {(lists == 0).sum()} words in no list; rank correlation with nearness to the middle {middle:.2f}")
+    print(
+        f"{method}: {(lists == 0).sum()} words in no list; "
+        f"rank correlation with nearness to the middle {middle:.2f}"
+    )
     for place in lists.topk(4).indices.tolist():
         print(
-            f"      {vocabulary[place]}, {frequency[vocabulary[place]]} times in the text, is in {lists[place]} lists"
+            f"      {vocabulary[place]}, {frequency[vocabulary[place]]} "
+            f"times in the text, is in {lists[place]} lists"
         )
 
 # %% [markdown]
@@ -746,16 +965,30 @@ def validation_loss(model):  # nats a real pair
 idle = SkipGram(size, width)
 before = validation_loss(idle)
 for _ in range(3):
-    idle.loss(*pairs["train"][:, :2048], draw_noise(q, pairs["train"][:, :2048])).backward()  # and no step
+    # and no step
+    idle.loss(
+        *pairs["train"][:, :2048], draw_noise(q, pairs["train"][:, :2048])
+    ).backward()
 print(f"no step: {before:.6f} nats before, {validation_loss(idle):.6f} nats after")
 assert validation_loss(idle) == before
 
 # %%
 frozen, both = SkipGram(size, width), SkipGram(size, width)
-curves = {"both": [validation_loss(both)], "contexts only": [validation_loss(frozen)]}
-optimisers = [torch.optim.Adam(w, lr=5e-3) for w in ([both.words, both.contexts], [frozen.contexts])]
+curves = {
+    "both": [validation_loss(both)],
+    "contexts only": [validation_loss(frozen)],
+}
+optimisers = [
+    torch.optim.Adam(w, lr=5e-3)
+    for w in ([both.words, both.contexts], [frozen.contexts])
+]
+
+
+# %%
 for _ in range(best + 1):
-    for curve, model, optimiser in zip(curves.values(), (both, frozen), optimisers, strict=True):
+    for curve, model, optimiser in zip(
+        curves.values(), (both, frozen), optimisers, strict=True
+    ):
         one_epoch(model, optimiser, pairs["train"], q)
         curve.append(validation_loss(model))
 print("loss after each pass, nats a real pair")
@@ -764,6 +997,7 @@ for name, curve in curves.items():
 print(f"nearest to 'raise': {', '.join(nearest(both.words.detach(), 'raise'))}")
 print(f"  words left alone: {', '.join(nearest(frozen.words.detach(), 'raise'))}")
 assert torch.equal(frozen.words, SkipGram(size, width).words)
+
 
 # %% [markdown]
 # Without a step the loss is the same to the last digit: that is easy to notice, if one looks. The second program is the more
@@ -785,21 +1019,45 @@ assert torch.equal(frozen.words, SkipGram(size, width).words)
 # on pairs that never occurred they beat the table, and the example helps them to find plurals.
 
 # %%
-figures = results.record(
-    "word_vectors",
-    profile,
-    **{f"heldout_auc_{name.lower()}": round(auc, 3) for name, (auc, _) in scores.items()},
-    **{f"heldout_bits_{name.lower()}": round(bits, 3) for name, (_, bits) in scores.items()},
-    **{f"unseen_auc_{name.lower()}": round(auc, 3) for name, auc in unseen.items()},
-    **{f"analogies_{name}": round(shares["SGNS"], 3) for name, shares in (("share", share), ("control", control))},
-    **plural_shares,
+table = {
+    "heldout_auc": {name: auc for name, (auc, _) in scores.items()},
+    "heldout_bits": {name: bits for name, (_, bits) in scores.items()},
+    "unseen_auc": unseen,
+    "analogies": {"share": share["SGNS"], "control": control["SGNS"]},
+}
+rounded = {
+    f"{figure}_{name.lower()}": round(value, 3)
+    for figure, values in table.items()
+    for name, value in values.items()
+}
+figures = results.record("word_vectors", profile, **rounded, **plural_shares)
+
+
+# %%
+print(
+    {
+        name: value
+        for name, value in figures.items()
+        if "_s" in name or "_control" in name
+    }
 )
-print({name: value for name, value in figures.items() if "_s" in name or "_control" in name})
+
+
+# %%
 if profile != "smoke":
-    assert min(figures["heldout_auc_sgns"] - 0.03, figures["heldout_auc_svd"]) >= 0.59, "better than chance"
-    assert figures["heldout_bits_sgns"] <= 0.98, "less than the bit that frequencies cost"
-    assert figures["unseen_auc_sgns"] >= figures["unseen_auc_table"] + 0.03, "vectors generalise"
-    assert figures["plurals_share"] >= figures["plurals_control"] + 0.1, "the example helps with plurals"
+    assert (
+        min(figures["heldout_auc_sgns"] - 0.03, figures["heldout_auc_svd"]) >= 0.59
+    ), "better than chance"
+    assert figures["heldout_bits_sgns"] <= 0.98, (
+        "less than the bit that frequencies cost"
+    )
+    assert figures["unseen_auc_sgns"] >= figures["unseen_auc_table"] + 0.03, (
+        "vectors generalise"
+    )
+    assert figures["plurals_share"] >= figures["plurals_control"] + 0.1, (
+        "the example helps with plurals"
+    )
+
 
 # %% [markdown]
 # ## Summary
@@ -823,7 +1081,10 @@ if profile != "smoke":
 # %% tags=["hide-cell"]
 # @title Solution
 N = 1_000_000
-print(f"{math.log((5 / N) / (50 / N) ** 2):.2f} nats; a single meeting: {math.log((1 / N) / (1 / N) ** 2):.2f} nats")
+print(
+    f"{math.log((5 / N) / (50 / N) ** 2):.2f} nats; "
+    f"a single meeting: {math.log((1 / N) / (1 / N) ** 2):.2f} nats"
+)
 assert abs(math.log((5 / N) / (50 / N) ** 2) - math.log(2000)) < 1e-9
 assert abs(math.log((1 / N) / (1 / N) ** 2) - math.log(N)) < 1e-9
 
@@ -845,7 +1106,9 @@ logit = torch.zeros(1, dtype=torch.double, requires_grad=True)
 solver = torch.optim.SGD([logit], lr=50.0)
 for _ in range(200):
     solver.zero_grad()
-    (-(0.02 * F.logsigmoid(logit) + 5 * 0.1 * 0.05 * F.logsigmoid(-logit))).backward()
+    (
+        -(0.02 * F.logsigmoid(logit) + 5 * 0.1 * 0.05 * F.logsigmoid(-logit))
+    ).backward()
     solver.step()
 closed = math.log(0.02 / (0.1 * 0.05)) - math.log(5)
 print(f"by descent {logit.item():.4f}, by the formula {closed:.4f}")
@@ -857,10 +1120,19 @@ assert abs(logit.item() - closed) < 1e-4
 
 # %% tags=["hide-cell"]
 # @title Solution
-for name, vectors in (("as they are", sgns_words), ("mean subtracted", sgns_words - sgns_words.mean(dim=0))):
+for name, vectors in (
+    ("as they are", sgns_words),
+    ("mean subtracted", sgns_words - sgns_words.mean(dim=0)),
+):
     unit = F.normalize(vectors, dim=1)
-    lists = torch.bincount((unit @ unit.T - 2 * torch.eye(size)).topk(10).indices.flatten(), minlength=size)
-    print(f"{name:>15}: the largest hub is in {lists.max()} lists, {(lists == 0).sum()} words are in none")
+    lists = torch.bincount(
+        (unit @ unit.T - 2 * torch.eye(size)).topk(10).indices.flatten(),
+        minlength=size,
+    )
+    print(
+        f"{name:>15}: the largest hub is in {lists.max()} lists, "
+        f"{(lists == 0).sum()} words are in none"
+    )
     assert lists.sum() == 10 * size
 
 # %% [markdown]

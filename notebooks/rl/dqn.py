@@ -26,13 +26,16 @@
 # [notation](../../book/notation.md) is on a page of its own. · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import copy
@@ -58,8 +61,13 @@ from aigc_course import dqn, plots, results, training
 plots.use_style()
 profile = training.resolve_profile(profile)
 recipe = dqn.recipe("cartpole", profile)
-an_epoch = recipe["games"]["count"] * recipe["agent"]["steps"] * recipe["games"]["chunks"]
-print(f"Profile {profile}: the agent takes {an_epoch * recipe['fit']['max_epochs']:,} steps in the game.")
+an_epoch = (
+    recipe["games"]["count"] * recipe["agent"]["steps"] * recipe["games"]["chunks"]
+)
+print(
+    f"Profile {profile}: "
+    f"the agent takes {an_epoch * recipe['fit']['max_epochs']:,} steps in the game."
+)
 
 # %% [markdown]
 # ## A pole on a cart
@@ -77,15 +85,18 @@ print(f"Profile {profile}: the agent takes {an_epoch * recipe['fit']['max_epochs
 # %%
 def draw(state, width=360, height=150):
     """Draw the cart and the pole of a state; the track is 4.8 metres long."""
-    x, _, lean, _ = (float(value) for value in state)
-    sheet = Picture.new("RGB", (2 * width, 2 * height), "white")  # twice as large, for smooth edges
+    x, lean = float(state[0]), torch.tensor(float(state[2]))
+    # twice as large, for smooth edges
+    sheet = Picture.new("RGB", (2 * width, 2 * height), "white")
     pen, metre, ground = ImageDraw.Draw(sheet), 2 * width / 5.2, 2 * height - 24
     middle = width + x * metre
-    pen.line([(width - 2.4 * metre, ground), (width + 2.4 * metre, ground)], fill="#606060", width=4)
-    pen.rectangle([middle - 0.25 * metre, ground - 44, middle + 0.25 * metre, ground - 8], fill=plots.COLOURS[0])
-    turn = torch.tensor(lean)
-    tip = (middle + 1.6 * metre * turn.sin().item(), ground - 44 - 1.6 * metre * turn.cos().item())
-    pen.line([(middle, ground - 44), tip], fill=plots.COLOURS[3], width=14)
+    left, right = width - 2.4 * metre, width + 2.4 * metre
+    pen.line([(left, ground), (right, ground)], fill="#606060", width=4)
+    cart = [middle - 0.25 * metre, ground - 44, middle + 0.25 * metre, ground - 8]
+    pen.rectangle(cart, fill=plots.COLOURS[0])
+    across, up = 1.6 * metre * lean.sin().item(), 1.6 * metre * lean.cos().item()
+    pole = [(middle, ground - 44), (middle + across, ground - 44 - up)]
+    pen.line(pole, fill=plots.COLOURS[3], width=14)
     return sheet.resize((width, height), Picture.Resampling.LANCZOS)
 
 
@@ -114,7 +125,9 @@ games = dqn.make_games("CartPole-v1", 100)
 torch.manual_seed(0)
 lengths = dqn.play(dqn.DenseQNetwork((4,), 2), games, seed=0, epsilon=1.0)[0]
 games.close()
-print(f"at random: {lengths.mean():.0f} steps on average, {lengths.max():.0f} at best")
+print(
+    f"at random: {lengths.mean():.0f} steps on average, {lengths.max():.0f} at best"
+)
 
 # %% [markdown]
 # About two dozen steps: half a second. The referee's 500 are far away.
@@ -157,7 +170,9 @@ print(f"at random: {lengths.mean():.0f} steps on average, {lengths.max():.0f} at
 
 # %%
 torch.manual_seed(0)
-q_network = nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2))
+q_network = nn.Sequential(
+    nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 2)
+)
 target_network = copy.deepcopy(q_network)
 optimizer = torch.optim.Adam(q_network.parameters(), 1e-3)
 memory = deque(maxlen=10_000)
@@ -170,7 +185,8 @@ memory = deque(maxlen=10_000)
 
 # %%
 def td_loss(states, actions, rewards, next_states, terminated, discount=0.99):
-    q = q_network(states).gather(1, actions[:, None]).squeeze(1)  # of the actions that were taken
+    # of the actions that were taken
+    q = q_network(states).gather(1, actions[:, None]).squeeze(1)
     with torch.no_grad():  # labels: no gradient
         next_values = target_network(next_states).amax(dim=1)
         y = rewards + discount * next_values * ~terminated
@@ -184,8 +200,15 @@ def td_loss(states, actions, rewards, next_states, terminated, discount=0.99):
 
 # %%
 def learn_from_memory(batch_size=64):
-    states, actions, rewards, next_states, terminated = zip(*random.sample(memory, batch_size), strict=True)
-    numbers = torch.tensor(actions), torch.tensor(rewards), torch.stack(next_states), torch.tensor(terminated)
+    states, actions, rewards, next_states, terminated = zip(
+        *random.sample(memory, batch_size), strict=True
+    )
+    numbers = (
+        torch.tensor(actions),
+        torch.tensor(rewards),
+        torch.stack(next_states),
+        torch.tensor(terminated),
+    )
     optimizer.zero_grad()
     td_loss(torch.stack(states), *numbers).backward()
     optimizer.step()
@@ -199,16 +222,23 @@ def learn_from_memory(batch_size=64):
 
 
 # %%
+def act(state, step):  # at random with a chance that falls to 5 %, else greedily
+    if random.random() < max(0.05, 1 - step / 3000):
+        return random.randrange(2)
+    return int(q_network(state).argmax())
+
+
+# %%
 def scratch(steps, lengths):
     game, over = gym.make("CartPole-v1"), True
     for step in range(steps):
         if over:
             state, _ = game.reset(seed=step)
             lengths.append(0)
-        explore = random.random() < max(0.05, 1 - step / 3000)
-        action = random.randrange(2) if explore else int(q_network(torch.tensor(state)).argmax())
-        before, (state, reward, ended, cut, _) = state, game.step(action)
-        memory.append((torch.tensor(before), action, reward, torch.tensor(state), ended))
+        before = torch.tensor(state)
+        action = act(before, step)
+        state, reward, ended, cut, _ = game.step(action)
+        memory.append((before, action, reward, torch.tensor(state), ended))
         over, lengths[-1] = ended or cut, lengths[-1] + 1
         if step % 2 == 0 and len(memory) >= 64:
             learn_from_memory()
@@ -221,7 +251,10 @@ random.seed(0)
 lengths = []
 scratch({"smoke": 400, "cpu": 12_000, "gpu": 12_000}[profile], lengths)
 lengths = torch.tensor(lengths[:-1]).float()  # the last game was not finished
-print(f"{len(lengths)} games; the first ten lasted {lengths[:10].mean():.0f} steps on average,")
+print(
+    f"{len(lengths)} games; "
+    f"the first ten lasted {lengths[:10].mean():.0f} steps on average,"
+)
 print(f"the last ten {lengths[-10:].mean():.0f}, the longest {lengths.max():.0f}")
 
 # %% [markdown]
@@ -238,16 +271,21 @@ print(f"the last ten {lengths[-10:].mean():.0f}, the longest {lengths.max():.0f}
 
 # %%
 columns = [
-    torch.stack(c) if torch.is_tensor(c[0]) else torch.tensor(c) for c in zip(*random.sample(memory, 64), strict=True)
+    torch.stack(c) if torch.is_tensor(c[0]) else torch.tensor(c)
+    for c in zip(*random.sample(memory, 64), strict=True)
 ]
 agent = dqn.DQN(dqn.DenseQNetwork((4,), 2, width=64), double=False)
-agent.network.load_state_dict(dict(zip(agent.network.state_dict(), q_network.state_dict().values(), strict=True)))
-agent.target_network.load_state_dict(
-    dict(zip(agent.network.state_dict(), target_network.state_dict().values(), strict=True))
-)
+
+
+# %%
+both = [(agent.network, q_network), (agent.target_network, target_network)]
+for network, ours in both:
+    values = ours.state_dict().values()
+    network.load_state_dict(dict(zip(network.state_dict(), values, strict=True)))
 ours, packaged = td_loss(*columns), agent.loss(dqn.Transitions(*columns))
 print(f"from scratch {ours:.6f}, package {packaged:.6f}")
 torch.testing.assert_close(ours, packaged)
+
 
 # %% [markdown]
 # ## Ended, or cut off?
@@ -267,8 +305,16 @@ torch.testing.assert_close(ours, packaged)
 # %%
 agent = dqn.DQN(dqn.DenseQNetwork((4,), 2, width=64))
 ceiling = 1 / (1 - agent.discount)
-targets = dqn.bellman_targets(torch.ones(2), torch.tensor([True, False]), torch.full((2,), ceiling), agent.discount)
-print(f"the pole fell: y = {targets[0]:.0f}; the referee went home: y = {targets[1]:.0f}")
+targets = dqn.bellman_targets(
+    torch.ones(2),
+    torch.tensor([True, False]),
+    torch.full((2,), ceiling),
+    agent.discount,
+)
+print(
+    f"the pole fell: y = {targets[0]:.0f}; "
+    f"the referee went home: y = {targets[1]:.0f}"
+)
 
 
 # %% [markdown]
@@ -303,14 +349,17 @@ print(f"best examination: {max(history['return']):.0f} steps of 500")
 # %% mystnb={"image": {"alt": "Two curves over the steps taken. The average of the weights climbs to 500 and stays there but for short falls. The online network gets there too, and falls far back again and again."}}
 steps = torch.arange(1, len(history["return"]) + 1) * an_epoch
 figure, ax = plt.subplots()
-ax.plot(steps, history["return_online"], color=plots.COLOURS[1], lw=1.2, label="online network")
-ax.plot(steps, history["return"], color=plots.COLOURS[0], label="average of its weights")
+thin = {"color": plots.COLOURS[1], "lw": 1.2}
+ax.plot(steps, history["return_online"], **thin, label="online network")
+blue = plots.COLOURS[0]
+ax.plot(steps, history["return"], color=blue, label="average of its weights")
 ax.axhline(500, color="#606060", lw=1, ls=":")
 ax.set_xlabel("steps in the games")
 ax.set_ylabel("return of 20 greedy games")
 ax.set_ylim(0, 520)
 ax.legend()
 plt.show()
+
 
 # %% [markdown]
 # Read the thin curve first. It climbs within the first few thousand steps and then sinks for a long while to about a
@@ -335,7 +384,8 @@ def examine(network, seed=9_000_000):
 returns = examine(agent.network)
 mean_return = returns.mean().item()
 print(
-    f"mean return {mean_return:.1f}, standard deviation {returns.std(correction=0):.1f}, worst game {returns.min():.0f}"
+    f"mean return {mean_return:.1f}, standard deviation "
+    f"{returns.std(correction=0):.1f}, worst game {returns.min():.0f}"
 )
 
 
@@ -361,8 +411,14 @@ def watch(network, steps=300, every=16, seed=5):
 # %% mystnb={"image": {"alt": "Animation: the cart stays near the middle of its track; the pole sways from side to side and does not fall."}}
 pictures = watch(agent.network)
 film = io.BytesIO()
-pictures[0].save(film, "GIF", save_all=True, append_images=pictures[1:], duration=160, loop=0)
-display(Image(data=film.getvalue(), format="gif", alt="A trained agent balances the pole"))
+pictures[0].save(
+    film, "GIF", save_all=True, append_images=pictures[1:], duration=160, loop=0
+)
+display(
+    Image(
+        data=film.getvalue(), format="gif", alt="A trained agent balances the pole"
+    )
+)
 
 # %% [markdown]
 # The frames are a third of a second of the game apart. The pole sways to both sides and is caught each time,
@@ -374,11 +430,16 @@ display(Image(data=film.getvalue(), format="gif", alt="A trained agent balances 
 # same way.
 
 # %%
-benchmark = json.loads(files("aigc_course").joinpath("benchmarks/rl.json").read_text(encoding="utf-8"))
+benchmark = json.loads(
+    files("aigc_course").joinpath("benchmarks/rl.json").read_text(encoding="utf-8")
+)
 several = benchmark["cartpole"]
 for name, label in (("ours", "this course"), ("peer", "stable-baselines3")):
     means = [run["mean_return"] for run in several[name]]
-    print(f"{label}: best weights of each seed, 100 fresh games: {', '.join(f'{mean:.0f}' for mean in means)}")
+    print(
+        f"{label}: best weights of each seed, 100 fresh games: "
+        f"{', '.join(f'{mean:.0f}' for mean in means)}"
+    )
 
 # %% mystnb={"image": {"alt": "Three panels of learning curves with five seeds each, over 98,000 steps. Online networks and stable-baselines3 swing between 500 and far lower returns to the end; the averaged ones mostly stay at 500 with single falls, and one of them is low for a long while."}}
 panels = [
@@ -405,8 +466,14 @@ plt.show()
 # %%
 half = len(several["ours"][0]["returns"]) // 2
 for run in several["ours"]:
-    online, averaged = (torch.tensor(run[key][half:]).mean() for key in ("online_returns", "returns"))
-    print(f"seed {run['seed']}, later half of the training: online {online:.0f}, averaged {averaged:.0f}")
+    online, averaged = (
+        torch.tensor(run[key][half:]).mean()
+        for key in ("online_returns", "returns")
+    )
+    print(
+        f"seed {run['seed']}, later half of the training: "
+        f"online {online:.0f}, averaged {averaged:.0f}"
+    )
 
 # %% [markdown]
 # For every seed the averaged weights earn more. And the lines printed before the picture say something else: at *some* time
@@ -434,33 +501,49 @@ for _ in range({"smoke": 20}.get(profile, 300)):
 games.close()
 visited = torch.cat(visited)
 with torch.no_grad():
-    q = torch.stack([network(visited) for network in snapshots.networks])  # (epoch, state, action)
-print(f"{len(visited)} states; values of {q.shape[0]} networks for {q.shape[2]} actions")
+    # (epoch, state, action)
+    q = torch.stack([network(visited) for network in snapshots.networks])
+print(
+    f"{len(visited)} states; "
+    f"values of {q.shape[0]} networks for {q.shape[2]} actions"
+)
 
 # %% [markdown]
 # For each epoch we compute three numbers over these states. How large the better action's value is. How far apart the two
 # actions are, $|Q(s, \text{left}) - Q(s, \text{right})|$: the **action gap**. And by how much this difference has changed
 # since the epoch before.
 
-# %% mystnb={"image": {"alt": "Three curves over the steps on a logarithmic axis. The value rises to about a hundred. The action gap stays about a hundred times smaller. Its change from epoch to epoch is nearly as large as the gap."}}
+# %%
 gap = q[..., 0] - q[..., 1]
+better = q.amax(dim=2).median(dim=1).values
+size = gap.abs().median(dim=1).values
+change = gap.diff(dim=0).abs().median(dim=1).values
+
+
+# %% mystnb={"image": {"alt": "Three curves over the steps on a logarithmic axis. The value rises to about a hundred. The action gap stays about a hundred times smaller. Its change from epoch to epoch is nearly as large as the gap."}}
 figure, ax = plt.subplots()
-ax.plot(steps, q.amax(dim=2).median(dim=1).values, color=plots.COLOURS[2], label="value of the better action")
-ax.plot(steps, gap.abs().median(dim=1).values, color=plots.COLOURS[0], label="action gap")
-ax.plot(
-    steps[1:], gap.diff(dim=0).abs().median(dim=1).values, color=plots.COLOURS[1], lw=1.2, label="change of the gap"
-)
+green, blue, thin = plots.COLOURS[2], plots.COLOURS[0], {"color": plots.COLOURS[1]}
+ax.plot(steps, better, color=green, label="value of the better action")
+ax.plot(steps, size, color=blue, label="action gap")
+ax.plot(steps[1:], change, lw=1.2, **thin, label="change of the gap")
 ax.set_yscale("log")
 ax.set_xlabel("steps in the games")
 ax.set_ylabel("median over states")
 ax.legend()
 plt.show()
 
+
 # %%
 flips = (gap[1:].sign() != gap[:-1].sign()).float().mean(dim=1)
 late = len(flips) // 2
-print(f"later half: median value {q[late:].amax(dim=2).median():.0f}, median gap {gap[late:].abs().median():.2f}")
-print(f"share of states where the greedy action changes from one epoch to the next: {flips[late:].mean():.0%}")
+print(
+    f"later half: median value {q[late:].amax(dim=2).median():.0f}, "
+    f"median gap {gap[late:].abs().median():.2f}"
+)
+print(
+    "share of states where the greedy action changes "
+    f"from one epoch to the next: {flips[late:].mean():.0%}"
+)
 
 # %% [markdown]
 # The answer is (c). One wrong push can be mended by the next, so both actions are worth nearly the same: the gap is
@@ -477,7 +560,14 @@ online = torch.tensor(history["return_online"])
 first_good = int((online >= min(475, online.max())).nonzero()[0])
 worst = first_good + int(online[first_good:].argmin())
 games = dqn.make_games("CartPole-v1", 50)
-seen, ends, network = torch.tensor(games.reset(seed=2)[0]), {}, snapshots.networks[worst]
+seen, ends, network = (
+    torch.tensor(games.reset(seed=2)[0]),
+    {},
+    snapshots.networks[worst],
+)
+
+
+# %%
 while len(ends) < 50:
     following, _, ended, cut, _ = games.step(dqn.choose(network(seen), 0.0).numpy())
     for number in (ended | cut).nonzero()[0]:
@@ -486,9 +576,16 @@ while len(ends) < 50:
 games.close()
 ends = torch.tensor([list(map(float, end)) for end in ends.values()])
 
+
 # %%
-print(f"epoch {first_good + 1}: return {online[first_good]:.0f}; epoch {worst + 1}: return {online[worst]:.0f}")
-left, fell = (ends[:, 0].abs() > 2.4).float().mean(), (ends[:, 1].abs() > 0.2095).float().mean()
+print(
+    f"epoch {first_good + 1}: return {online[first_good]:.0f}; "
+    f"epoch {worst + 1}: return {online[worst]:.0f}"
+)
+left, fell = (
+    (ends[:, 0].abs() > 2.4).float().mean(),
+    (ends[:, 1].abs() > 0.2095).float().mean(),
+)
 print(f"left the track: {left:.0%}; fell: {fell:.0%}")
 
 # %% mystnb={"image": {"alt": "The last states of fifty games, position of the cart against lean of the pole, with dashed lines where the game is over. The points lie close together at one end of the track, with the pole nearly upright."}}
@@ -525,7 +622,8 @@ after = slice(first_good, None)
 for name, label in (("return_online", "online"), ("return", "averaged")):
     curve = torch.tensor(history[name])[after]
     print(
-        f"{label:>8}: mean return since then {curve.mean():.0f}, examinations above 475: {(curve >= 475).float().mean():.0%}"
+        f"{label:>8}: mean return since then {curve.mean():.0f}, "
+        f"examinations above 475: {(curve >= 475).float().mean():.0%}"
     )
 
 
@@ -544,7 +642,11 @@ def promise_and_return(network, count=10, seed=3):
     games = dqn.make_games("CartPole-v1", count)
     seen = torch.tensor(games.reset(seed=seed)[0])
     promised = network(seen).amax(dim=1).mean().item()
-    earned, running, weight = torch.zeros(count), torch.ones(count, dtype=torch.bool), 1.0
+    earned, running, weight = (
+        torch.zeros(count),
+        torch.ones(count, dtype=torch.bool),
+        1.0,
+    )
     while running.any():
         seen, _, ended, cut, _ = games.step(dqn.choose(network(seen), 0.0).numpy())
         seen, earned = torch.tensor(seen), earned + weight * running
@@ -553,19 +655,26 @@ def promise_and_return(network, count=10, seed=3):
     return promised, earned.mean().item()
 
 
-# %% mystnb={"image": {"alt": "Two curves over the steps. The earned discounted return rises early and stays below the dotted line at 100 with dips; the promised value rises more slowly, overtakes the earned one, and goes above the dotted line."}}
+# %%
 every = slice(None, None, 3)
 with torch.no_grad():
-    pairs = torch.tensor([promise_and_return(network) for network in snapshots.networks[every]])
+    pairs = torch.tensor(
+        [promise_and_return(network) for network in snapshots.networks[every]]
+    )
+
+
+# %% mystnb={"image": {"alt": "Two curves over the steps. The earned discounted return rises early and stays below the dotted line at 100 with dips; the promised value rises more slowly, overtakes the earned one, and goes above the dotted line."}}
 figure, ax = plt.subplots()
-ax.plot(steps[every], pairs[:, 0], color=plots.COLOURS[3], marker="o", ms=4, label="promised")
-ax.plot(steps[every], pairs[:, 1], color=plots.COLOURS[0], marker="o", ms=4, label="earned")
+for column, (label, colour) in enumerate([("promised", 3), ("earned", 0)]):
+    look = {"color": plots.COLOURS[colour], "marker": "o", "ms": 4}
+    ax.plot(steps[every], pairs[:, column], **look, label=label)
 ax.axhline(ceiling, color="#606060", lw=1, ls=":")
 ax.set_xlabel("steps in the games")
 ax.set_ylabel("discounted return from the start")
 ax.legend()
 plt.show()
 print(f"highest promise: {pairs[:, 0].max():.0f}; possible: {ceiling:.0f}")
+
 
 # %% [markdown]
 # At first the promises are far below what is earned: the network begins near 0, and knowledge of the future arrives one
@@ -578,18 +687,26 @@ print(f"highest promise: {pairs[:, 0].max():.0f}; possible: {ceiling:.0f}")
 # **The maximum of noisy values is too high.** Let $n$ actions all be worth 0, and our estimates of them be standard normal
 # noise. The mean of each estimate is right. What is the mean of their maximum?
 
-# %% mystnb={"image": {"alt": "The mean of the maximum over n noisy values grows from 0 for one action to about 1.8 for sixteen; the double estimate stays at 0."}}
+# %%
 torch.manual_seed(0)
 numbers = [1, 2, 4, 8, 16]
 single = [dqn.greedy_values(torch.randn(20_000, n)).mean() for n in numbers]
-double = [dqn.greedy_values(torch.randn(20_000, n), torch.randn(20_000, n)).mean() for n in numbers]
+double = [
+    dqn.greedy_values(torch.randn(20_000, n), torch.randn(20_000, n)).mean()
+    for n in numbers
+]
+
+
+# %% mystnb={"image": {"alt": "The mean of the maximum over n noisy values grows from 0 for one action to about 1.8 for sixteen; the double estimate stays at 0."}}
 figure, ax = plt.subplots(figsize=(6, 3))
-ax.plot(numbers, single, marker="o", color=plots.COLOURS[3], label="maximum of one estimate")
-ax.plot(numbers, double, marker="o", color=plots.COLOURS[0], label="one chooses, another tells the value")
+one, two = ({"marker": "o", "color": plots.COLOURS[number]} for number in (3, 0))
+ax.plot(numbers, single, **one, label="maximum of one estimate")
+ax.plot(numbers, double, **two, label="one chooses, another tells the value")
 ax.set_xlabel("actions, all worth 0")
 ax.set_ylabel("mean of the estimate")
 ax.legend()
 plt.show()
+
 
 # %% [markdown]
 # The maximum picks the action whose noise points up, and takes the noise for value; the more actions, the more it gains.
@@ -631,21 +748,26 @@ print("a constant added to all advantages changes nothing")
 rows = benchmark["ablation"]["rows"]
 figure, ax = plt.subplots(figsize=(6, 4.2))
 for place, row in enumerate(rows.values()):
-    later = [torch.tensor(run["returns"][len(run["returns"]) // 2 :]) for run in row["runs"]]
-    means = [returns.mean().item() for returns in later]
+    later = [run["returns"][len(run["returns"]) // 2 :] for run in row["runs"]]
+    means = [torch.tensor(returns).mean().item() for returns in later]
     ax.scatter(means, [place] * len(means), color=plots.COLOURS[0], s=28, alpha=0.8)
-    ax.plot([sum(means) / len(means)] * 2, [place - 0.3, place + 0.3], color=plots.COLOURS[3])
+    middle = sum(means) / len(means)
+    ax.plot([middle] * 2, [place - 0.3, place + 0.3], color=plots.COLOURS[3])
 ax.set_yticks(range(len(rows)), list(rows))
 ax.invert_yaxis()
 ax.set_xlabel("mean return, later half of the training")
 ax.set_xlim(0, 510)
 plt.show()
 
+
 # %%
 for name, row in rows.items():
     means = [run["mean_return"] for run in row["runs"]]
     values = [max(run["values"]) for run in row["runs"]]
-    print(f"{name:>20}: best weights {min(means):4.0f} to {max(means):4.0f}, highest mean value {max(values):6.0f}")
+    print(
+        f"{name:>20}: best weights {min(means):4.0f} to {max(means):4.0f}, "
+        f"highest mean value {max(values):6.0f}"
+    )
 
 # %% [markdown]
 # Read the rows with their spread.
@@ -680,13 +802,21 @@ figures = results.record(
     profile,
     mean_return=round(mean_return, 1),
     mean_returns=[run["mean_return"] for run in several["ours"]],
-    online_mean_return_later_half=round(float(online[len(online) // 2 :].mean()), 1),
-    averaged_mean_return_later_half=round(float(torch.tensor(history["return"])[len(online) // 2 :].mean()), 1),
+    online_mean_return_later_half=round(
+        float(online[len(online) // 2 :].mean()), 1
+    ),
+    averaged_mean_return_later_half=round(
+        float(torch.tensor(history["return"])[len(online) // 2 :].mean()), 1
+    ),
 )
+
+
+# %%
 print(figures["mean_return"], figures["mean_returns"])
 if profile != "smoke":
     assert figures["mean_return"] >= 475
     assert min(figures["mean_returns"]) >= 475
+
 
 # %% [markdown]
 # ## Summary
@@ -708,7 +838,10 @@ if profile != "smoke":
 # @title Solution
 for discount in (0.9, 0.99):
     half = torch.log(torch.tensor(0.5)) / torch.log(torch.tensor(discount))
-    print(f"γ = {discount}: worth {1 / (1 - discount):.0f}, half after {half:.0f} steps")
+    print(
+        f"γ = {discount}: "
+        f"worth {1 / (1 - discount):.0f}, half after {half:.0f} steps"
+    )
 assert abs(0.9**6.58 - 0.5) < 0.001
 
 # %% [markdown]
@@ -729,7 +862,9 @@ assert abs(0.9**6.58 - 0.5) < 0.001
 # @title Solution
 free = torch.randn(5, 2, requires_grad=True)  # in place of the network's output
 taken = torch.tensor([0, 1, 1, 0, 0])
-F.smooth_l1_loss(free.gather(1, taken[:, None]).squeeze(1), torch.zeros(5)).backward()
+F.smooth_l1_loss(
+    free.gather(1, taken[:, None]).squeeze(1), torch.zeros(5)
+).backward()
 print(free.grad)
 assert (free.grad.gather(1, 1 - taken[:, None]) == 0).all()
 

@@ -27,13 +27,16 @@
 # [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import io
@@ -49,10 +52,17 @@ from torch import nn
 
 from aigc_course import dqn, plots, results, training
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-trained = {"smoke": "Breakout, hardly", "cpu": "Breakout", "gpu": "Breakout for longer, and Atari's Pong"}[profile]
+trained = {
+    "smoke": "Breakout, hardly",
+    "cpu": "Breakout",
+    "gpu": "Breakout for longer, and Atari's Pong",
+}[profile]
 print(f"Profile {profile} trains an agent for: {trained}.")
+
 
 # %% [markdown]
 # ## Ten by ten
@@ -71,7 +81,9 @@ shape, actions = tuple(observations.shape[1:]), games.single_action_space.n
 print(f"one observation has the shape {shape}, and {actions} actions are possible")
 
 
-def coloured(picture):  # (4, 10, 10) of 0 and 1 to (10, 10, 3); the ball is drawn over its trail
+# %%
+# (4, 10, 10) of 0 and 1 to (10, 10, 3); the ball is drawn over its trail
+def coloured(picture):
     image = torch.full((10, 10, 3), 0.93)
     for channel in (3, 2, 1, 0):
         image[picture[channel] > 0] = TINTS[channel]
@@ -86,7 +98,9 @@ def show(ax, picture):
 
 # %% mystnb={"image": {"alt": "A screen of ten by ten cells. Three rows of bricks near the top, the ball with its trail below them, the paddle in the bottom row."}}
 for _ in range(3):
-    observations = torch.as_tensor(games.step(torch.zeros(100, dtype=torch.long).numpy())[0])
+    observations = torch.as_tensor(
+        games.step(torch.zeros(100, dtype=torch.long).numpy())[0]
+    )
 figure, ax = plt.subplots(figsize=(4.6, 3.4))
 show(ax, observations[0])
 for name, tint in zip(NAMES, TINTS.tolist(), strict=True):
@@ -109,16 +123,18 @@ plt.show()
 
 # %%
 @torch.no_grad()
-def watch(policy, games, seed, limit=2000):  # policy: from observations and the number of the step to actions
+def watch(policy, games, seed, limit=2000):  # policy(observations, step): actions
     observations, _ = games.reset(seed=seed)
     running, film = torch.ones(games.num_envs, dtype=torch.bool), []
     while running.any() and len(film) < limit:
         seen = torch.as_tensor(observations).clone()
         actions = policy(seen, len(film))
-        observations, rewards, terminated, truncated, _ = games.step(actions.numpy())
-        film.append((seen, actions, torch.as_tensor(rewards) * running, running.clone()))
-        running &= ~torch.as_tensor(terminated | truncated)
-    return [torch.stack(column) for column in zip(*film, strict=True)]  # each (steps, games, ...)
+        observations, rewards, ended, cut, _ = games.step(actions.numpy())
+        earned = torch.as_tensor(rewards) * running
+        film.append((seen, actions, earned, running.clone()))
+        running &= ~torch.as_tensor(ended | cut)
+    # each (steps, games, ...)
+    return [torch.stack(column) for column in zip(*film, strict=True)]
 
 
 def at_random(seen, step):
@@ -134,7 +150,10 @@ torch.manual_seed(0)
 _, _, rewards, running = watch(at_random, games, seed=30_000)
 random_returns = rewards.sum(dim=0)
 random_return = random_returns.mean().item()
-print(f"random: {random_return:.2f} bricks a game, none at all in {(random_returns == 0).sum()} of 100 games")
+print(
+    f"random: {random_return:.2f} bricks a game, "
+    f"none at all in {(random_returns == 0).sum()} of 100 games"
+)
 print(f"a game lasts {running.sum(dim=0).float().mean():.1f} steps")
 
 # %% [markdown]
@@ -149,7 +168,8 @@ print(f"a game lasts {running.sum(dim=0).float().mean():.1f} steps")
 
 
 # %% mystnb={"image": {"alt": "Two screens with the ball and the paddle in the same cells. The trail is above and left of the ball in one, above and right of it in the other."}}
-def falling(row, column, direction, paddle):  # a full wall, and a ball that falls to the right (1) or to the left (-1)
+# a full wall, and a ball that falls to the right (1) or to the left (-1)
+def falling(row, column, direction, paddle):
     picture = torch.zeros(4, 10, 10)
     picture[3, 1:4] = 1
     picture[0, 9, paddle] = 1
@@ -213,7 +233,10 @@ screens = 10 * 90 * 4 * 2**30
 print(f"Breakout on ten by ten: up to {screens:.0e} states")
 digits = stack.numel() * math.log10(256)  # each of the bytes has 256 values
 print(f"stacks of four grey pictures: a number with about {digits:,.0f} digits")
-print(f"a table with three numbers of four bytes for each screen of Breakout: {screens * 12 / 1e12:.0f} terabytes")
+print(
+    "a table with three numbers of four bytes for each screen of Breakout: "
+    f"{screens * 12 / 1e12:.0f} terabytes"
+)
 
 # %% [markdown]
 # Not all of them are ever reached, but memory is not the worst of it. A row of a table is learnt only by being there.
@@ -241,14 +264,17 @@ print(f"a table with three numbers of four bytes for each screen of Breakout: {s
 class QNetwork(nn.Module):
     def __init__(self):
         super().__init__()
-        self.w = nn.Parameter(torch.randn(16, 4, 3, 3) / 6)  # k, c, u, v; 6 is the root of the 36 inputs
+        # k, c, u, v; 6 is the root of the 36 inputs
+        self.w = nn.Parameter(torch.randn(16, 4, 3, 3) / 6)
         self.b = nn.Parameter(torch.zeros(16))
         self.hidden = nn.Linear(16 * 8 * 8, 128)
         self.values = nn.Linear(128, 3)
 
     def features(self, x):  # (batch, 4, 10, 10) to (batch, 16, 8, 8)
-        windows = x.float().unfold(2, 3, 1).unfold(3, 3, 1)  # (batch, c, i, j, u, v)
-        return (torch.einsum("ncijuv,kcuv->nkij", windows, self.w) + self.b[:, None, None]).relu()
+        # (batch, c, i, j, u, v)
+        windows = x.float().unfold(2, 3, 1).unfold(3, 3, 1)
+        sums = torch.einsum("ncijuv,kcuv->nkij", windows, self.w)
+        return (sums + self.b[:, None, None]).relu()
 
     def forward(self, x):
         return self.values(self.hidden(self.features(x).flatten(1)).relu())
@@ -281,20 +307,40 @@ with torch.no_grad():
 assert torch.equal(before[:, :, :-2], after[:, :, 2:])
 probe = torch.rand(1, 4, 10, 10, requires_grad=True)
 own.features(probe)[0, :, 2, 5].sum().backward()
-rows, columns = (places.unique().tolist() for places in probe.grad[0].abs().sum(dim=0).nonzero().T)
-print(f"features move with the picture; h(2, 5) sees the rows {rows} and the columns {columns}")
+rows, columns = (
+    places.unique().tolist()
+    for places in probe.grad[0].abs().sum(dim=0).nonzero().T
+)
+print(
+    "features move with the picture; "
+    f"h(2, 5) sees the rows {rows} and the columns {columns}"
+)
 
 # %% [markdown]
 # > **Predict, then run.** Where are most of the weights? (a) In the convolution. (b) In the dense layer after it. (c)
 # > In the values.
 
 # %%
-parts = {"convolution": package.convolutions, "dense layer": package.dense[1], "values": package.dense[3]}
+parts = {
+    "convolution": package.convolutions,
+    "dense layer": package.dense[1],
+    "values": package.dense[3],
+}
 for name, part in parts.items():
     print(f"{name:>12}: {sum(p.numel() for p in part.parameters()):7,d} weights")
-print(f"a dense layer in place of the convolution: {nn.Linear(400, 16 * 8 * 8).weight.numel():,d}")
+print(
+    "a dense layer in place of the convolution: "
+    f"{nn.Linear(400, 16 * 8 * 8).weight.numel():,d}"
+)
+
+
+# %%
 dense = dqn.DenseQNetwork((4, 10, 10), 3, width=128)
-print(f"the dense Q-network with two layers of 128, whole: {sum(p.numel() for p in dense.parameters()):,d}")
+print(
+    "the dense Q-network with two layers of 128, whole: "
+    f"{sum(p.numel() for p in dense.parameters()):,d}"
+)
+
 
 # %% [markdown]
 # It is (b), by far. The convolution costs next to nothing: a dense layer with as many outputs would have about 700
@@ -312,10 +358,16 @@ print(f"the dense Q-network with two layers of 128, whole: {sum(p.numel() for p 
 
 # %%
 recipe = dqn.recipe("breakout", profile)
-sizes = [("Breakout, this profile", recipe["games"]["capacity"], 400), ("Atari, a million", 10**6, stack.numel())]
+sizes = [
+    ("Breakout, this profile", recipe["games"]["capacity"], 400),
+    ("Atari, a million", 10**6, stack.numel()),
+]
 for name, capacity, numbers in sizes:
     gigabytes = 2 * capacity * numbers / 1e9
-    print(f"{name}: {gigabytes:.3g} GB as bytes, {4 * gigabytes:.3g} GB as 32-bit numbers")
+    print(
+        f"{name}: {gigabytes:.3g} GB as bytes, "
+        f"{4 * gigabytes:.3g} GB as 32-bit numbers"
+    )
 print(f"Atari, each frame stored once: {10**6 * 84 * 84 / 1e9:.3g} GB")
 
 # %% [markdown]
@@ -341,10 +393,17 @@ def learn(name):
     return agent, history
 
 
+# %%
 def over_frames(ax, agent, history, name, line="-", **options):
-    values, epochs = history[name], len(history["return"])  # an epoch before the first update has no value and no loss
+    # an epoch before the first update has no value and no loss
+    values, epochs = history[name], len(history["return"])
     ends = range(epochs - len(values) + 1, epochs + 1)
-    ax.plot([agent.steps_done * end / epochs / 1000 for end in ends], values, line, **options)
+    ax.plot(
+        [agent.steps_done * end / epochs / 1000 for end in ends],
+        values,
+        line,
+        **options,
+    )
     ax.set_xlabel("thousand steps played")
 
 
@@ -355,7 +414,9 @@ print(f"{agent.steps_done:,d} frames, {agent.updates_done:,d} updates")
 
 # %% mystnb={"image": {"alt": "Mean return against the steps played: both curves stay near the random agent's dotted line at first, then climb unsteadily to many times its height."}}
 figure, ax = plt.subplots()
-over_frames(ax, agent, history, "return", "o-", markersize=4, label="averaged weights")
+over_frames(
+    ax, agent, history, "return", "o-", markersize=4, label="averaged weights"
+)
 over_frames(ax, agent, history, "return_online", "--", label="learning weights")
 ax.axhline(random_return, color="grey", linestyle=":", label="random")
 ax.set_ylabel("mean return of 20 games (bricks)")
@@ -390,14 +451,22 @@ plt.show()
 
 # %%
 returns, lengths = dqn.play(network, games, seed=20_000)
-mean_return, error = returns.mean().item(), (returns.std() / len(returns) ** 0.5).item()
-print(f"trained: {mean_return:.2f} bricks a game, standard error {error:.2f}; random: {random_return:.2f}")
+mean_return, error = (
+    returns.mean().item(),
+    (returns.std() / len(returns) ** 0.5).item(),
+)
+print(
+    f"trained: {mean_return:.2f} bricks a game, "
+    f"standard error {error:.2f}; random: {random_return:.2f}"
+)
 low, high = returns.quantile(torch.tensor([0.1, 0.9])).tolist()
 print(
-    f"one game in ten has at most {low:.0f} bricks, one in ten at least {high:.0f}; {lengths.float().mean():.0f} steps"
+    f"one game in ten has at most {low:.0f} bricks, "
+    f"one in ten at least {high:.0f}; {lengths.float().mean():.0f} steps"
 )
 
 
+# %%
 def follow(seen, step):
     ball = seen[:, 1].flatten(1).float().argmax(dim=1) % 10  # its column
     paddle = seen[:, 0].flatten(1).float().argmax(dim=1) % 10
@@ -405,11 +474,17 @@ def follow(seen, step):
 
 
 followed = watch(follow, games, seed=20_000)[2].sum(dim=0)
-print(f"the rule: {followed.mean():.2f} bricks a game, standard error {followed.std() / len(followed) ** 0.5:.2f}")
+print(
+    f"the rule: {followed.mean():.2f} bricks a game, "
+    f"standard error {followed.std() / len(followed) ** 0.5:.2f}"
+)
+
 
 # %% mystnb={"image": {"alt": "How many of a hundred games had which return: the random agent's games lie at none and a few bricks, the trained agent's are spread out to the right of them."}}
 bins = torch.arange(-0.5, max(returns.max().item(), 3) + 1.5).tolist()
-plt.hist(random_returns.tolist(), bins, color=plots.COLOURS[8], alpha=0.5, label="random")
+plt.hist(
+    random_returns.tolist(), bins, color=plots.COLOURS[8], alpha=0.5, label="random"
+)
 plt.hist(returns.tolist(), bins, color=plots.COLOURS[0], alpha=0.7, label="trained")
 plt.xlabel("return of a game (bricks)")
 plt.ylabel("games, of 100 each")
@@ -441,15 +516,29 @@ seen, actions, rewards, running = watch(greedy, games, seed=20_000)
 played = rewards.sum(dim=0)
 assert torch.equal(played.float(), returns) or len(rewards) == 2000
 
-# %% mystnb={"image": {"alt": "Animation: the ball falls, the paddle moves under it, the ball flies up and takes a brick."}}
+# %%
 one = lengths.argmax().item()  # a long game, so that there is something to see
 frames = [
-    Picture.fromarray((255 * coloured(picture)).byte().numpy()).resize((240, 240), Picture.Resampling.NEAREST)
+    Picture.fromarray((255 * coloured(picture)).byte().numpy()).resize(
+        (240, 240), Picture.Resampling.NEAREST
+    )
     for picture in seen[:20, one][running[:20, one]]
 ]
 buffer = io.BytesIO()
-frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=350, loop=0)
-display(Image(data=buffer.getvalue(), format="gif", alt="The ball falls, the paddle moves under it, the ball flies up"))
+
+
+# %% mystnb={"image": {"alt": "Animation: the ball falls, the paddle moves under it, the ball flies up and takes a brick."}}
+frames[0].save(
+    buffer, "GIF", save_all=True, append_images=frames[1:], duration=350, loop=0
+)
+display(
+    Image(
+        data=buffer.getvalue(),
+        format="gif",
+        alt="The ball falls, the paddle moves under it, the ball flies up",
+    )
+)
+
 
 # %% [markdown]
 # It plays otherwise than the rule. While the ball is far away the paddle often dawdles, and in time it is there. No
@@ -477,7 +566,9 @@ def saliency(pictures):
 # %% mystnb={"image": {"alt": "Two screens above, their saliency below, summed over the channels: the brightest cells lie in the lower rows, weaker ones are scattered over much of the screen."}}
 examples = torch.stack([falling(7, 4, 1, 3), falling(7, 5, -1, 5)])
 figure, axes = plt.subplots(2, 2, figsize=(6, 5.6), sharex=True, sharey=True)
-for column, (picture, heat) in enumerate(zip(examples, saliency(examples).sum(dim=1), strict=True)):
+for column, (picture, heat) in enumerate(
+    zip(examples, saliency(examples).sum(dim=1), strict=True)
+):
     show(axes[0, column], picture)
     drawn = axes[1, column].imshow(heat, cmap="magma")
     axes[1, column].grid(False)
@@ -520,7 +611,10 @@ plt.xticks(positions, NAMES)
 plt.ylabel("share")
 plt.legend(loc="upper left", bbox_to_anchor=(0, 1.25))
 plt.show()
-print("change of the value:", ", ".join(f"{name} {by:+.2f}" for name, by in zip(NAMES, shift, strict=True)))
+print(
+    "change of the value:",
+    ", ".join(f"{name} {by:+.2f}" for name, by in zip(NAMES, shift, strict=True)),
+)
 
 # %% [markdown]
 # The two measures do not agree on the order of the channels, and they were not asked the same question. Each channel
@@ -548,7 +642,10 @@ plt.xlabel("column of the paddle")
 plt.ylabel("Q (discounted bricks)")
 plt.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), fontsize=9)
 plt.show()
-print("best action from column 0 to 9:", *("SLR"[action] for action in curve.argmax(dim=1)))
+print(
+    "best action from column 0 to 9:",
+    *("SLR"[action] for action in curve.argmax(dim=1)),
+)
 
 # %% [markdown]
 # There are the rules, and nobody told them to the network. Inside the band some action is worth several bricks, outside
@@ -569,7 +666,8 @@ print("best action from column 0 to 9:", *("SLR"[action] for action in curve.arg
 MOVES = (0, -1, 1)  # stay, left, right
 
 
-def catching(row, column, direction):  # the two columns from which the paddle catches a falling ball
+# the two columns from which the paddle catches a falling ball
+def catching(row, column, direction):
     for _ in range(8 - row):
         column += direction
         if not 0 <= column <= 9:  # the border throws it back
@@ -577,22 +675,31 @@ def catching(row, column, direction):  # the two columns from which the paddle c
     return column, min(9, max(0, column + direction))
 
 
-def saving_actions(row, column, direction, paddle):  # after which of the actions it can still be caught
+# %%
+# after which of the actions it can still be caught
+def saving_actions(row, column, direction, paddle):
     after = [min(9, max(0, paddle + move)) for move in MOVES]
-    return [min(abs(place - goal) for goal in catching(row, column, direction)) <= 8 - row for place in after]
+    return [
+        min(abs(place - goal) for goal in catching(row, column, direction))
+        <= 8 - row
+        for place in after
+    ]
 
 
 # %%
-def decisive(rows):  # pictures in which some actions save the game and others do not; which do; and is it a first fall?
+# pictures in which only some actions save the game; which ones; is it a first fall?
+def decisive(rows):
     cases = []
     for direction in (1, -1):
-        for column in range(1, 10) if direction == 1 else range(9):  # the trail has to fit in
+        # the trail has to fit in
+        for column in range(1, 10) if direction == 1 else range(9):
             for row, paddle in itertools.product(rows, range(10)):
                 saving = saving_actions(row, column, direction, paddle)
                 first = column == (row - 3 if direction == 1 else 12 - row)
                 if any(saving) and not all(saving):
                     picture = falling(row, column, direction, paddle)
-                    cases.append((picture, torch.tensor(saving), torch.tensor(first)))
+                    facts = torch.tensor(saving), torch.tensor(first)
+                    cases.append((picture, *facts))
     return [torch.stack(part) for part in zip(*cases, strict=True)]
 
 
@@ -606,15 +713,26 @@ positions, saving, first = decisive(rows=(5, 6, 7, 8))
 blind = positions.clone()
 blind[:, 2] = 0
 with torch.no_grad():
-    choices = {"network": network(positions).argmax(dim=1), "without trail": network(blind).argmax(dim=1)}
+    choices = {
+        "network": network(positions).argmax(dim=1),
+        "without trail": network(blind).argmax(dim=1),
+    }
 choices["rule"] = follow(positions, 0)
 print(
-    f"{first.sum()} positions of a first fall, {(~first).sum()} others; by chance {saving.float().mean():.2f} are saved"
+    f"{first.sum()} positions of a first fall, {(~first).sum()} others; "
+    f"by chance {saving.float().mean():.2f} are saved"
 )
+
+
+# %%
 for name, chosen in choices.items():
     good = saving.gather(1, chosen[:, None]).squeeze(1).float()
-    print(f"{name:>13} saves {good[first].mean():.2f} of the first, {good[~first].mean():.2f} of the others")
+    print(
+        f"{name:>13} saves {good[first].mean():.2f} of the first, "
+        f"{good[~first].mean():.2f} of the others"
+    )
 assert good.all(), "the rule saves them all"
+
 
 # %% [markdown]
 # It is (b). In the positions of a first fall, which every game passes through, the network makes hardly a mistake. In
@@ -639,12 +757,18 @@ assert good.all(), "the rule saves them all"
 width, distance = 1, 1
 for channels, kernel, stride in dqn.ATARI_LAYERS:
     width, distance = width + (kernel - 1) * distance, distance * stride
-    print(f"{channels} channels, kernel {kernel}, stride {stride}: each unit sees {width} × {width} pixels")
+    print(
+        f"{channels} channels, kernel {kernel}, stride {stride}: "
+        f"each unit sees {width} × {width} pixels"
+    )
 torch.manual_seed(0)
 atari = dqn.ConvQNetwork((4, 84, 84), 6, layers=dqn.ATARI_LAYERS, hidden=512)
 print(f"{sum(p.numel() for p in atari.parameters()):,d} weights")
 with torch.no_grad():
-    print("values of an untrained network for the frames above:", *(f"{value:.3f}" for value in atari(stack[None])[0]))
+    print(
+        "values of an untrained network for the frames above:",
+        *(f"{value:.3f}" for value in atari(stack[None])[0]),
+    )
 
 # %% [markdown]
 # A game of Pong goes to 21 points, and the return is our points less the opponent's, from −21 to 21. To learn it
@@ -656,13 +780,19 @@ with torch.no_grad():
 if profile == "gpu":
     pong_agent, pong_history = learn("pong")
     figure, ax = plt.subplots()
-    over_frames(ax, pong_agent, pong_history, "return", "o-", markersize=4, label="averaged weights")
-    over_frames(ax, pong_agent, pong_history, "return_online", "--", label="learning weights")
+    dots = {"line": "o-", "markersize": 4, "label": "averaged weights"}
+    over_frames(ax, pong_agent, pong_history, "return", **dots)
+    dashes = {"line": "--", "label": "learning weights"}
+    over_frames(ax, pong_agent, pong_history, "return_online", **dashes)
     ax.set_ylabel("mean return of greedy games (points)")
     ax.legend()
     plt.show()
 else:
-    print(f"Not trained in the profile {profile}. What you see of Pong here are its frames and an untrained network.")
+    print(
+        f"Not trained in the profile {profile}. "
+        "What you see of Pong here are its frames and an untrained network."
+    )
+
 
 # %% [markdown]
 # ## When it fails
@@ -674,7 +804,8 @@ else:
 
 
 # %%
-class Without(nn.Module):  # the trained network behind glasses that hide one channel
+# the trained network behind glasses that hide one channel
+class Without(nn.Module):
     def __init__(self, channel):
         super().__init__()
         self.network, self.channel = network, channel
@@ -685,10 +816,15 @@ class Without(nn.Module):  # the trained network behind glasses that hide one ch
         return self.network(x)
 
 
-without = {name: dqn.play(Without(number), games, seed=20_000)[0] for number, name in enumerate(NAMES)}
+# %%
+without = {
+    name: dqn.play(Without(number), games, seed=20_000)[0]
+    for number, name in enumerate(NAMES)
+}
 for name, without_it in without.items():
     lost = (returns.sum() - without_it.sum()) / returns.sum().clamp(min=1)
     print(f"without {name}: {without_it.mean():.2f} bricks a game, {lost:.0%} lost")
+
 
 # %% [markdown]
 # Without the trail a good part of the return is gone, though the ball and the paddle are there to be seen. It was not
@@ -715,16 +851,33 @@ for name, without_it in without.items():
 # %%
 def by_heart(games, limit=500):
     _, actions, rewards, running = watch(greedy, games, seed=40_000, limit=limit)
-    _, _, again, _ = watch(lambda seen, step: actions[step], games, seed=50_000, limit=len(actions))
-    lists = {tuple(column[alive].tolist()) for column, alive in zip(actions.T, running.T, strict=True)}
-    return rewards.sum(dim=0).mean().item(), again.sum(dim=0).mean().item(), len(lists)
+    _, _, again, _ = watch(
+        lambda seen, step: actions[step], games, seed=50_000, limit=len(actions)
+    )
+    lists = {
+        tuple(column[alive].tolist())
+        for column, alive in zip(actions.T, running.T, strict=True)
+    }
+    return (
+        rewards.sum(dim=0).mean().item(),
+        again.sum(dim=0).mean().item(),
+        len(lists),
+    )
 
 
+# %%
 fixed = dqn.make_games("MinAtar/Breakout-v1", 100, sticky_action_prob=0.0)
-for name, kind in (("without sticky actions", fixed), ("with sticky actions", games)):
+for name, kind in (
+    ("without sticky actions", fixed),
+    ("with sticky actions", games),
+):
     eyes, blind_return, lists = by_heart(kind)
-    print(f"{name:>22}: eyes {eyes:.2f}, lists {blind_return:.2f} bricks a game; {lists} different lists")
+    print(
+        f"{name:>22}: eyes {eyes:.2f}, "
+        f"lists {blind_return:.2f} bricks a game; {lists} different lists"
+    )
 fixed.close()
+
 
 # %% [markdown]
 # Without sticky actions it is about half (b): the agent plays just one game for each side, over and over. A list that
@@ -747,7 +900,10 @@ for _ in range(300):
     given += invaders.step(torch.randint(6, (4,)).numpy())[1].tolist()
 invaders.close()
 for points in sorted(set(given) - {0}):
-    print(f"{points:3.0f} points, {given.count(points):2d} times; after the cut {min(points, 1):.0f}")
+    print(
+        f"{points:3.0f} points, {given.count(points):2d} times; "
+        f"after the cut {min(points, 1):.0f}"
+    )
 
 # %% [markdown]
 # After the cut it maximises the *number* of ships, not the score. Here that does little harm. In a game where one
@@ -777,9 +933,17 @@ figures = results.record(
     **{"mean_return_without_trail": round(without["trail"].mean().item(), 2)},
 )
 print(figures["mean_return"], figures["random_return"], figures["frames"])
+
+
+# %%
 if profile != "smoke":
-    assert figures["mean_return"] >= {"cpu": 5, "gpu": 8}[profile], "bricks in a game"
-    assert figures["mean_return"] >= 5 * figures["random_return"], "far better than chance"
+    assert figures["mean_return"] >= {"cpu": 5, "gpu": 8}[profile], (
+        "bricks in a game"
+    )
+    assert figures["mean_return"] >= 5 * figures["random_return"], (
+        "far better than chance"
+    )
+
 
 # %% [markdown]
 # ## Summary
@@ -823,7 +987,10 @@ obedient = dqn.make_games("MinAtar/Breakout-v1", 20, sticky_action_prob=0.0)
 _, _, rewards, running = watch(follow, obedient, seed=0, limit=300)
 obedient.close()
 bricks = rewards.sum(dim=0).mean()
-print(f"after {len(running)} steps {running[-1].sum()} of 20 games go on, with {bricks:.0f} bricks so far")
+print(
+    f"after {len(running)} steps {running[-1].sum()} "
+    f"of 20 games go on, with {bricks:.0f} bricks so far"
+)
 assert running[-1].all()
 
 # %% [markdown]
@@ -844,10 +1011,24 @@ assert running[-1].all()
 mirrored = falling(6, 2, 1, 5).flip(2)
 assert torch.equal(mirrored, falling(6, 7, -1, 4))
 swap = torch.tensor([0, 2, 1])  # stay, left, right become stay, right, left
-rules = {tuple(picture.flatten().tolist()): saves for picture, saves in zip(positions, saving, strict=True)}
+rules = {
+    tuple(picture.flatten().tolist()): saves
+    for picture, saves in zip(positions, saving, strict=True)
+}
+
+
+# %% tags=["hide-cell"]
+# @title Solution, continued
 for picture, saves in zip(positions, saving, strict=True):
-    assert torch.equal(rules[tuple(picture.flip(2).flatten().tolist())], saves[swap])
-print("pictures mirrored, actions 1 and 2 exchanged: the rules agree in", len(positions), "positions")
+    assert torch.equal(
+        rules[tuple(picture.flip(2).flatten().tolist())], saves[swap]
+    )
+print(
+    "pictures mirrored, actions 1 and 2 exchanged: the rules agree in",
+    len(positions),
+    "positions",
+)
+
 
 # %% [markdown]
 # <details><summary>Answer</summary>

@@ -27,13 +27,16 @@
 # run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import io
@@ -48,10 +51,20 @@ from PIL import Image as Picture
 
 from aigc_course import dqn, plots, results, training
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-steps, trial, seeds = {"smoke": (4000, 2000, 2), "cpu": (600_000, 50_000, 5), "gpu": (1_000_000, 50_000, 10)}[profile]
-print(f"Profile {profile}: {seeds} agents walk {steps} steps each, those made to fail {trial}. A GPU would not help.")
+steps, trial, seeds = {
+    "smoke": (4000, 2000, 2),
+    "cpu": (600_000, 50_000, 5),
+    "gpu": (1_000_000, 50_000, 10),
+}[profile]
+print(
+    f"Profile {profile}: {seeds} agents walk {steps} steps each, "
+    f"those made to fail {trial}. A GPU would not help."
+)
+
 
 # %% [markdown]
 # ## A walk on ice
@@ -66,19 +79,31 @@ print(f"Profile {profile}: {seeds} agents walk {steps} steps each, those made to
 
 # %%
 lake = gym.make("FrozenLake-v1", disable_env_checker=True)
-kinds = lake.unwrapped.desc.ravel().astype(str)  # S start, F frozen, H hole, G goal, row by row
+# S start, F frozen, H hole, G goal, row by row
+kinds = lake.unwrapped.desc.ravel().astype(str)
 places = np.arange(16)
 y, x = np.divmod(places, 4)
 
 
-def draw(ax, values, numbers=None):  # the lake from above, each place shaded by a number between 0 and 1
+# %%
+marks = {"S": ("s", 9, "black", "start"), "H": ("o", 22, "black", "hole")}
+marks["G"] = ("*", 24, plots.COLOURS[3], "goal")
+
+
+# %%
+# the lake from above, each place shaded by a number between 0 and 1
+def draw(ax, values, numbers=None):
     ax.imshow(values.reshape(4, 4), cmap="Blues", vmin=0, vmax=1.5)
-    ax.plot(x[kinds == "S"], y[kinds == "S"], "s", markersize=9, markerfacecolor="none", color="black", label="start")
-    ax.plot(x[kinds == "H"], y[kinds == "H"], "o", markersize=22, color="black", label="hole")
-    ax.plot(x[kinds == "G"], y[kinds == "G"], "*", markersize=24, color=plots.COLOURS[3], label="goal")
-    for place in places[(kinds == "S") | (kinds == "F")] if numbers is not None else ():
+    for kind, (mark, size, colour, label) in marks.items():
+        spots = x[kinds == kind], y[kinds == kind]
+        inside = "none" if kind == "S" else colour
+        look = {"markersize": size, "color": colour, "markerfacecolor": inside}
+        ax.plot(*spots, mark, **look, label=label)
+    safe = places[(kinds == "S") | (kinds == "F")]
+    for place in () if numbers is None else safe:
         ax.text(x[place] - 0.45, y[place] + 0.43, numbers[place], fontsize=9)
-    ax.set(xticks=np.arange(-0.5, 4), yticks=np.arange(-0.5, 4), xticklabels=[], yticklabels=[])
+    edges = np.arange(-0.5, 4)
+    ax.set(xticks=edges, yticks=edges, xticklabels=[], yticklabels=[])
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
 
@@ -103,9 +128,11 @@ plt.show()
 MOVES = np.array(
     [[-1, 0], [0, 1], [1, 0], [0, -1]]
 )  # left, down, right, up: the change of x and of y, which points down
-map_plan = np.array([1, 2, 1, 0, 1, 0, 1, 0, 2, 1, 1, 0, 0, 2, 2, 0])  # one action for each place
+# one action for each place
+map_plan = np.array([1, 2, 1, 0, 1, 0, 1, 0, 2, 1, 1, 0, 0, 2, 2, 0])
 
 
+# %%
 def episode(policy, game=lake):  # the places and the rewards of one game
     s, _ = game.reset()
     states, received, over = [int(s)], [], False
@@ -119,6 +146,7 @@ def episode(policy, game=lake):  # the places and the rewards of one game
 lake.reset(seed=0)
 for _ in range(3):
     print(*episode(map_plan)[0])
+
 
 # %% [markdown]
 # Compare the walks with the plan: in 0 it says *down*, which would lead to 4. More often than not the ice has it
@@ -155,7 +183,10 @@ games = {"smoke": 500, "cpu": 10_000, "gpu": 20_000}[profile]
 lake.reset(seed=1)
 returns = np.array([discounted(episode(map_plan)[1]) for _ in range(games)])
 error = returns.std() / len(returns) ** 0.5
-print(f"the plan's mean return over {len(returns)} games: {returns.mean():.4f} ± {error:.4f} (standard error)")
+print(
+    f"the plan's mean return over {len(returns)} games: "
+    f"{returns.mean():.4f} ± {error:.4f} (standard error)"
+)
 print(f"it reaches the goal in {100 * (returns > 0).mean():.1f} % of them")
 
 # %% [markdown]
@@ -205,13 +236,17 @@ def rule_book(game):
     for s, a in itertools.product(range(16), range(4)):
         for probability, s_next, r, terminated in book[s][a]:
             rewards[s, a] += probability * r  # the mean reward
-            onward[s, a, s_next] += probability * (not terminated)  # to get there, and the game goes on
+            # to get there, and the game goes on
+            onward[s, a, s_next] += probability * (not terminated)
     return rewards, onward
 
 
 rewards, onward = rule_book(lake)
 for probability, s_next, r, terminated in lake.unwrapped.P[14][2]:
-    print(f"from 14 to the right: with {probability:.3f} to {s_next:2d}, reward {r}, over: {terminated}")
+    print(
+        "from 14 to the right: "
+        f"with {probability:.3f} to {s_next:2d}, reward {r}, over: {terminated}"
+    )
 
 # %% [markdown]
 # With a policy put in, the Bellman equation is a system of 16 linear equations with 16 unknowns, $V =
@@ -220,18 +255,28 @@ for probability, s_next, r, terminated in lake.unwrapped.P[14][2]:
 
 
 # %%
-def backup(values):  # the right-hand side of the Bellman equation for all s and a at once, (16,) -> (16, 4)
+# the right-hand side of the Bellman equation for all s and a at once, (16,) -> (16,
+# 4)
+def backup(values):
     return rewards + GAMMA * onward @ values
 
 
 def value_of(policy):
-    return np.linalg.solve(np.eye(16) - GAMMA * onward[places, policy], rewards[places, policy])
+    return np.linalg.solve(
+        np.eye(16) - GAMMA * onward[places, policy], rewards[places, policy]
+    )
 
 
+# %%
 map_values = value_of(map_plan)
-print(f"the plan's value at the start: {map_values[0]:.4f}; its mean return was {returns.mean():.4f} ± {error:.4f}")
-assert np.allclose(map_values, backup(map_values)[places, map_plan])  # V(s) = Q(s, π(s)): the equation holds
+print(
+    f"the plan's value at the start: {map_values[0]:.4f}; "
+    f"its mean return was {returns.mean():.4f} ± {error:.4f}"
+)
+# V(s) = Q(s, π(s)): the equation holds
+assert np.allclose(map_values, backup(map_values)[places, map_plan])
 assert abs(map_values[0] - returns.mean()) < 5 * error
+
 
 # %% [markdown]
 # One number came from thousands of games, the other from no game at all, and they agree within the error of chance.
@@ -265,14 +310,21 @@ def value_iteration(sweeps):
     return np.array(film)  # (sweeps + 1, 16)
 
 
+# %%
 film = value_iteration(1500)
 best_values, best_q = film[-1], backup(film[-1])
-assert np.allclose(best_values, best_q.max(axis=1), rtol=0, atol=1e-9)  # one more sweep changes nothing: a fixed point
-best_policy = best_q.round(9).argmax(axis=1)  # rounded: two equally good actions should not be told apart by noise
+# one more sweep changes nothing: a fixed point
+assert np.allclose(best_values, best_q.max(axis=1), rtol=0, atol=1e-9)
+# rounded: two equally good actions should not be told apart by noise
+best_policy = best_q.round(9).argmax(axis=1)
 assert np.allclose(
     best_values, value_of(best_policy), rtol=0, atol=1e-9
 )  # what the linear equations say of that policy
-print(f"value at the start: {best_values[0]:.4f}, against {map_values[0]:.4f} for the plan from the map")
+print(
+    f"value at the start: {best_values[0]:.4f}, "
+    f"against {map_values[0]:.4f} for the plan from the map"
+)
+
 
 # %% [markdown]
 # Two checks stand in the cell. The values are a fixed point: they solve the equation. And the policy that takes the
@@ -288,19 +340,34 @@ def frame(sweep):  # one picture of the loop
     draw(ax, film[sweep], numbers=[f"{value:.2f}" for value in film[sweep]])
     ax.set_title(f"$k = {sweep}$")
     figure.canvas.draw()
-    picture = Picture.frombuffer("RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba())
+    picture = Picture.frombuffer(
+        "RGBA", figure.canvas.get_width_height(), figure.canvas.buffer_rgba()
+    )
     plt.close(figure)
     return picture.convert("RGB").quantize(colors=48)
 
 
-# %% mystnb={"image": {"alt": "Animation: all places are pale at first; the place beside the goal darkens, then its neighbours, and the shade spreads back to the start while all places go on darkening."}}
+# %%
 shown = [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 13, 18, 25, 40, 70, 150]
-frames = [frame(sweep) for sweep in [shown[-1], *shown]]  # the end comes first: it is what a printed page shows
+# the end comes first: it is what a printed page shows
+frames = [frame(sweep) for sweep in [shown[-1], *shown]]
 buffer = io.BytesIO()
 pauses = [1500] + [500] * len(shown)
-frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=pauses, loop=0)
+frames[0].save(
+    buffer, "GIF", save_all=True, append_images=frames[1:], duration=pauses, loop=0
+)
 print(f"{len(frames)} frames; k counts the sweeps")
-display(Image(data=buffer.getvalue(), format="gif", alt="Values spread from the goal backwards over the lake"))
+
+
+# %% mystnb={"image": {"alt": "Animation: all places are pale at first; the place beside the goal darkens, then its neighbours, and the shade spreads back to the start while all places go on darkening."}}
+display(
+    Image(
+        data=buffer.getvalue(),
+        format="gif",
+        alt="Values spread from the goal backwards over the lake",
+    )
+)
+
 
 # %% [markdown]
 # After one sweep only place 14 knows of the goal, since it alone can reach it in one step. With the next sweep its
@@ -319,22 +386,35 @@ display(Image(data=buffer.getvalue(), format="gif", alt="Values spread from the 
 # Put $W = V^*$, which $T$ leaves as it is: the largest error shrinks at least by the factor $\gamma$ in each sweep,
 # wherever one begins. It also follows that there is only one solution.
 
-# %% mystnb={"image": {"alt": "On a logarithmic axis the largest error falls in nearly a straight line, clearly steeper than the dashed line of the bound."}}
+# %%
 rng = np.random.default_rng(0)
 for _ in range(1000):
     v, w = rng.normal(size=(2, 16))
-    assert abs(backup(v).max(axis=1) - backup(w).max(axis=1)).max() <= GAMMA * abs(v - w).max() + 1e-12
+    assert (
+        abs(backup(v).max(axis=1) - backup(w).max(axis=1)).max()
+        <= GAMMA * abs(v - w).max() + 1e-12
+    )
 errors = abs(film - best_values).max(axis=1)[:301]
 assert (errors[1:] <= GAMMA * errors[:-1] + 1e-12).all()
 print(
-    f"each sweep left between {(errors[1:] / errors[:-1]).min():.3f} and {(errors[1:] / errors[:-1]).max():.3f} of it"
+    f"each sweep left between {(errors[1:] / errors[:-1]).min():.3f} "
+    f"and {(errors[1:] / errors[:-1]).max():.3f} of it"
 )
+
+
+# %% mystnb={"image": {"alt": "On a logarithmic axis the largest error falls in nearly a straight line, clearly steeper than the dashed line of the bound."}}
 plt.semilogy(errors, label="largest error")
-plt.semilogy(errors[0] * GAMMA ** np.arange(301), "--", color="black", label="bound: times γ a sweep")
+plt.semilogy(
+    errors[0] * GAMMA ** np.arange(301),
+    "--",
+    color="black",
+    label="bound: times γ a sweep",
+)
 plt.xlabel("sweeps")
 plt.ylabel("largest |V − V*|")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # The error stays below the bound, and falls faster than it has to: the printed line says which part of it the best and
@@ -352,16 +432,24 @@ plt.show()
 figure, ax = plt.subplots(figsize=(4.4, 4.4))
 draw(ax, best_values, numbers=[f"{value:.2f}" for value in best_values])
 frozen = (kinds == "S") | (kinds == "F")
-best = (best_q > best_q.max(axis=1, keepdims=True) - 1e-9) & frozen[:, None]  # all actions that are equally good
+# all actions that are equally good
+best = (best_q > best_q.max(axis=1, keepdims=True) - 1e-9) & frozen[:, None]
 place, action = best.nonzero()
-ax.quiver(
-    *(x[place], y[place], *(0.36 * MOVES[action]).T),
-    **{"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.014, "color": plots.COLOURS[3]},
-)
+ways = (0.36 * MOVES[action]).T
+arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.014}
+ax.quiver(x[place], y[place], *ways, color=plots.COLOURS[3], **arrows)
 plt.show()
+
+
+# %%
 print(
-    "place 6:", ", ".join(f"{name} {q:.3f}" for name, q in zip(["left", "down", "right", "up"], best_q[6], strict=True))
+    "place 6:",
+    ", ".join(
+        f"{name} {q:.3f}"
+        for name, q in zip(["left", "down", "right", "up"], best_q[6], strict=True)
+    ),
 )
+
 
 # %% [markdown]
 # It is (c). Who wants to go down or up from place 6 slips to the left or to the right with probability two thirds,
@@ -382,14 +470,20 @@ def success_rate(policy, limit=100):
         0.0,
     )  # the probability to be in each place, and to have reached the goal
     for _ in range(limit):
-        reached += here @ rewards[places, policy]  # the reward is 1 on the goal and 0 elsewhere
+        # the reward is 1 on the goal and 0 elsewhere
+        reached += here @ rewards[places, policy]
         here = here @ onward[places, policy]
     return reached
 
 
+# %%
 optimal_success = success_rate(best_policy)
-print(f"the plan from the map reaches the goal with probability {success_rate(map_plan):.3f}")
+print(
+    "the plan from the map reaches the goal "
+    f"with probability {success_rate(map_plan):.3f}"
+)
 print(f"the optimal policy reaches it with probability {optimal_success:.3f}")
+
 
 # %% [markdown]
 # ## Without the rule book
@@ -420,11 +514,22 @@ def stumble(steps, seed):  # transitions of an agent that acts at random
         seen.append((s, a, r, s_next, terminated))
         s = lake.reset()[0] if terminated or truncated else s_next
     states, actions, received, following, ended = np.array(seen, dtype=float).T
-    return states.astype(int), actions.astype(int), received, following.astype(int), ended.astype(bool)
+    return (
+        states.astype(int),
+        actions.astype(int),
+        received,
+        following.astype(int),
+        ended.astype(bool),
+    )
 
 
+# %%
 states, actions, received, following, ended = stumble(2 * trial, seed=0)
-print(f"{len(states)} transitions, {ended.sum()} ends, {int(received.sum())} at the goal")
+print(
+    f"{len(states)} transitions, {ended.sum()} ends, "
+    f"{int(received.sum())} at the goal"
+)
+
 
 # %%
 table = np.random.default_rng(1).uniform(size=(16, 4))  # any table will do
@@ -432,11 +537,24 @@ targets = received + GAMMA * table[following].max(axis=1) * ~ended
 pair = 4 * states + actions  # one number for each state and action
 count = np.bincount(pair, minlength=64)
 mean = np.bincount(pair, targets, minlength=64) / count.clip(min=1)
-spread = np.sqrt((np.bincount(pair, targets**2, minlength=64) / count.clip(min=1) - mean**2).clip(min=0))
+spread = np.sqrt(
+    (
+        np.bincount(pair, targets**2, minlength=64) / count.clip(min=1) - mean**2
+    ).clip(min=0)
+)
+
+
+# %%
 often = count >= 50
-off = (mean - backup(table.max(axis=1)).ravel())[often] / (spread / np.sqrt(count.clip(min=1)))[often]
-print(f"{often.sum()} pairs; the mean target is off by {abs(off).max():.1f} standard errors at most")
+off = (mean - backup(table.max(axis=1)).ravel())[often] / (
+    spread / np.sqrt(count.clip(min=1))
+)[often]
+print(
+    f"{often.sum()} pairs; "
+    f"the mean target is off by {abs(off).max():.1f} standard errors at most"
+)
 assert abs(off).max() < 5
+
 
 # %% [markdown]
 # The largest of so many deviations is two or three standard errors, as it should be for pure chance: on average the
@@ -444,7 +562,10 @@ assert abs(off).max() < 5
 
 # %%
 with_package = dqn.bellman_targets(
-    torch.tensor(received), torch.tensor(ended), torch.tensor(table[following].max(axis=1)), GAMMA
+    torch.tensor(received),
+    torch.tensor(ended),
+    torch.tensor(table[following].max(axis=1)),
+    GAMMA,
 )
 assert np.allclose(with_package, targets)
 print(f"the same {len(with_package)} targets")
@@ -458,7 +579,9 @@ chosen = (states == 14) & (actions == 2)
 single = (received + GAMMA * best_values[following] * ~ended)[chosen]
 values, counts = np.unique(single.round(6), return_counts=True)
 plt.bar(values, counts / counts.sum(), width=0.01, label="targets seen")
-plt.axvline(best_q[14, 2], color=plots.COLOURS[3], linestyle="--", label="Q*, their mean")
+plt.axvline(
+    best_q[14, 2], color=plots.COLOURS[3], linestyle="--", label="Q*, their mean"
+)
 plt.xlabel("target r + γ max Q*(s', a')")
 plt.ylabel("share of the transitions")
 plt.ylim(0, 0.6)
@@ -515,9 +638,13 @@ def shrinking(n):
 
 
 # %%
-def q_learning(
-    steps, seed, epsilon=0.5, step_size=shrinking, target=sampled_target, choose=epsilon_greedy, start=0.0, game=lake
-):
+# what a run does unless it is told otherwise
+usual = {"step_size": shrinking, "target": sampled_target, "choose": epsilon_greedy}
+
+
+# %%
+def q_learning(steps, seed, epsilon=0.5, start=0.0, game=lake, **changes):
+    step_size, target, choose = (usual | changes).values()
     rng, film = np.random.default_rng(seed), []
     q, visits = np.full((16, 4), start), np.zeros((16, 4), dtype=int)
     s, _ = game.reset(seed=seed)
@@ -525,7 +652,8 @@ def q_learning(
         a = choose(q[s], epsilon, rng)
         s_next, r, terminated, truncated, _ = game.step(a)
         visits[s, a] += 1
-        q[s, a] += step_size(visits[s, a]) * (target(q, r, s_next, terminated, truncated) - q[s, a])
+        error = target(q, r, s_next, terminated, truncated) - q[s, a]
+        q[s, a] += step_size(visits[s, a]) * error
         s = game.reset()[0] if terminated or truncated else s_next
         if (step + 1) % (steps // 100) == 0:
             film.append(q.copy())
@@ -543,29 +671,44 @@ def q_learning(
 
 
 # %%
-def off_by(q, visits):  # the errors of the values of the states that were visited; q may be a film
-    return q.max(axis=-1)[..., visits.sum(axis=1) > 0] - best_values[visits.sum(axis=1) > 0]
+# the errors of the values of the states that were visited; q may be a film
+def off_by(q, visits):
+    return (
+        q.max(axis=-1)[..., visits.sum(axis=1) > 0]
+        - best_values[visits.sum(axis=1) > 0]
+    )
 
 
+# %%
 agents = [q_learning(steps, seed) for seed in range(seeds)]
 learnt = [learning[-len(learning) // 3 :].mean(axis=0) for _, _, learning in agents]
 for seed, ((last, visits, _), q) in enumerate(zip(agents, learnt, strict=True)):
-    print(f"seed {seed}: largest error {abs(off_by(last, visits)).max():.3f} in the last table,", end=" ")
-    print(f"{abs(off_by(q, visits)).max():.3f} in the mean; goal reached with {success_rate(q.argmax(axis=1)):.3f}")
+    print(
+        f"seed {seed}: "
+        f"largest error {abs(off_by(last, visits)).max():.3f} in the last table,",
+        end=" ",
+    )
+    print(
+        f"{abs(off_by(q, visits)).max():.3f} in the mean; "
+        f"goal reached with {success_rate(q.argmax(axis=1)):.3f}"
+    )
 print(f"the optimal policy reaches the goal with {optimal_success:.3f}")
+
 
 # %% mystnb={"image": {"alt": "On two logarithmic axes the largest errors of all agents fall, at first slowly, and then jitter, mostly below a dashed line; the mean errors lie below them."}}
 for number, (_, visits, learning) in enumerate(agents):
     errors = abs(off_by(learning, visits))
     walked = steps // 100 * np.arange(1, len(learning) + 1)
-    label = ("largest", "mean") if number == 0 else (None, None)
-    plt.loglog(walked, errors.max(axis=1), color=plots.COLOURS[0], linewidth=1, label=label[0])
-    plt.loglog(walked, errors.mean(axis=1), color=plots.COLOURS[1], linewidth=1, label=label[1])
+    labels = ("largest", "mean") if number == 0 else (None, None)
+    two = errors.max(axis=1), errors.mean(axis=1)
+    for curve, colour, label in zip(two, plots.COLOURS, labels, strict=False):
+        plt.loglog(walked, curve, color=colour, linewidth=1, label=label)
 plt.axhline(0.05, color="black", linestyle="--", linewidth=1, label="promised")
 plt.xlabel("steps on the ice")
 plt.ylabel("error of the values")
 plt.legend(loc="lower left")
 plt.show()
+
 
 # %% [markdown]
 # Each agent has two thin lines: the largest and the mean error of its table as it was at that moment. The errors fall,
@@ -582,7 +725,13 @@ figure, axes = plt.subplots(1, 2, figsize=(6, 3.2))
 for ax, q, name in zip(axes, (best_q, learnt[0]), ("exact", "learnt"), strict=True):
     draw(ax, q.max(axis=1), numbers=[f"{value:.2f}" for value in q.max(axis=1)])
     arrows = MOVES[q.round(9).argmax(axis=1)[frozen]]
-    look = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.016, "color": plots.COLOURS[3]}
+    look = {
+        "angles": "xy",
+        "scale_units": "xy",
+        "scale": 1,
+        "width": 0.016,
+        "color": plots.COLOURS[3],
+    }
     ax.quiver(x[frozen], y[frozen], *(0.36 * arrows).T, **look)
     ax.set_title(name, fontsize=11)
 plt.show()
@@ -615,7 +764,8 @@ def first_best(values, epsilon, rng):
 
 q, visits, _ = q_learning(trial, seed=0, choose=first_best)
 print(
-    f"places visited: {(visits.sum(axis=1) > 0).nonzero()[0]}; actions tried: {(visits.sum(axis=0) > 0).nonzero()[0]}"
+    f"places visited: {(visits.sum(axis=1) > 0).nonzero()[0]}; "
+    f"actions tried: {(visits.sum(axis=0) > 0).nonzero()[0]}"
 )
 print(f"largest number in the table: {q.max():.1f}")
 assert q.max() == 0
@@ -626,19 +776,21 @@ assert q.max() == 0
 # gets it, over and over. With ties broken by lot, it would at least move about. So how much exploration is enough?
 
 # %% mystnb={"image": {"alt": "For each exploration rate, one mark an agent: with none, all are low; with a little, they are strewn widely; from one half on, most are near the dashed line of the optimal policy."}}
-rates = [0.0, 0.05, 0.2, 0.5, 1.0]
+rates, runs = [0.0, 0.05, 0.2, 0.5, 1.0], range(max(5, seeds))
 for column, rate in enumerate(rates):
-    reached = []
-    for seed in range(max(5, seeds)):
-        reached.append(success_rate(q_learning(trial // 4, seed, epsilon=rate)[0].argmax(axis=1)))
-    plt.plot(column + np.linspace(-0.2, 0.2, len(reached)), reached, "o", color=plots.COLOURS[0])
-    print(f"ε = {rate:4.2f}: goal with {min(reached):.2f} to {max(reached):.2f}, median {np.median(reached):.2f}")
+    tried = [q_learning(trial // 4, seed, epsilon=rate)[0] for seed in runs]
+    reached = [success_rate(q.argmax(axis=1)) for q in tried]
+    spots = column + np.linspace(-0.2, 0.2, len(reached))
+    plt.plot(spots, reached, "o", color=plots.COLOURS[0])
+    span = f"{min(reached):.2f} to {max(reached):.2f}"
+    print(f"ε = {rate:4.2f}: goal with {span}, median {np.median(reached):.2f}")
 plt.axhline(optimal_success, color="black", linestyle="--", linewidth=1)
 plt.xticks(range(len(rates)), rates)
 plt.xlabel("exploration rate ε while learning")
 plt.ylabel("chance to reach the goal")
 plt.ylim(0, 0.8)
 plt.show()
+
 
 # %% [markdown]
 # Each point is an agent that took a quarter as many steps as the one before, judged by its greedy policy; the dashed
@@ -657,30 +809,49 @@ plt.show()
 # > one would take to estimate an expectation. Which is closer to $V^*$ in the end? (a) The mean, $1/n$. (b) There is
 # > no difference worth mentioning. (c) $n^{-0.6}$, by far.
 
+# %%
+rules = {
+    "n to the −0.6": shrinking,
+    "1/n": lambda n: 1 / n,
+    "always ½": lambda n: 0.5,
+    "always 1": lambda n: 1.0,
+}
+tables = {
+    name: [q_learning(2 * trial, seed, step_size=rule) for seed in range(3)]
+    for name, rule in rules.items()
+}
+
+
 # %% mystnb={"image": {"alt": "Mean error against steps for four step sizes: the shrinking one falls steadily; the plain mean falls very slowly; the two constants go up and down without falling further, the larger one at a higher level."}}
-rules = {"n to the −0.6": shrinking, "1/n": lambda n: 1 / n, "always ½": lambda n: 0.5, "always 1": lambda n: 1.0}
-tables = {name: [q_learning(2 * trial, seed, step_size=rule) for seed in range(3)] for name, rule in rules.items()}
 for number, (name, runs) in enumerate(tables.items()):
-    curve = np.mean([abs(off_by(learning, visits)).mean(axis=1) for _, visits, learning in runs], axis=0)
+    errors = [abs(off_by(film, visits)).mean(axis=1) for _, visits, film in runs]
+    curve = np.mean(errors, axis=0)
     walked = 2 * trial // 100 * np.arange(1, len(curve) + 1)
-    plt.plot(walked, curve, ("-", "--", "-.", ":")[number], color=plots.COLOURS[number], label=name)
+    line = ("-", "--", "-.", ":")[number]
+    plt.plot(walked, curve, line, color=plots.COLOURS[number], label=name)
     reached = [success_rate(q.argmax(axis=1)) for q, _, _ in runs]
-    print(f"{name:>13}: mean error {curve[-20:].mean():.3f}, goal with {min(reached):.2f} to {max(reached):.2f}")
+    span = f"{min(reached):.2f} to {max(reached):.2f}"
+    print(f"{name:>13}: mean error {curve[-20:].mean():.3f}, goal with {span}")
 plt.xlabel("steps on the ice")
 plt.ylabel("mean error of the values")
 plt.ylim(0, 0.6)
 plt.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=4, fontsize=9)
 plt.show()
 
+
 # %% mystnb={"image": {"alt": "One entry of the table against steps: one curve settles near the dashed exact value; the second sways around it, mostly above; the third stays far above almost all the time, and still drops now and then."}}
 for number, name in ((3, "always 1"), (2, "always ½"), (0, "n to the −0.6")):
-    estimate = tables[name][0][2][:, 14, 2]  # of one entry: place 14, beside the goal, to the right
-    plt.plot(walked, estimate, color=plots.COLOURS[number], linewidth=1 + (number == 0), label=name)
-plt.axhline(best_q[14, 2], color="black", linestyle="--", linewidth=1, label="exact")
+    # of one entry: place 14, beside the goal, to the right
+    estimate = tables[name][0][2][:, 14, 2]
+    look = {"color": plots.COLOURS[number], "linewidth": 1 + (number == 0)}
+    plt.plot(walked, estimate, **look, label=name)
+dashed = {"color": "black", "linestyle": "--", "linewidth": 1}
+plt.axhline(best_q[14, 2], **dashed, label="exact")
 plt.xlabel("steps on the ice")
 plt.ylabel("estimated Q(14, right)")
 plt.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=4, fontsize=9)
 plt.show()
+
 
 # %% [markdown]
 # It is (c). The plain mean weighs all targets alike, also the first ones; but those were computed from a table of
@@ -695,7 +866,9 @@ plt.show()
 
 # %%
 for name, runs in tables.items():
-    lean = np.mean([off_by(learning, visits)[-20:].mean() for _, visits, learning in runs])
+    lean = np.mean(
+        [off_by(learning, visits)[-20:].mean() for _, visits, learning in runs]
+    )
     print(f"{name:>13}: the values are off by {lean:+.3f} on average")
 
 # %% [markdown]
@@ -714,16 +887,28 @@ for name, runs in tables.items():
 short = gym.make("FrozenLake-v1", max_episode_steps=20, disable_env_checker=True)
 cases = {
     "starts with 1": {"start": 1.0},
-    "starts with 1, bootstraps in holes": {"start": 1.0, "target": lambda q, r, s, *_: r + GAMMA * q[s].max()},
+    "starts with 1, bootstraps in holes": {
+        "start": 1.0,
+        "target": lambda q, r, s, *_: r + GAMMA * q[s].max(),
+    },
     "20 steps": {"game": short},
     "20 steps, taken for an end": {
         "game": short,
         "target": lambda q, r, s, *ends: r if any(ends) else r + GAMMA * q[s].max(),
     },
 }
+
+
+# %%
 for name, change in cases.items():
-    lean = [off_by(q, visits).mean() for q, visits, _ in (q_learning(2 * trial, seed, **change) for seed in range(3))]
+    lean = [
+        off_by(q, visits).mean()
+        for q, visits, _ in (
+            q_learning(2 * trial, seed, **change) for seed in range(3)
+        )
+    ]
     print(f"{name:>34}: off by {min(lean):+.3f} to {max(lean):+.3f} on average")
+
 
 # %% [markdown]
 # To start with ones does little harm by itself: some optimism is left over. But a hole that is believed to be worth 1
@@ -746,7 +931,10 @@ for name, change in cases.items():
 # without having seen the rules.
 
 # %%
-worst = max(abs(off_by(q, visits)).max() for q, (_, visits, _) in zip(learnt, agents, strict=True))
+worst = max(
+    abs(off_by(q, visits)).max()
+    for q, (_, visits, _) in zip(learnt, agents, strict=True)
+)
 lowest = min(success_rate(q.argmax(axis=1)) for q in learnt)
 figures = results.record(
     "q_learning",
@@ -755,10 +943,20 @@ figures = results.record(
     success_rate=round(float(lowest), 3),
     optimal_success_rate=round(float(optimal_success), 3),
 )
-print(figures["max_value_error"], figures["success_rate"], figures["optimal_success_rate"])
+
+
+# %%
+print(
+    figures["max_value_error"],
+    figures["success_rate"],
+    figures["optimal_success_rate"],
+)
 if profile != "smoke":
     assert worst < 0.05, "all values are found, from every seed"
-    assert lowest > 0.9 * optimal_success, "and the policy is about as good as the best"
+    assert lowest > 0.9 * optimal_success, (
+        "and the policy is about as good as the best"
+    )
+
 
 # %% [markdown]
 # ## Summary
@@ -795,8 +993,8 @@ if profile != "smoke":
 # %% tags=["hide-cell"]
 # @title Solution
 def on_the_cliff(sarsa, seed, games=500, epsilon=0.1, step_size=0.5):
-    cliff, rng, q = gym.make("CliffWalking-v1"), np.random.default_rng(seed), np.zeros((48, 4))
-    returns = np.zeros(games)
+    cliff, q = gym.make("CliffWalking-v1"), np.zeros((48, 4))
+    rng, returns = np.random.default_rng(seed), np.zeros(games)
     for number in range(games):
         s, over = cliff.reset()[0], False
         a = epsilon_greedy(q[s], epsilon, rng)
@@ -820,12 +1018,18 @@ def greedy_length(q, limit=100):  # steps to the goal without a random action
     return length
 
 
+# %% tags=["hide-cell"]
+# @title Solution, continued, continued
 late, lengths = {}, {}
 for name in ("Q-learning", "SARSA"):
     runs = [on_the_cliff(name == "SARSA", seed) for seed in range(3)]
     late[name] = np.mean([returns[-200:].mean() for _, returns in runs])
     lengths[name] = [greedy_length(q) for q, _ in runs]
-    print(f"{name:>10}: mean return while learning {late[name]:.0f}; greedy ways of {lengths[name]} steps")
+    print(
+        f"{name:>10}: mean return while learning {late[name]:.0f}; "
+        f"greedy ways of {lengths[name]} steps"
+    )
+
 
 # %% tags=["hide-cell"]
 # @title Solution, checked
@@ -848,7 +1052,10 @@ assert late["SARSA"] > late["Q-learning"], "but pays for it while it still explo
 # @title Solution
 q, visits, _ = q_learning(20_000, seed=0, epsilon=0.0, start=1.0)
 tried = visits[frozen].min()
-print(f"the least tried action: {tried} times; goal reached with {success_rate(q.argmax(axis=1)):.2f}")
+print(
+    f"the least tried action: {tried} times; "
+    f"goal reached with {success_rate(q.argmax(axis=1)):.2f}"
+)
 assert tried > 0
 assert success_rate(q.argmax(axis=1)) > 5 * success_rate(map_plan)
 
@@ -866,7 +1073,9 @@ assert success_rate(q.argmax(axis=1)) > 5 * success_rate(map_plan)
 # %% tags=["hide-cell"]
 # @title Solution
 dry = gym.make("FrozenLake-v1", is_slippery=False, disable_env_checker=True)
-q, visits, _ = q_learning(20_000, seed=0, epsilon=1.0, step_size=lambda n: 1.0, game=dry)
+q, visits, _ = q_learning(
+    20_000, seed=0, epsilon=1.0, step_size=lambda n: 1.0, game=dry
+)
 print(f"value of the start {q[0].max():.4f}, exactly {GAMMA**5:.4f}")
 assert np.isclose(q[0].max(), GAMMA**5)
 assert q.max() == 1

@@ -27,13 +27,16 @@
 # own. · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import copy
@@ -47,11 +50,22 @@ from torch.nn.utils import clip_grad_norm_
 from aigc_course import gpt, plots, results, text_metrics, training
 from aigc_course.data import load_text
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-steps, batch, held_out = {"smoke": (3, 8, 16), "cpu": (40, 64, 256), "gpu": (60, 128, 1024)}[profile]
-learning_rate = {"smoke": 3e-4, "cpu": 3e-4, "gpu": 2e-4}[profile]  # a wider network moves further in a step
-print(f"Profile {profile}: trainings of up to {steps} steps, {batch} texts a step; measured on {held_out} new texts.")
+steps, batch, held_out = {
+    "smoke": (3, 8, 16),
+    "cpu": (40, 64, 256),
+    "gpu": (60, 128, 1024),
+}[profile]
+# a wider network moves further in a step
+learning_rate = {"smoke": 3e-4, "cpu": 3e-4, "gpu": 2e-4}[profile]
+print(
+    f"Profile {profile}: trainings of up to {steps} steps, "
+    f"{batch} texts a step; measured on {held_out} new texts."
+)
+
 
 # %% [markdown]
 # ## A wish that is no text
@@ -66,15 +80,28 @@ print(f"Profile {profile}: trainings of up to {steps} steps, {batch} texts a ste
 
 # %%
 prompt_length, new_tokens = 16, 40
-device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else torch.device("cpu")
+device = (
+    torch.accelerator.current_accelerator()
+    if torch.accelerator.is_available()
+    else torch.device("cpu")
+)
 reference, tokenizer = gpt.pretrained(profile)
-reference = reference.to(device).eval().requires_grad_(False)  # it stays as it is: all else is compared with it
-tokens = {split: tokenizer.encode(load_text("python_docs", split)) for split in ("validation", "test")}
+# it stays as it is: all else is compared with it
+reference = reference.to(device).eval().requires_grad_(False)
+tokens = {
+    split: tokenizer.encode(load_text("python_docs", split))
+    for split in ("validation", "test")
+}
 
 
+# %%
 def excerpts(split, count):  # from random places: (count, prompt + new)
-    starts = torch.randint(len(tokens[split]) - prompt_length - new_tokens, (count, 1))
-    return tokens[split][starts + torch.arange(prompt_length + new_tokens)].to(device)
+    starts = torch.randint(
+        len(tokens[split]) - prompt_length - new_tokens, (count, 1)
+    )
+    return tokens[split][starts + torch.arange(prompt_length + new_tokens)].to(
+        device
+    )
 
 
 def written(texts):  # what stands after the prompts, as strings
@@ -82,7 +109,8 @@ def written(texts):  # what stands after the prompts, as strings
 
 
 # %%
-def brackets(text):  # how many pairs are properly nested, and how many brackets are left loose
+# how many pairs are properly nested, and how many brackets are left loose
+def brackets(text):
     pairs, loose, opened = 0, 0, []
     for character in text:
         if character in "([{":
@@ -103,17 +131,24 @@ for text in ("f(x[0]) and g(", ")(", "([)]"):
 # %%
 def show(texts, count=4):  # dots for what cannot be printed, ↵ for a new line
     for text in written(texts)[:count]:
-        line = "".join(c if c.isprintable() else "·" for c in text.replace("\n", "↵"))
-        print(textwrap.fill(f"{brackets(text)} {line}", 76, subsequent_indent="    "))
+        line = "".join(
+            c if c.isprintable() else "·" for c in text.replace("\n", "↵")
+        )
+        print(
+            textwrap.fill(f"{brackets(text)} {line}", 76, subsequent_indent="    ")
+        )
 
 
+# %%
 torch.manual_seed(1)
-real = excerpts("test", held_out)  # nobody trained on it; from here on its prompts are for measuring only
+# nobody trained on it; from here on its prompts are for measuring only
+real = excerpts("test", held_out)
 texts = reference.generate(real[:, :prompt_length], new_tokens)
 show(texts)
 for name, some in (("held-out text", real), ("the model", texts)):
     closed = sum(brackets(text)[1] == 0 for text in written(some)) / held_out
     print(f"{name}: every bracket closed in {100 * closed:.0f} % of the stretches")
+
 
 # %% [markdown]
 # Before each text stands how many pairs it has and how many loose brackets. Held-out text does not reach 100 % either,
@@ -151,7 +186,8 @@ for name, some in (("held-out text", real), ("the model", texts)):
 logits = torch.zeros(1, 3, requires_grad=True)
 token = torch.multinomial(logits.softmax(dim=-1), 1)
 print(
-    f"probabilities know where they came from: {logits.softmax(dim=-1).requires_grad}; the token: {token.requires_grad}"
+    "probabilities know where they came from: "
+    f"{logits.softmax(dim=-1).requires_grad}; the token: {token.requires_grad}"
 )
 
 # %% [markdown]
@@ -190,9 +226,13 @@ theta = torch.tensor([0.5, 0.0, -1.0], dtype=torch.double, requires_grad=True)
 r = torch.tensor([1.0, 3.0, 2.0], dtype=torch.double)
 (exact,) = torch.autograd.grad((theta.softmax(dim=0) * r).sum(), theta)
 p, score = theta.softmax(dim=0).detach(), scores(theta.detach())
-estimates = r[:, None] * score  # row a: what one draw that gives a says of the gradient
+# row a: what one draw that gives a says of the gradient
+estimates = r[:, None] * score
 print("the gradient of J:      ", [f"{value:+.4f}" for value in exact.tolist()])
-print("the estimates' mean:    ", [f"{value:+.4f}" for value in (p @ estimates).tolist()])
+print(
+    "the estimates' mean:    ",
+    [f"{value:+.4f}" for value in (p @ estimates).tolist()],
+)
 torch.testing.assert_close(p @ estimates, exact)
 
 # %% [markdown]
@@ -223,27 +263,41 @@ torch.testing.assert_close(p @ estimates, exact)
 
 
 # %%
-def mean_and_variance(rewards, baseline=0.0):  # exact: the variance is summed over the gradient's components
+# exact: the variance is summed over the gradient's components
+def mean_and_variance(rewards, baseline=0.0):
     estimates = (rewards - baseline)[:, None] * score
     mean = p @ estimates
     return mean, (p @ (estimates - mean).square()).sum()
 
 
+# %%
 value = (p * r).sum()  # the mean reward
-for name, some, b in (("r", r, 0.0), ("r + 10", r + 10, 0.0), ("r - mean", r, value)):
+for name, some, b in (
+    ("r", r, 0.0),
+    ("r + 10", r + 10, 0.0),
+    ("r - mean", r, value),
+):
     mean, variance = mean_and_variance(some, b)
-    print(f"{name:>8}: mean {[f'{number:+.4f}' for number in mean.tolist()]}, variance {variance:.3f}")
+    print(
+        f"{name:>8}: mean {[f'{number:+.4f}' for number in mean.tolist()]}, "
+        f"variance {variance:.3f}"
+    )
     torch.testing.assert_close(mean, exact)
+
 
 # %% mystnb={"image": {"alt": "A parabola of the variance over the baseline; the point at zero lies some way up its left branch, the mean reward close to the lowest point."}}
 grid = torch.linspace(-2, 5, 141, dtype=torch.double)
-plt.plot(grid, [mean_and_variance(r, b)[1] for b in grid], label="variance of an estimate")
-plt.plot(0, mean_and_variance(r)[1], "o", color=plots.COLOURS[3], label="without a baseline")
-plt.plot(value, mean_and_variance(r, value)[1], "s", color=plots.COLOURS[2], label="baseline = mean reward")
+variances = [mean_and_variance(r, b)[1] for b in grid]
+without, with_mean = mean_and_variance(r)[1], mean_and_variance(r, value)[1]
+red, green = plots.COLOURS[3], plots.COLOURS[2]
+plt.plot(grid, variances, label="variance of an estimate")
+plt.plot(0, without, "o", color=red, label="without a baseline")
+plt.plot(value, with_mean, "s", color=green, label="baseline = mean reward")
 plt.xlabel("baseline (units of the reward)")
 plt.ylabel("variance, summed over components")
 plt.legend()
 plt.show()
+
 
 # %% [markdown]
 # It is (c): the three printed means are one and the same gradient, and the variances are far apart. The mean reward is
@@ -263,7 +317,10 @@ def leave_one_out(rewards):  # (batch,) -> (batch,): how much better than the ot
 
 
 assert torch.allclose(
-    leave_one_out(r), torch.stack([r[0] - r[[1, 2]].mean(), r[1] - r[[0, 2]].mean(), r[2] - r[:2].mean()])
+    leave_one_out(r),
+    torch.stack(
+        [r[0] - r[[1, 2]].mean(), r[1] - r[[0, 2]].mean(), r[2] - r[:2].mean()]
+    ),
 )
 print(leave_one_out(r).tolist())
 
@@ -275,7 +332,8 @@ print(leave_one_out(r).tolist())
 
 
 # %%
-def log_probability(policy, texts):  # (batch, prompt + new) -> (batch, new): of each token written, in nats
+# (batch, prompt + new) -> (batch, new): of each token written, in nats
+def log_probability(policy, texts):
     log_p = policy(texts[:, :-1])[:, prompt_length - 1 :].log_softmax(dim=-1)
     return log_p.gather(2, texts[:, prompt_length:, None])[..., 0]
 
@@ -297,7 +355,12 @@ for _ in range(new_tokens):
     drawn = torch.multinomial(log_p.exp(), 1)
     at_the_draw.append(log_p.gather(1, drawn))
     texts = torch.cat([texts, drawn], dim=1)
-torch.testing.assert_close(log_probability(reference, texts), torch.cat(at_the_draw, dim=1), atol=1e-4, rtol=1e-4)
+torch.testing.assert_close(
+    log_probability(reference, texts),
+    torch.cat(at_the_draw, dim=1),
+    atol=1e-4,
+    rtol=1e-4,
+)
 print("Scored in one pass: the probabilities with which the tokens were drawn.")
 
 # %% [markdown]
@@ -308,22 +371,27 @@ print("Scored in one pass: the probabilities with which the tokens were drawn.")
 
 
 # %%
-def losses(policy, reward, beta):  # the loss whose gradient is REINFORCE's, and what the batch looked like
-    texts = policy.generate(excerpts("validation", batch)[:, :prompt_length], new_tokens)
+# the loss whose gradient is REINFORCE's, and what the batch looked like
+def losses(policy, reward, beta):
+    prompts = excerpts("validation", batch)[:, :prompt_length]
+    texts = policy.generate(prompts, new_tokens)
     log_p = log_probability(policy, texts).sum(dim=1)
-    with torch.no_grad():
-        log_ratio = log_p - log_probability(reference, texts).sum(dim=1)  # its mean estimates the KL divergence
-    found = torch.tensor([brackets(text) for text in written(texts)], device=device).float()  # pairs, loose
+    with torch.no_grad():  # the ratio's mean estimates the KL divergence
+        log_ratio = log_p - log_probability(reference, texts).sum(dim=1)
+    counts = [brackets(text) for text in written(texts)]  # pairs, loose
+    found = torch.tensor(counts, device=device).float()
     rewards = reward(*found.T)
-    advantage = leave_one_out(rewards - beta * log_ratio)  # a number for each text; no gradient goes into it
+    advantage = leave_one_out(rewards - beta * log_ratio)  # no gradient in it
     with_bracket = (found.sum(dim=1) > 0).float()
     seen = {"reward": rewards, "kl": log_ratio, "with_bracket": with_bracket}
-    return -(advantage * log_p).mean(), {name: numbers.mean().item() for name, numbers in seen.items()}
+    means = {name: numbers.mean().item() for name, numbers in seen.items()}
+    return -(advantage * log_p).mean(), means
 
 
 # %%
 def tune(reward, beta=0.0):
-    policy = copy.deepcopy(reference).requires_grad_(True)  # evaluation mode is copied too
+    # evaluation mode is copied too
+    policy = copy.deepcopy(reference).requires_grad_(True)
     optimizer = torch.optim.Adam(policy.parameters(), learning_rate)
     torch.manual_seed(0)
     history = {"reward": [], "kl": [], "with_bracket": []}
@@ -357,12 +425,21 @@ def closes(pairs, loose):
 
 closing, closing_history = tune(closes)
 print(
-    "last steps:", {name: f"{sum(numbers[-5:]) / len(numbers[-5:]):.2f}" for name, numbers in closing_history.items()}
+    "last steps:",
+    {
+        name: f"{sum(numbers[-5:]) / len(numbers[-5:]):.2f}"
+        for name, numbers in closing_history.items()
+    },
 )
 
 # %% mystnb={"image": {"alt": "Over the steps the share of texts whose brackets close climbs to the top, while the share that has any bracket falls far below where it began."}}
 plt.plot(closing_history["reward"], label="every bracket closes (the reward)")
-plt.plot(closing_history["with_bracket"], "--", color=plots.COLOURS[3], label="has a bracket at all")
+plt.plot(
+    closing_history["with_bracket"],
+    "--",
+    color=plots.COLOURS[3],
+    label="has a bracket at all",
+)
 plt.ylim(0, 1.05)
 plt.xlabel("step")
 plt.ylabel("share of the texts")
@@ -377,30 +454,45 @@ plt.show()
 
 
 # %%
+def bracket_row(texts):  # a number for each text
+    counts = [brackets(text) for text in written(texts)]
+    pairs, loose = torch.tensor(counts).float().T
+    row = {"closed": closes(pairs, loose), "any": (pairs + loose > 0).float()}
+    return row | {"pairs": pairs, "loose": loose, "reward": pairs - loose}
+
+
+# %%
 @torch.no_grad()
 def measure(policy, texts=None):  # on the same prompts for every policy
     torch.manual_seed(1)
-    texts = policy.generate(real[:, :prompt_length], new_tokens) if texts is None else texts
-    log_p, log_ref = (log_probability(network, texts) for network in (policy, reference))
-    pairs, loose = torch.tensor([brackets(text) for text in written(texts)]).float().T
-    row = {"closed": closes(pairs, loose), "any": (pairs + loose > 0).float(), "pairs": pairs, "loose": loose}
-    row |= {"reward": pairs - loose, "KL": (log_p - log_ref).sum(dim=1), "nats/token": -log_ref}
+    if texts is None:
+        texts = policy.generate(real[:, :prompt_length], new_tokens)
+    log_p = log_probability(policy, texts)
+    log_ref = log_probability(reference, texts)
+    row = bracket_row(texts)
+    row |= {"KL": (log_p - log_ref).sum(dim=1), "nats/token": -log_ref}
     row = {name: numbers.mean().item() for name, numbers in row.items()}
-    row["distinct-2"] = text_metrics.distinct_n(texts[:, prompt_length:].flatten().cpu(), 2)
+    generated = texts[:, prompt_length:].flatten().cpu()
+    row["distinct-2"] = text_metrics.distinct_n(generated, 2)
     return {**row, "texts": texts}
 
 
 # %%
 def table(rows):
     columns = ["closed", "any", "pairs", "loose", "KL", "nats/token", "distinct-2"]
-    print(" " * 14 + "".join(f"{name:>{max(8, len(name) + 2)}}" for name in columns))
+    widths = {name: max(8, len(name) + 2) for name in columns}
+    print(" " * 14 + "".join(f"{name:>{width}}" for name, width in widths.items()))
     for name, row in rows.items():
-        cells = ("–" if math.isnan(row[column]) else f"{row[column]:.2f}" for column in columns)
-        print(f"{name:>14}" + "".join(f"{c:>{max(8, len(n) + 2)}}" for n, c in zip(columns, cells, strict=True)))
+        line = f"{name:>14}"
+        for column, width in widths.items():
+            cell = "–" if math.isnan(row[column]) else f"{row[column]:.2f}"
+            line += f"{cell:>{width}}"
+        print(line)
 
 
 # %%
-people = measure(reference, real) | {"KL": math.nan, "distinct-2": math.nan}  # not comparable
+# not comparable
+people = measure(reference, real) | {"KL": math.nan, "distinct-2": math.nan}
 rows = {"held-out text": people, "pre-trained": measure(reference)}
 rows["closes"] = measure(closing)
 table(rows)
@@ -424,7 +516,10 @@ show(rows["closes"]["texts"])
 
 # %%
 needed = -math.log(rows["pre-trained"]["closed"])
-print(f"needed: at least {needed:.2f} nats; travelled: {rows['closes']['KL']:.1f} nats")
+print(
+    f"needed: at least {needed:.2f} nats; "
+    f"travelled: {rows['closes']['KL']:.1f} nats"
+)
 
 # %% [markdown]
 # ## Second wish: pay for brackets
@@ -448,7 +543,9 @@ show(rows["beta 0"]["texts"])
 
 # %% mystnb={"image": {"alt": "The reward stays low at first, then shoots up to a ceiling marked by a dashed line, and stays there."}}
 plt.plot(histories[0.0]["reward"])
-plt.axhline(new_tokens, color="grey", linestyle="--", label="one pair for every token")
+plt.axhline(
+    new_tokens, color="grey", linestyle="--", label="one pair for every token"
+)
 plt.xlabel("step")
 plt.ylabel("pairs less loose brackets, a text")
 plt.legend()
@@ -489,10 +586,15 @@ plt.show()
 # %%
 p_ref = torch.tensor([0.6, 0.1, 0.3], dtype=torch.double)
 log_p = theta.log_softmax(dim=0)
-(exact,) = torch.autograd.grad((log_p.exp() * (r - 0.5 * (log_p - p_ref.log()))).sum(), theta)  # beta = 0.5
+# beta = 0.5
+(exact,) = torch.autograd.grad(
+    (log_p.exp() * (r - 0.5 * (log_p - p_ref.log()))).sum(), theta
+)
 in_the_reward = r - 0.5 * (p.log() - p_ref.log())
 torch.testing.assert_close(p @ (in_the_reward[:, None] * score), exact)
-print("The gradient of E[r] - beta KL:", [f"{value:+.4f}" for value in exact.tolist()])
+print(
+    "The gradient of E[r] - beta KL:", [f"{value:+.4f}" for value in exact.tolist()]
+)
 
 # %% [markdown]
 # ### What the best policy looks like
@@ -512,7 +614,9 @@ print("The gradient of E[r] - beta KL:", [f"{value:+.4f}" for value in exact.tol
 # from the reference. Gradient ascent on the logits and the formula must meet.
 
 # %%
-p_ref = torch.tensor([0.3, 0.25, 0.2, 0.1, 0.08, 0.05, 0.0199, 0.0001], dtype=torch.double)
+p_ref = torch.tensor(
+    [0.3, 0.25, 0.2, 0.1, 0.08, 0.05, 0.0199, 0.0001], dtype=torch.double
+)
 r = torch.tensor([0.0, 1.0, 0.0, 2.0, 1.0, 3.0, 2.0, 12.0], dtype=torch.double)
 
 
@@ -520,23 +624,38 @@ def best_policy(beta):
     return (p_ref.log() + r / beta).softmax(dim=0)
 
 
+# %%
 logits = p_ref.log().requires_grad_(True)
 for _ in range(4000):
     log_p = logits.log_softmax(dim=0)
-    (slope,) = torch.autograd.grad((log_p.exp() * (r - 2.0 * (log_p - p_ref.log()))).sum(), logits)
+    (slope,) = torch.autograd.grad(
+        (log_p.exp() * (r - 2.0 * (log_p - p_ref.log()))).sum(), logits
+    )
     logits = (logits + slope).detach().requires_grad_(True)
-print(f"farthest apart after gradient ascent, beta = 2: {(logits.softmax(dim=0) - best_policy(2.0)).abs().max():.1e}")
-torch.testing.assert_close(logits.softmax(dim=0).detach(), best_policy(2.0), atol=1e-6, rtol=1e-4)
+print(
+    "farthest apart after gradient ascent, beta = 2: "
+    f"{(logits.softmax(dim=0) - best_policy(2.0)).abs().max():.1e}"
+)
+torch.testing.assert_close(
+    logits.softmax(dim=0).detach(), best_policy(2.0), atol=1e-6, rtol=1e-4
+)
+
 
 # %% mystnb={"image": {"alt": "Three panels with bars for eight texts beside a line for the reference: with a high price they nearly agree, with a middle one the well-paid texts rise, with a low one the last bar takes all."}}
 figure, axes = plt.subplots(1, 3, figsize=(6, 2.8), sharey=True)
 for ax, beta in zip(axes, (8.0, 2.0, 0.5), strict=True):
-    ax.bar(range(1, 9), best_policy(beta), color=plots.COLOURS[0], label="best policy")
-    ax.step(range(1, 9), p_ref, where="mid", color=plots.COLOURS[3], label="reference")
+    ax.bar(
+        range(1, 9), best_policy(beta), color=plots.COLOURS[0], label="best policy"
+    )
+    ax.step(
+        range(1, 9), p_ref, where="mid", color=plots.COLOURS[3], label="reference"
+    )
     ax.set_xlabel(rf"text ($\beta$ = {beta:g})")
     ax.set_xticks(range(1, 9))
 axes[0].set_ylabel("probability")
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+figure.legend(
+    *axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2
+)
 plt.show()
 
 # %% [markdown]
@@ -564,7 +683,12 @@ for beta in betas:
         ax.set_xlabel("step")
 axes[0].set_ylabel("reward (pairs less loose)")
 axes[1].set_ylabel("KL (nats a text)")
-figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=9)
+figure.legend(
+    *axes[0].get_legend_handles_labels(),
+    loc="outside upper center",
+    ncols=4,
+    fontsize=9,
+)
 plt.show()
 
 # %%
@@ -584,20 +708,30 @@ for name in ("pre-trained", "beta 1", "beta 0.3", "beta 0.1"):
 # decoding](../language/decoding.ipynb) has shown before. One number is never enough. Plotted against each other, they
 # draw the **frontier** between what we asked for and what we were silent about.
 
+# %%
+shown = [
+    (rows[f"beta {beta:g}"], histories[beta], rf"$\beta$ = {beta:g}")
+    for beta in betas
+]
+
+
 # %% mystnb={"image": {"alt": "Two panels over the divergence, on a logarithmic scale. Left: reward climbs with divergence, all runs along one curve. Right: the variety of the texts falls from the dashed line of the pre-trained model towards zero."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.4))
-for colour, beta in zip(plots.COLOURS, betas, strict=False):
-    row, history = rows[f"beta {beta:g}"], histories[beta]
-    axes[0].plot(history["kl"], history["reward"], ".", color=colour, alpha=0.4, markersize=5)
+for colour, (row, history, label) in zip(plots.COLOURS, shown, strict=False):
+    cloud = {"color": colour, "alpha": 0.4, "markersize": 5}
+    axes[0].plot(history["kl"], history["reward"], ".", **cloud)
+    dot = {"color": colour, "markersize": 9, "label": label}
     for ax, name in zip(axes, ("reward", "distinct-2"), strict=True):
-        ax.plot(row["KL"], row[name], "o", color=colour, markersize=9, label=rf"$\beta$ = {beta:g}")
+        ax.plot(row["KL"], row[name], "o", **dot)
         ax.set(xscale="log", xlim=(0.3, 1000), xlabel="KL (nats a text)")
 axes[0].set_yscale("symlog", linthresh=1)
 axes[0].set(ylim=(-1, 80), ylabel="reward (pairs less loose)")
 axes[1].axhline(rows["pre-trained"]["distinct-2"], color="grey", linestyle="--")
 axes[1].set(ylim=(-0.03, 0.8), ylabel="distinct-2")
-figure.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=9)
+handles = axes[1].get_legend_handles_labels()
+figure.legend(*handles, loc="outside upper center", ncols=4, fontsize=9)
 plt.show()
+
 
 # %% [markdown]
 # The large dots are the tuned models on new prompts, the small ones on the left the batches on the way there. All four
@@ -667,15 +801,23 @@ promised = {
 rounded = {name: round(number, 3) for name, number in promised.items()}
 figures = results.record("reward_tuned_generation", profile, **rounded)
 print(rounded)
+
+
+# %%
 if profile != "smoke":
-    assert figures["reward_tuned"] >= figures["reward_before"] + 1, "much more reward"
+    was, now = figures["reward_before"], figures["reward_tuned"]
+    assert now >= was + 1, "much more reward"
     assert figures["kl_nats_tuned"] <= 25, "from nearby"
-    assert figures["nats_per_token_added"] <= 0.3, "and the texts still sound like documentation"
-    assert figures["distinct_2_tuned"] >= figures["distinct_2_before"] / 2, "and are not all alike"
+    added = figures["nats_per_token_added"]
+    assert added <= 0.3, "and the texts still sound like documentation"
+    was, now = figures["distinct_2_before"], figures["distinct_2_tuned"]
+    assert now >= was / 2, "and are not all alike"
     assert rows["closes"]["closed"] >= 0.9, "the first wish is fulfilled"
-    assert figures["with_bracket_hacked"] <= figures["with_bracket_before"] / 2, "by writing no brackets"
+    was, now = figures["with_bracket_before"], figures["with_bracket_hacked"]
+    assert now <= was / 2, "by writing no brackets"
     assert figures["pairs_spam"] >= 15, "the second wish too"
     assert figures["distinct_2_spam"] <= 0.1, "by spam"
+
 
 # %% [markdown]
 # ## Summary
@@ -697,12 +839,19 @@ if profile != "smoke":
 # %% tags=["hide-cell"]
 # @title Solution
 rewards = torch.tensor([1.0, 3.0, 2.0], dtype=torch.double)
-weight = p * score.square().sum(dim=1)  # probability times the squared length of the score
+# probability times the squared length of the score
+weight = p * score.square().sum(dim=1)
 best = (weight * rewards).sum() / weight.sum()
 print(f"best baseline {best:.3f}, mean reward {(p * rewards).sum():.3f}")
 lowest = mean_and_variance(rewards, best)[1]
-assert all(mean_and_variance(rewards, best + shift)[1] > lowest for shift in (-0.01, 0.01))
-assert lowest < mean_and_variance(rewards, (p * rewards).sum())[1] < mean_and_variance(rewards)[1]
+assert all(
+    mean_and_variance(rewards, best + shift)[1] > lowest for shift in (-0.01, 0.01)
+)
+assert (
+    lowest
+    < mean_and_variance(rewards, (p * rewards).sum())[1]
+    < mean_and_variance(rewards)[1]
+)
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -724,7 +873,8 @@ right = p @ (rewards[:, None] * score)
 for b in (0.0, 2.0, 10.0):
     mean = sharp @ ((rewards - b)[:, None] * score)
     print(
-        f"baseline {b:>4}: {[f'{number:+.3f}' for number in mean.tolist()]}, right {[f'{n:+.3f}' for n in right.tolist()]}"
+        f"baseline {b:>4}: {[f'{number:+.3f}' for number in mean.tolist()]}, "
+        f"right {[f'{n:+.3f}' for n in right.tolist()]}"
     )
     assert not torch.allclose(mean, right, atol=0.01)
 
@@ -744,7 +894,9 @@ for b in (0.0, 2.0, 10.0):
 # @title Solution
 success = r >= 2
 conditioned = torch.where(success, p_ref, 0.0) / p_ref[success].sum()
-divergence = (conditioned[success] * (conditioned[success] / p_ref[success]).log()).sum()
+divergence = (
+    conditioned[success] * (conditioned[success] / p_ref[success]).log()
+).sum()
 print(f"{divergence:.4f} nats; -log P = {-p_ref[success].sum().log():.4f}")
 assert torch.allclose(divergence, -p_ref[success].sum().log())
 limit = (p_ref.log() + success / 0.01).softmax(dim=0)
@@ -768,11 +920,16 @@ assert torch.allclose(limit, conditioned)
 # @title Solution
 torch.manual_seed(2)
 some = real[: held_out // 8, :prompt_length].repeat_interleave(16, dim=0)
-drawn = torch.tensor([brackets(text) for text in written(reference.generate(some, new_tokens))]).float()
+drawn = torch.tensor(
+    [brackets(text) for text in written(reference.generate(some, new_tokens))]
+).float()
 of_prompt = counts(*drawn.T).view(-1, 16)
 best_of = {n: of_prompt[:, :n].amax(dim=1).mean().item() for n in (1, 4, 16)}
 for n, mean in best_of.items():
-    print(f"best of {n:>2}: reward {mean:.2f} at no more than {math.log(n) - (n - 1) / n:.2f} nats")
+    print(
+        f"best of {n:>2}: "
+        f"reward {mean:.2f} at no more than {math.log(n) - (n - 1) / n:.2f} nats"
+    )
 print(f"beta = 0.3: reward {kept['reward']:.2f} at {kept['KL']:.1f} nats")
 assert best_of[1] <= best_of[4] <= best_of[16]
 

@@ -26,13 +26,16 @@
 # · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import matplotlib.pyplot as plt
@@ -43,12 +46,21 @@ from torch.nn import functional as F
 from aigc_course import metrics, plots, results, training, vae
 from aigc_course.data import ImageData
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-epochs = {"smoke": 1, "cpu": 80, "gpu": 80}[profile]  # for the model whose result is promised
-short = {"smoke": 1, "cpu": 15, "gpu": 15}[profile]  # for each model of a comparison
-size = {"channels": 8, "width": 64} if profile == "smoke" else {}  # otherwise the package's defaults
-print(f"Profile {profile}: {epochs} epochs for the main model, {short} for each model of a comparison.")
+# for the model whose result is promised
+epochs = {"smoke": 1, "cpu": 80, "gpu": 80}[profile]
+# for each model of a comparison
+short = {"smoke": 1, "cpu": 15, "gpu": 15}[profile]
+# otherwise the package's defaults
+size = {"channels": 8, "width": 64} if profile == "smoke" else {}
+print(
+    f"Profile {profile}: {epochs} epochs for the main model, "
+    f"{short} for each model of a comparison."
+)
+
 
 # %% [markdown]
 # ## A generator that does not listen
@@ -114,16 +126,19 @@ print(f"Of 1,000 samples the judge is sure of a 3 in {threes}.")
 class TinyConditionalVAE(nn.Module):
     def __init__(self, latent_dim=4, width=256):
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(784 + 10, width), nn.ReLU(), nn.Linear(width, 2 * latent_dim))
-        self.decoder = nn.Sequential(nn.Linear(latent_dim + 10, width), nn.ReLU(), nn.Linear(width, 784))
+        q = nn.Linear(784 + 10, width), nn.ReLU(), nn.Linear(width, 2 * latent_dim)
+        p = nn.Linear(latent_dim + 10, width), nn.ReLU(), nn.Linear(width, 784)
+        self.encoder, self.decoder = nn.Sequential(*q), nn.Sequential(*p)
 
-    def terms(self, x, labels):  # log p(x|z,y) at one z, and the divergence: one value a picture, in nats
+    # log p(x|z,y) at one z, and the divergence: one value per picture, in nats
+    def terms(self, x, labels):
         x, y = x.flatten(1), F.one_hot(labels, 10).float()
-        mu, log_var = self.encoder(torch.cat([x, y], dim=1)).chunk(2, dim=1)  # q(z|x,y)
+        mu, log_var = self.encoder(torch.cat([x, y], 1)).chunk(2, dim=1)  # q(z|x,y)
         z = mu + (0.5 * log_var).exp() * torch.randn_like(mu)
-        logits = self.decoder(torch.cat([z, y], dim=1))  # p(x|z,y)
-        log_likelihood = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
-        return log_likelihood, 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(dim=1)
+        logits = self.decoder(torch.cat([z, y], 1))  # p(x|z,y)
+        losses = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+        kl = 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(dim=1)
+        return -losses.sum(dim=1), kl
 
 
 # %%
@@ -154,13 +169,25 @@ model = vae.VAE(latent_dim=4, num_classes=10, **size)
 x, labels = x_test[:8], y_test[:8]
 torch.manual_seed(1)
 log_likelihood, kl = model.elbo(x, labels)
+
+
+# %%
 torch.manual_seed(1)
 mu, log_var = model.encode(x, labels)
 z = mu + (0.5 * log_var).exp() * torch.randn_like(mu)
-by_hand = -F.binary_cross_entropy_with_logits(model.decode(z, labels), x, reduction="none").flatten(1).sum(dim=1)
+by_hand = (
+    -F.binary_cross_entropy_with_logits(
+        model.decode(z, labels), x, reduction="none"
+    )
+    .flatten(1)
+    .sum(dim=1)
+)
 assert torch.allclose(log_likelihood, by_hand)
-assert torch.allclose(kl, 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(dim=1), atol=1e-4)
+assert torch.allclose(
+    kl, 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(dim=1), atol=1e-4
+)
 print("The package computes what we wrote by hand.")
+
 
 # %% [markdown]
 # One thing is stronger than in our sketch. Ten inputs appended to the code can only shift what the decoder's first layer
@@ -173,10 +200,15 @@ print("The package computes what we wrote by hand.")
 
 # %%
 history = training.fit(model, data, max_epochs=epochs)
-print(f"validation: {history['val_loss'][0]:.0f} nats after the first epoch, {history['val_loss'][-1]:.0f} at the end")
+print(
+    f"validation: {history['val_loss'][0]:.0f} nats after the first epoch, "
+    f"{history['val_loss'][-1]:.0f} at the end"
+)
 
 # %% mystnb={"image": {"alt": "Training and validation loss fall steeply, then flatten; the training line starts above the other and meets it late."}}
-ax = plots.curves(history, ["train_loss", "val_loss"], ylabel="negative ELBO (nats a picture)")
+ax = plots.curves(
+    history, ["train_loss", "val_loss"], ylabel="negative ELBO (nats a picture)"
+)
 if profile != "smoke":
     ax.set_ylim(min(history["train_loss"]) - 5, min(history["val_loss"]) + 50)
 plt.show()
@@ -190,7 +222,9 @@ plt.show()
 # %% mystnb={"image": {"alt": "Ten rows of eight generated digits; each row shows the digit named at its left, in different handwriting."}}
 torch.manual_seed(0)
 asked = torch.arange(10).repeat_interleave(8)
-plots.image_grid(model.sample(80, asked), row_labels=[str(digit) for digit in range(10)])
+plots.image_grid(
+    model.sample(80, asked), row_labels=[str(digit) for digit in range(10)]
+)
 plt.show()
 
 # %% [markdown]
@@ -215,12 +249,17 @@ def obedience(model, n=200 if profile == "smoke" else 2000):
 
 accuracy = obedience(model)
 print(f"judge accuracy on generated digits: {accuracy:.3f}")
-print(f"judge accuracy on held-out digits:  {metrics.judge_accuracy(x_test, y_test):.3f}")
+print(
+    "judge accuracy on held-out digits:  "
+    f"{metrics.judge_accuracy(x_test, y_test):.3f}"
+)
 
 # %% mystnb={"image": {"alt": "Ten bars of the share read as asked, one for each class; all are high, a few lower than the rest."}}
 torch.manual_seed(0)
 asked = torch.arange(2000) % 10
-right = metrics.judge_probabilities(model.sample(2000, asked)).argmax(dim=1) == asked
+right = (
+    metrics.judge_probabilities(model.sample(2000, asked)).argmax(dim=1) == asked
+)
 shares = [right[asked == digit].float().mean().item() for digit in range(10)]
 plt.bar(range(10), shares)
 plt.xticks(range(10))
@@ -241,7 +280,10 @@ plt.show()
 torch.manual_seed(0)
 neg_elbo = vae.negative_elbo(model, x_test, y_test)
 iwae = -vae.iwae_bound(model, x_test, 100, y_test).mean().item()
-print(f"negative ELBO on held-out digits: {neg_elbo:.1f} nats; importance-weighted with k = 100: {iwae:.1f} nats")
+print(
+    f"negative ELBO on held-out digits: {neg_elbo:.1f} nats; "
+    f"importance-weighted with k = 100: {iwae:.1f} nats"
+)
 
 # %% [markdown]
 # These nats are for $-\log p_\theta(x \mid y)$, given the label; the last chapter's were for $-\log p_\theta(x)$, without
@@ -260,7 +302,9 @@ print(f"negative ELBO on held-out digits: {neg_elbo:.1f} nats; importance-weight
 torch.manual_seed(4)
 styles = torch.randn(8, 4)
 with torch.no_grad():
-    sheet = model.decode(styles.repeat(10, 1), torch.arange(10).repeat_interleave(8)).sigmoid()
+    sheet = model.decode(
+        styles.repeat(10, 1), torch.arange(10).repeat_interleave(8)
+    ).sigmoid()
 plots.image_grid(sheet, row_labels=[str(digit) for digit in range(10)])
 plt.show()
 
@@ -291,7 +335,9 @@ def transfer(model):
     with torch.no_grad():
         styles, _ = model.encode(x_test, y_test)
         copies = model.decode(styles, (y_test + 1) % 10).sigmoid()
-    return metrics.judge_accuracy(copies, (y_test + 1) % 10), metrics.judge_accuracy(copies, y_test)
+    return metrics.judge_accuracy(
+        copies, (y_test + 1) % 10
+    ), metrics.judge_accuracy(copies, y_test)
 
 
 new, old = transfer(model)
@@ -322,12 +368,17 @@ torch.manual_seed(0)
 nats = [vae.negative_elbo(m, x_test, y_test) for m in by_latents.values()]
 from_prior = [obedience(m) for m in by_latents.values()]
 for latent_dim, n, share in zip(by_latents, nats, from_prior, strict=True):
-    print(f"{latent_dim:2d} numbers of code: {n:6.1f} nats, judge accuracy {share:.3f}")
+    print(
+        f"{latent_dim:2d} numbers of code: "
+        f"{n:6.1f} nats, judge accuracy {share:.3f}"
+    )
 
 # %% mystnb={"image": {"alt": "Four points, one for each size of code: to the right lie better bounds, and lower judge accuracy."}}
 plt.plot(nats, from_prior, marker="o")
 for latent_dim, n, share in zip(by_latents, nats, from_prior, strict=True):
-    plt.annotate(str(latent_dim), (n, share), xytext=(6, 6), textcoords="offset points")
+    plt.annotate(
+        str(latent_dim), (n, share), xytext=(6, 6), textcoords="offset points"
+    )
 plt.gca().invert_xaxis()
 plt.margins(0.12)
 plt.xlabel("negative ELBO (nats a picture; better to the right)")
@@ -352,7 +403,8 @@ plt.show()
 
 
 # %%
-def obedience_at_home(model):  # codes from the encoder's clouds around held-out digits, and not from the prior
+# codes from the encoder's clouds around held-out digits, and not from the prior
+def obedience_at_home(model):
     torch.manual_seed(0)
     with torch.no_grad():
         z = vae.reparameterise(*model.encode(x_test, y_test))
@@ -361,7 +413,10 @@ def obedience_at_home(model):  # codes from the encoder's clouds around held-out
 
 at_home = [obedience_at_home(m) for m in by_latents.values()]
 for latent_dim, home, prior in zip(by_latents, at_home, from_prior, strict=True):
-    print(f"{latent_dim:2d} numbers of code: {home:.3f} from the encoder's codes, {prior:.3f} from the prior's")
+    print(
+        f"{latent_dim:2d} numbers of code: "
+        f"{home:.3f} from the encoder's codes, {prior:.3f} from the prior's"
+    )
 
 # %% mystnb={"image": {"alt": "Two lines against the size of the code: from the encoder's codes it stays high or rises, from the prior's it falls."}}
 plt.plot(list(by_latents), at_home, marker="o", label="codes from the encoder")
@@ -383,10 +438,26 @@ plt.show()
 # %%
 patient = small_model(16, max_epochs=epochs)
 torch.manual_seed(0)
-print(f"16 numbers, {short} epochs: {nats[-1]:.1f} nats, judge accuracy {from_prior[-1]:.3f}")
-patient_nats, patient_accuracy = vae.negative_elbo(patient, x_test, y_test), obedience(patient)
-print(f"16 numbers, {epochs} epochs: {patient_nats:.1f} nats, judge accuracy {patient_accuracy:.3f}")
-print(f"and from the encoder's codes, after {epochs} epochs: {obedience_at_home(patient):.3f}")
+print(
+    f"16 numbers, {short} epochs: "
+    f"{nats[-1]:.1f} nats, judge accuracy {from_prior[-1]:.3f}"
+)
+
+
+# %%
+patient_nats, patient_accuracy = (
+    vae.negative_elbo(patient, x_test, y_test),
+    obedience(patient),
+)
+print(
+    f"16 numbers, {epochs} epochs: "
+    f"{patient_nats:.1f} nats, judge accuracy {patient_accuracy:.3f}"
+)
+print(
+    f"and from the encoder's codes, after {epochs} epochs: "
+    f"{obedience_at_home(patient):.3f}"
+)
+
 
 # %% [markdown]
 # Patience mends much of it: while the bound improves, the clouds spread, and the decoder learns to give sense to more of the
@@ -408,13 +479,16 @@ print(f"and from the encoder's codes, after {epochs} epochs: {obedience_at_home(
 # clouds wider, so that they overlap and leave fewer holes. Three models with eight numbers of code:
 
 # %%
-by_beta = {1.0: by_latents[8], 2.0: small_model(8, beta=2.0), 4.0: small_model(8, beta=4.0)}
+by_beta = {1.0: by_latents[8]}
+by_beta |= {beta: small_model(8, beta=beta) for beta in (2.0, 4.0)}
 for beta, m in by_beta.items():
     torch.manual_seed(0)
     with torch.no_grad():
         log_likelihood, kl = m.elbo(x_test, y_test)
-    costs = f"explanation {-log_likelihood.mean():5.1f} nats, code {kl.mean():4.1f} nats"
+    explanation = f"explanation {-log_likelihood.mean():5.1f} nats"
+    costs = f"{explanation}, code {kl.mean():4.1f} nats"
     print(f"beta {beta:.0f}: {costs}, judge accuracy {obedience(m):.3f}")
+
 
 # %% [markdown]
 # Read the lines from top to bottom. The code gets cheaper, and the explanation worse by more than was saved, so the bound
@@ -464,19 +538,43 @@ with torch.no_grad():
     styles, _ = deaf.encode(x_test[:8], y_test[:8])
     same = deaf.decode(styles, y_test[:8]).sigmoid()
     other = deaf.decode(styles, (y_test[:8] + 1) % 10).sigmoid()
-plots.image_grid(torch.cat([x_test[:8], same, other]), row_labels=["real", "copy", "next"])
+plots.image_grid(
+    torch.cat([x_test[:8], same, other]), row_labels=["real", "copy", "next"]
+)
 plt.show()
 
 # %%
 deaf_new, deaf_old = transfer(deaf)
 long_new, long_old = transfer(by_latents[16])
-print(f"main model, 4 numbers:    read as wanted {new:.3f}, still the old class {old:.3f}")
-print(f"16 numbers, beta = 1:     read as wanted {long_new:.3f}, still the old class {long_old:.3f}")
-print(f"16 numbers, beta = 0.01:  read as wanted {deaf_new:.3f}, still the old class {deaf_old:.3f}")
+print(
+    f"main model, 4 numbers:    read as wanted {new:.3f}, "
+    f"still the old class {old:.3f}"
+)
+print(
+    f"16 numbers, beta = 1:     read as wanted {long_new:.3f}, "
+    f"still the old class {long_old:.3f}"
+)
+print(
+    f"16 numbers, beta = 0.01:  read as wanted {deaf_new:.3f}, "
+    f"still the old class {deaf_old:.3f}"
+)
+
+
+# %%
 with torch.no_grad():
-    explained = [-m.elbo(x_test, y_test).log_likelihood.mean() for m in (by_latents[16], deaf)]
-print(f"explanation of held-out digits: {explained[0]:.0f} nats with beta = 1, {explained[1]:.0f} with beta = 0.01")
-print(f"judge accuracy of samples: {from_prior[-1]:.3f} with beta = 1, {obedience(deaf):.3f} with beta = 0.01")
+    explained = [
+        -m.elbo(x_test, y_test).log_likelihood.mean()
+        for m in (by_latents[16], deaf)
+    ]
+print(
+    "explanation of held-out digits: "
+    f"{explained[0]:.0f} nats with beta = 1, {explained[1]:.0f} with beta = 0.01"
+)
+print(
+    "judge accuracy of samples: "
+    f"{from_prior[-1]:.3f} with beta = 1, {obedience(deaf):.3f} with beta = 0.01"
+)
+
 
 # %% [markdown]
 # The answer is mostly (b). The code says everything, the class included, so the decoder learnt to read the class from
@@ -512,14 +610,20 @@ figures = results.record(
     negative_elbo_nats=round(neg_elbo, 2),
     iwae_nats_k100=round(iwae, 2),
     transfer_accuracy=round(new, 3),
-    judge_accuracy_by_latents={str(k): round(v, 3) for k, v in zip(by_latents, from_prior, strict=True)},
+    judge_accuracy_by_latents={
+        str(k): round(v, 3) for k, v in zip(by_latents, from_prior, strict=True)
+    },
 )
 print(figures["judge_accuracy"])
+
+
+# %%
 if profile != "smoke":
     assert figures["judge_accuracy"] >= 0.87, "digits asked for by class"
     assert nats[0] - nats[-1] > 5, "a longer code gives a better bound"
     assert from_prior[0] - from_prior[-1] > 0.1, "and obeys less"
     assert deaf_old > long_old + 0.2, "a free code makes the decoder deaf"
+
 
 # %% [markdown]
 # ## Summary
@@ -541,16 +645,25 @@ torch.manual_seed(0)
 confused = TinyConditionalVAE()
 optimizer = torch.optim.Adam(confused.parameters(), lr=2e-3)
 for batch in torch.cat([torch.randperm(len(x_train)) for _ in range(3)]).split(100):
-    log_likelihood, kl = confused.terms(x_train[batch], y_train[torch.randperm(len(x_train))[: len(batch)]])
+    log_likelihood, kl = confused.terms(
+        x_train[batch], y_train[torch.randperm(len(x_train))[: len(batch)]]
+    )
     loss = (kl - log_likelihood).mean()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
+
+
+# %% tags=["hide-cell"]
+# @title Solution, continued
 with torch.no_grad():
-    pictures = confused.decoder(torch.cat([torch.randn(1000, 4), F.one_hot(y_train[:1000], 10)], dim=1)).sigmoid()
+    pictures = confused.decoder(
+        torch.cat([torch.randn(1000, 4), F.one_hot(y_train[:1000], 10)], dim=1)
+    ).sigmoid()
 shuffled = metrics.judge_accuracy(pictures.view(-1, 1, 28, 28), y_train[:1000])
 print(f"{loss.item():.0f} nats on its last batch, judge accuracy {shuffled:.2f}")
 assert shuffled < 0.25
+
 
 # %% [markdown]
 # <details><summary>Answer</summary>
@@ -570,8 +683,14 @@ with torch.no_grad():
     before, _ = model.encode(x_test, y_test)
     moved = model.decode(before, (y_test + 1) % 10).sigmoid()
     after, _ = model.encode(moved, (y_test + 1) % 10)
-agreement = [torch.corrcoef(torch.stack([before[:, j], after[:, j]]))[0, 1].item() for j in range(4)]
-print("correlation of each number, before and after:", ", ".join(f"{value:.2f}" for value in agreement))
+agreement = [
+    torch.corrcoef(torch.stack([before[:, j], after[:, j]]))[0, 1].item()
+    for j in range(4)
+]
+print(
+    "correlation of each number, before and after:",
+    ", ".join(f"{value:.2f}" for value in agreement),
+)
 if profile != "smoke":
     assert min(agreement) > 0.5
 
@@ -586,11 +705,14 @@ by_temperature = {}
 for temperature in [0.5, 1.0, 1.5]:
     torch.manual_seed(0)
     pictures = model.sample(2000, asked, temperature=temperature)
-    variety = torch.stack([pictures[asked == digit].var(dim=0).mean() for digit in range(10)]).mean().item()
+    spread = [pictures[asked == digit].var(dim=0).mean() for digit in range(10)]
+    variety = torch.stack(spread).mean().item()
     by_temperature[temperature] = metrics.judge_accuracy(pictures, asked)
-    print(f"temperature {temperature}: judge accuracy {by_temperature[temperature]:.3f}, variance {variety:.4f}")
+    accuracy = f"judge accuracy {by_temperature[temperature]:.3f}"
+    print(f"temperature {temperature}: {accuracy}, variance {variety:.4f}")
 if profile != "smoke":
     assert by_temperature[0.5] > by_temperature[1.0] > by_temperature[1.5]
+
 
 # %% [markdown]
 # <details><summary>Answer</summary>

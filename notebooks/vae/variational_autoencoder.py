@@ -26,13 +26,16 @@
 # of its own. · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
-profile = "auto"  # "smoke" checks the code, "cpu" takes minutes, "gpu" wants a GPU; "auto" picks one of the last two
+profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
 
 # %% tags=["hide-input"]
-import sys
+import importlib.util
 
-if "google.colab" in sys.modules:
-    get_ipython().run_line_magic("pip", "install -q git+https://github.com/aigc-course/aigc-course")
+if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a network
+    address = "git+https://github.com/aigc-course/aigc-course"
+    wanted = f"aigc-course[games,music] @ {address}"
+    get_ipython().run_line_magic("pip", f'install -q "{wanted}"')
+    importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
 import matplotlib.pyplot as plt
@@ -45,11 +48,18 @@ from aigc_course import plots, results, training, vae
 from aigc_course.data import ImageData
 from aigc_course.metrics import judge_probabilities
 
+
+# %%
 plots.use_style()
 profile = training.resolve_profile(profile)
 short = {"smoke": 1, "cpu": 12, "gpu": 40}[profile]
-print(f"Profile {profile}: the small models train for {short} epochs, the main one for", end=" ")
+print(
+    f"Profile {profile}: "
+    f"the small models train for {short} epochs, the main one for",
+    end=" ",
+)
 print(vae.recipe(profile)["fit"]["max_epochs"])
+
 
 # %% [markdown]
 # ## A decoder that cannot dream
@@ -61,7 +71,10 @@ print(vae.recipe(profile)["fit"]["max_epochs"])
 # %% mystnb={"image": {"alt": "Sixteen handwritten digits in two rows, white on black."}}
 data = ImageData("digits", batch_size=100)
 x_test, labels_test = data.split("test")
-print(f"{len(data.split('train')[0])} training pictures of shape {tuple(x_test.shape[1:])}, values in [0, 1]")
+print(
+    f"{len(data.split('train')[0])} training pictures "
+    f"of shape {tuple(x_test.shape[1:])}, values in [0, 1]"
+)
 plots.image_grid(x_test[:16])
 plt.show()
 
@@ -90,7 +103,8 @@ with torch.no_grad():
     codes = autoencoder.encode(data.split("train")[0])
     torch.manual_seed(2)
     invented = torch.randn(8, 16)
-    matched = codes.mean(dim=0) + codes.std(dim=0) * invented  # the mean and the spread of the real codes
+    # the mean and the spread of the real codes
+    matched = codes.mean(dim=0) + codes.std(dim=0) * invented
     dreams = autoencoder.decode(torch.cat([invented, matched])).sigmoid()
 print(f"codes of real digits have a spread of about {codes.std(dim=0).mean():.1f}")
 plots.image_grid(dreams, row_labels=["N(0, I)", "matched"])
@@ -182,8 +196,11 @@ x, m = torch.tensor(2.0), torch.linspace(-1, 3, 201)
 log_evidence = torch.distributions.Normal(0, 2**0.5).log_prob(x)
 
 
-def bound(m, s):  # E_q[log p(x|z)] in closed form, minus the divergence from the prior
-    log_likelihood = -0.5 * ((x - m) ** 2 + s**2) - 0.5 * torch.log(torch.tensor(2 * torch.pi))
+# E_q[log p(x|z)] in closed form, minus the divergence from the prior
+def bound(m, s):
+    log_likelihood = -0.5 * ((x - m) ** 2 + s**2) - 0.5 * torch.log(
+        torch.tensor(2 * torch.pi)
+    )
     return log_likelihood - 0.5 * (m**2 + s**2 - 1 - torch.log(s**2))
 
 
@@ -197,7 +214,10 @@ plt.show()
 
 # %%
 touching = bound(x / 2, torch.tensor(0.5).sqrt())
-print(f"log p(x) = {log_evidence:.4f}, the bound at the true posterior = {touching:.4f}")
+print(
+    f"log p(x) = {log_evidence:.4f}, "
+    f"the bound at the true posterior = {touching:.4f}"
+)
 assert torch.allclose(touching, log_evidence)
 assert (bound(m, torch.tensor(0.25)) < log_evidence).all()
 
@@ -223,13 +243,21 @@ assert (bound(m, torch.tensor(0.25)) < log_evidence).all()
 
 # %%
 def gaussian_kl(mu, log_var):
-    return 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(dim=1)  # sum over the code; one value a picture
+    # sum over the code; one value a picture
+    return 0.5 * (mu**2 + log_var.exp() - 1 - log_var).sum(dim=1)
 
 
 mu, log_var = torch.randn(5, 3), torch.randn(5, 3)
-q, prior = torch.distributions.Normal(mu, (0.5 * log_var).exp()), torch.distributions.Normal(0.0, 1.0)
+q, prior = (
+    torch.distributions.Normal(mu, (0.5 * log_var).exp()),
+    torch.distributions.Normal(0.0, 1.0),
+)
 print(gaussian_kl(mu, log_var))
-assert torch.allclose(gaussian_kl(mu, log_var), torch.distributions.kl_divergence(q, prior).sum(dim=1), atol=1e-5)
+assert torch.allclose(
+    gaussian_kl(mu, log_var),
+    torch.distributions.kl_divergence(q, prior).sum(dim=1),
+    atol=1e-5,
+)
 
 # %% [markdown]
 # **The explanation.** The average $\mathbb E_q[\log p_\theta(x \mid z)]$ has no closed form. We estimate it by drawing a
@@ -248,14 +276,28 @@ assert torch.allclose(gaussian_kl(mu, log_var), torch.distributions.kl_divergenc
 
 # %%
 def reparameterise(mu, log_var):
-    return mu + (0.5 * log_var).exp() * torch.randn_like(mu)  # exp(log_var / 2) is the standard deviation
+    # exp(log_var / 2) is the standard deviation
+    return mu + (0.5 * log_var).exp() * torch.randn_like(mu)
 
 
 torch.manual_seed(0)
-mu, log_var = torch.tensor(0.5, requires_grad=True), torch.tensor(0.0, requires_grad=True)
-reparameterise(mu.expand(100_000), log_var.expand(100_000)).square().mean().backward()
-# log_var is 2 log sigma, so the derivative by sigma is 2 / sigma times the one by log_var; here sigma is 1.
-print(f"by mu: {mu.grad:.2f} (exactly 1.00), by sigma: {2 * log_var.grad:.2f} (exactly 2.00)")
+mu, log_var = (
+    torch.tensor(0.5, requires_grad=True),
+    torch.tensor(0.0, requires_grad=True),
+)
+
+
+# %%
+reparameterise(
+    mu.expand(100_000), log_var.expand(100_000)
+).square().mean().backward()
+# log_var is 2 log sigma, so the derivative by sigma is 2 / sigma times the one by
+# log_var; here sigma is 1.
+print(
+    f"by mu: {mu.grad:.2f} (exactly 1.00), by sigma: "
+    f"{2 * log_var.grad:.2f} (exactly 2.00)"
+)
+
 
 # %% [markdown]
 # The estimates agree with the derivatives we know, although a random generator stood in the middle.
@@ -277,14 +319,17 @@ print(f"by mu: {mu.grad:.2f} (exactly 1.00), by sigma: {2 * log_var.grad:.2f} (e
 class TinyVAE(nn.Module):
     def __init__(self, latent_dim=16, width=256):
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 2 * latent_dim))
-        self.decoder = nn.Sequential(nn.Linear(latent_dim, width), nn.ReLU(), nn.Linear(width, 784))
+        down = nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 2 * latent_dim)
+        up = nn.Linear(latent_dim, width), nn.ReLU(), nn.Linear(width, 784)
+        self.encoder, self.decoder = nn.Sequential(*down), nn.Sequential(*up)
 
-    def loss(self, x):  # x: (batch, 1, 28, 28) -> minus the ELBO in nats, averaged over the batch
+    # x: (batch, 1, 28, 28) -> minus the ELBO in nats, averaged over the batch
+    def loss(self, x):
         x = x.flatten(1)
         mu, log_var = self.encoder(x).chunk(2, dim=1)
         logits = self.decoder(reparameterise(mu, log_var))
-        log_likelihood = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(dim=1)
+        losses = F.binary_cross_entropy_with_logits(logits, x, reduction="none")
+        log_likelihood = -losses.sum(dim=1)
         return (gaussian_kl(mu, log_var) - log_likelihood).mean()
 
 
@@ -295,12 +340,15 @@ optimizer = torch.optim.Adam(tiny.parameters(), lr=2e-3)
 x_train = data.split("train")[0]
 for epoch in range(3):
     for batch in x_train[torch.randperm(len(x_train))].split(100):
-        optimizer.zero_grad()  # before backward: it clears the gradients of the batch before
+        # before backward: it clears the gradients of the batch before
+        optimizer.zero_grad()
         loss = tiny.loss(batch)
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        print(f"epoch {epoch + 1}: {tiny.loss(x_test):.0f} nats on held-out pictures")
+        print(
+            f"epoch {epoch + 1}: {tiny.loss(x_test):.0f} nats on held-out pictures"
+        )
 
 # %% [markdown]
 # The number falls from epoch to epoch. There is no second loss, no second optimiser and no alternation: one loss trains
@@ -318,13 +366,24 @@ model = vae.VAE(latent_dim=16)
 batch = x_test[:10]
 torch.manual_seed(0)
 log_likelihood, kl = model.elbo(batch)
+
+
+# %%
 torch.manual_seed(0)
 mu, log_var = model.encode(batch)
 logits = model.decode(reparameterise(mu, log_var))
-ours = -F.binary_cross_entropy_with_logits(logits, batch, reduction="none").flatten(1).sum(dim=1)
+ours = (
+    -F.binary_cross_entropy_with_logits(logits, batch, reduction="none")
+    .flatten(1)
+    .sum(dim=1)
+)
 assert torch.allclose(kl, gaussian_kl(mu, log_var), atol=1e-4)
 assert torch.allclose(log_likelihood, ours, atol=1e-2)
-print(f"an untrained model: log-likelihood {log_likelihood.mean():.0f}, cost of the code {kl.mean():.2f} nats")
+print(
+    f"an untrained model: log-likelihood {log_likelihood.mean():.0f}, "
+    f"cost of the code {kl.mean():.2f} nats"
+)
+
 
 # %% [markdown]
 # An untrained decoder finds every pixel about equally likely to be lit or dark, which costs $784 \log 2 \approx 543$
@@ -343,11 +402,17 @@ for part, settings in vae.recipe(profile).items():
 
 # %%
 model, history = vae.train(profile)
-print(f"negative ELBO on the validation split: {history['val_loss'][0]:.0f} nats after the first epoch,", end=" ")
+print(
+    "negative ELBO on the validation split: "
+    f"{history['val_loss'][0]:.0f} nats after the first epoch,",
+    end=" ",
+)
 print(f"{history['val_loss'][-1]:.0f} after the last")
 
 # %% mystnb={"image": {"alt": "Training and validation loss fall steeply at first and then slowly flatten, close together."}}
-ax = plots.curves(history, ["train_loss", "val_loss"], ylabel="negative ELBO (nats a picture)")
+ax = plots.curves(
+    history, ["train_loss", "val_loss"], ylabel="negative ELBO (nats a picture)"
+)
 if profile != "smoke":
     ax.set_ylim(history["val_loss"][-1] - 8, history["val_loss"][-1] + 60)
 plt.show()
@@ -359,7 +424,9 @@ plt.show()
 # stays flat near 200 nats from the start means that something is broken. We shall break it below.
 
 # %% mystnb={"image": {"alt": "The divergence rises from near zero within the first epochs and then settles on a plateau."}}
-plots.curves(history, ["train_kl", "val_kl"], ylabel="cost of the code (nats a picture)")
+plots.curves(
+    history, ["train_kl", "val_kl"], ylabel="cost of the code (nats a picture)"
+)
 plt.show()
 
 # %% [markdown]
@@ -373,7 +440,10 @@ plt.show()
 # First the reconstructions, then what we came for: codes drawn from the prior.
 
 # %% mystnb={"image": {"alt": "Upper row: eight digits. Lower row: their reconstructions, recognisable and slightly smoother."}}
-plots.image_grid(torch.cat([originals, model.reconstruct(originals)]), row_labels=["original", "copy"])
+plots.image_grid(
+    torch.cat([originals, model.reconstruct(originals)]),
+    row_labels=["original", "copy"],
+)
 plt.show()
 
 # %% mystnb={"image": {"alt": "Thirty-two generated digits: many are legible, others are half one digit and half another."}}
@@ -392,7 +462,8 @@ plt.show()
 # %% mystnb={"image": {"alt": "Four rows, each turning one digit into another in eight small steps through legible shapes."}}
 with torch.no_grad():
     start, end = model.encode(x_test[:4])[0], model.encode(x_test[4:8])[0]
-    steps = torch.linspace(0, 1, 8)[None, :, None]  # (1, 8, 1): eight steps from one code to the other
+    # (1, 8, 1): eight steps from one code to the other
+    steps = torch.linspace(0, 1, 8)[None, :, None]
     path = start[:, None] * (1 - steps) + end[:, None] * steps  # (4, 8, latent_dim)
     walk = model.decode(path.flatten(0, 1)).sigmoid()
 plots.image_grid(walk)
@@ -410,14 +481,22 @@ plt.show()
 torch.manual_seed(0)
 flat = vae.VAE(latent_dim=2)
 flat_history = training.fit(flat, data, max_epochs=2 * short)
-print(f"with a code of two numbers: {flat_history['val_loss'][-1]:.0f} nats on the validation split")
+print(
+    "with a code of two numbers: "
+    f"{flat_history['val_loss'][-1]:.0f} nats on the validation split"
+)
 
 # %% mystnb={"image": {"alt": "A cloud of points around the origin. Ones, zeros and sevens have regions of their own at the edge; the others crowd in the middle."}}
 with torch.no_grad():
     means = flat.encode(x_test)[0]
 figure, ax = plt.subplots(figsize=(5.6, 4.4))
 for digit in range(10):
-    ax.scatter(*means[labels_test == digit].T, s=14, color=plots.COLOURS[digit], label=str(digit))
+    ax.scatter(
+        *means[labels_test == digit].T,
+        s=14,
+        color=plots.COLOURS[digit],
+        label=str(digit),
+    )
 ax.set_xlabel("first number of the code")
 ax.set_ylabel("second number of the code")
 ax.set_aspect("equal")
@@ -429,17 +508,29 @@ plt.show()
 # closely in the middle that some overlap: the islands have joined into one land, about as large as the prior. Now
 # decode a grid of codes over it:
 
-# %% mystnb={"image": {"alt": "A sheet of twelve by twelve small digits that change gradually from one kind to another across it."}}
+# %%
 side = torch.distributions.Normal(0.0, 1.0).icdf(torch.linspace(0.03, 0.97, 12))
-grid = torch.stack(torch.meshgrid(side, side.flip(0), indexing="xy"), dim=-1).reshape(-1, 2)
+grid = torch.stack(
+    torch.meshgrid(side, side.flip(0), indexing="xy"), dim=-1
+).reshape(-1, 2)
 with torch.no_grad():
-    sheet = flat.decode(grid).sigmoid().view(12, 12, 28, 28).permute(0, 2, 1, 3).reshape(336, 336)
+    sheet = (
+        flat.decode(grid)
+        .sigmoid()
+        .view(12, 12, 28, 28)
+        .permute(0, 2, 1, 3)
+        .reshape(336, 336)
+    )
+
+
+# %% mystnb={"image": {"alt": "A sheet of twelve by twelve small digits that change gradually from one kind to another across it."}}
 plt.figure(figsize=(5, 5))
 plt.imshow(sheet, extent=(-1.88, 1.88, -1.88, 1.88))
 plt.xlabel("first number of the code")
 plt.ylabel("second number of the code")
 plt.grid(False)
 plt.show()
+
 
 # %% [markdown]
 # Every place on the map is some digit or a transition between two. Two numbers are too few to draw sharply, which the
@@ -454,10 +545,16 @@ plt.show()
 # %%
 torch.manual_seed(0)
 log_likelihood, kl = model.elbo(x_test)
-print(f"explanation {-log_likelihood.mean():6.1f} nats   cost of the code {kl.mean():5.1f} nats")
+print(
+    f"explanation {-log_likelihood.mean():6.1f} "
+    f"nats   cost of the code {kl.mean():5.1f} nats"
+)
 neg_elbo = vae.negative_elbo(model, x_test)  # averaged over 20 draws of the code
 print(f"negative ELBO on held-out digits: {neg_elbo:.1f} nats a picture")
-print(f"peak signal-to-noise ratio of the copies: {psnr(model.reconstruct(x_test), x_test, data_range=1.0):.1f} dB")
+print(
+    "peak signal-to-noise ratio of the copies: "
+    f"{psnr(model.reconstruct(x_test), x_test, data_range=1.0):.1f} dB"
+)
 
 # %% [markdown]
 # How far is that from the truth, $-\log p_\theta(x)$? The gap is the divergence of $q$ from the posterior, which we cannot
@@ -507,7 +604,10 @@ with torch.no_grad():
         "samples of the VAE": model.decode(codes).sigmoid(),
         "samples of the autoencoder": autoencoder.decode(codes).sigmoid(),
     }
-sure = {name: judge_probabilities(x).amax(dim=1).ge(0.9).float().mean().item() for name, x in pictures.items()}
+sure = {
+    name: judge_probabilities(x).amax(dim=1).ge(0.9).float().mean().item()
+    for name, x in pictures.items()
+}
 for name, share in sure.items():
     print(f"{name}: {100 * share:.0f} %")
 
@@ -534,8 +634,15 @@ for beta in [0.0, 1.0, 30.0]:
     torch.manual_seed(0)
     small[beta] = vae.VAE(latent_dim=16, beta=beta, width=256)
     curve = training.fit(small[beta], data, max_epochs=short)
-    print(f"beta {beta:4.0f}: explanation {-curve['val_log_likelihood'][-1]:5.1f} nats,", end=" ")
-    print(f"cost of the code {curve['val_kl'][-1]:6.1f}, negative ELBO {curve['val_loss'][-1]:6.1f}")
+    print(
+        f"beta {beta:4.0f}: "
+        f"explanation {-curve['val_log_likelihood'][-1]:5.1f} nats,",
+        end=" ",
+    )
+    print(
+        f"cost of the code {curve['val_kl'][-1]:6.1f}, "
+        f"negative ELBO {curve['val_loss'][-1]:6.1f}"
+    )
 
 # %% mystnb={"image": {"alt": "Three rows of samples. Beta 0: tangled strokes. Beta 1: digits. Beta 30: the same grey blur eight times."}}
 torch.manual_seed(0)
@@ -556,14 +663,18 @@ figure, ax = plt.subplots()
 for offset, (beta, model_) in zip([-0.27, 0, 0.27], small.items(), strict=True):
     with torch.no_grad():
         mu, log_var = model_.encode(x_test)
-    cost = 0.5 * (mu**2 + log_var.exp() - 1 - log_var).mean(dim=0)  # one value for each number of the code
-    ax.bar(torch.arange(16) + 1 + offset, cost.sort(descending=True).values, width=0.27, label=f"β = {beta:.0f}")
-    print(f"beta {beta:.0f}: {(cost > 0.01).sum()} of 16 numbers carry more than 0.01 nats")
+    # one value for each number of the code
+    cost = 0.5 * (mu**2 + log_var.exp() - 1 - log_var).mean(dim=0)
+    heights = cost.sort(descending=True).values
+    places = torch.arange(16) + 1 + offset
+    ax.bar(places, heights, width=0.27, label=f"β = {beta:.0f}")
+    used = (cost > 0.01).sum()
+    print(f"beta {beta:.0f}: {used} of 16 numbers carry more than 0.01 nats")
 ax.set_yscale("symlog", linthresh=0.1)
-ax.set_xlabel("number of the code, dearest first")
-ax.set_ylabel("cost (nats)")
+ax.set(xlabel="number of the code, dearest first", ylabel="cost (nats)")
 ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
 plt.show()
+
 
 # %% [markdown]
 # The bars show the cost of each number of the code, the dearest first, on an axis that is logarithmic above a tenth of a
@@ -598,10 +709,18 @@ figures = results.record(
     collapsed_kl_nats_beta_30=round(curve["val_kl"][-1], 3),
 )
 print(figures["negative_elbo_nats"], figures["iwae_nats_k100"])
+
+
+# %%
 if profile != "smoke":
-    assert figures["negative_elbo_nats"] <= 106, "the negative ELBO on held-out digits"
-    assert figures["iwae_nats_k100"] < figures["negative_elbo_nats"], "more samples tighten the bound"
+    assert figures["negative_elbo_nats"] <= 106, (
+        "the negative ELBO on held-out digits"
+    )
+    assert figures["iwae_nats_k100"] < figures["negative_elbo_nats"], (
+        "more samples tighten the bound"
+    )
     assert figures["collapsed_kl_nats_beta_30"] < 1, "the collapse was shown"
+
 
 # %% [markdown]
 # ## Summary
@@ -623,7 +742,10 @@ if profile != "smoke":
 # %% tags=["hide-cell"]
 # @title Solution
 x = torch.tensor(2.0)
-m, log_s = torch.tensor(0.0, requires_grad=True), torch.tensor(0.0, requires_grad=True)
+m, log_s = (
+    torch.tensor(0.0, requires_grad=True),
+    torch.tensor(0.0, requires_grad=True),
+)
 ascent = torch.optim.Adam([m, log_s], lr=0.05)
 for _ in range(500):
     ascent.zero_grad()
@@ -672,12 +794,22 @@ optimizer = torch.optim.Adam(buggy.parameters(), lr=2e-3)
 for batch in x_train.repeat(3, 1, 1, 1).split(100):
     mu, log_var = buggy.encoder(batch.flatten(1)).chunk(2, dim=1)
     logits = buggy.decoder(reparameterise(mu, log_var))
-    loss = gaussian_kl(mu, log_var).mean() + F.binary_cross_entropy_with_logits(logits, batch.flatten(1))
+    loss = gaussian_kl(mu, log_var).mean() + F.binary_cross_entropy_with_logits(
+        logits, batch.flatten(1)
+    )
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-print(f"cost of the code after three epochs: {gaussian_kl(mu, log_var).mean().item():.4f} nats")
+
+
+# %% tags=["hide-cell"]
+# @title Solution, continued
+print(
+    "cost of the code after three epochs: "
+    f"{gaussian_kl(mu, log_var).mean().item():.4f} nats"
+)
 assert gaussian_kl(mu, log_var).mean() < 0.5
+
 
 # %% [markdown]
 # **Graded assignment**: [the pieces of a VAE](../exercises/vae.ipynb).
