@@ -121,6 +121,7 @@ def test_a_failing_notebook_is_named_and_stops_no_other(repository):
     [
         ("import sys; print('careful', file=sys.stderr)", "writes to stderr"),
         ("print(object())", "shows a memory address"),
+        ("print('a' * 84); print('b' * 85)", "cell 3 prints a line of 85 characters"),
         ("open('left.txt', 'w').close()", "left files in the reader's folder: left.txt"),
     ],
 )

@@ -2,11 +2,16 @@
 
 import itertools
 import re
+import shlex
+import subprocess
 import sys
+import textwrap
+import tomllib
 from pathlib import Path
 
 import jupytext
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -41,8 +46,82 @@ def test_cells_stand_in_their_order(chapter):
     assert parameters.metadata.tags == ["parameters"]
     assert parameters.source.startswith('profile = "auto"')
     assert install.metadata.tags == ["hide-input"]
-    assert "google.colab" in install.source
     assert "run_line_magic" in install.source
+
+
+def first_cell(chapter):
+    return code_cells(jupytext.read(ROOT / "notebooks" / f"{chapter}.py"))[1].source
+
+
+def test_all_chapters_install_the_package_with_the_same_cell_from_the_books_repository():
+    cells = {first_cell(chapter) for chapter in CHAPTERS}
+    assert len(cells) == 1
+    repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+    assert f'"git+{repository}"' in cells.pop()
+
+
+def run_first_cell(tmp_path, package, then):
+    """Run the cell where no package is installed but `package`, the text of aigc_course/__init__.py; None: without it.
+
+    Its %pip puts an empty package into a folder that Python has already searched. Returns what is printed: the
+    arguments of %pip, if it was called, and what `then` prints.
+    """
+    site = tmp_path / "site"
+    site.mkdir()
+    if package is not None:
+        (site / "aigc_course").mkdir()
+        (site / "aigc_course" / "__init__.py").write_text(package)
+    script = textwrap.dedent(
+        f"""
+        import pathlib, sys
+        sys.path.append({str(site)!r})
+        try:
+            import something_else
+        except ModuleNotFoundError:  # now the folder's list of files is in Python's memory
+            pass
+
+        class Shell:
+            def run_line_magic(self, name, line):
+                print(name, line)
+                folder = pathlib.Path({str(site)!r}) / "aigc_course"
+                folder.mkdir()
+                (folder / "__init__.py").touch()
+
+        def get_ipython():
+            return Shell()
+        """
+    )
+    # -S: without site-packages. A Colab notebook runs in a process that has long been started.
+    call = [sys.executable, "-I", "-S", "-c", f"{script}\n{first_cell(CHAPTERS[0])}\n{then}"]
+    return subprocess.run(call, cwd=tmp_path, text=True, capture_output=True)
+
+
+def test_the_first_cell_installs_the_package_where_it_is_missing(tmp_path):
+    done = run_first_cell(tmp_path, None, "import aigc_course")
+    assert done.returncode == 0, done.stderr
+    magic, *arguments = shlex.split(done.stdout)
+    requirement = "aigc-course[games,music] @ git+https://github.com/aigc-course/aigc-course"
+    assert (magic, arguments) == ("pip", ["install", "-q", requirement])
+
+
+def test_the_first_cell_does_nothing_where_the_package_is(tmp_path):
+    done = run_first_cell(tmp_path, "", "import aigc_course")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_the_first_cell_leaves_a_missing_dependency_to_its_own_error(tmp_path):
+    done = run_first_cell(tmp_path, "import something_it_needs", "import aigc_course")
+    assert done.stdout == ""
+    assert "No module named 'something_it_needs'" in done.stderr
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_code_fits_the_page(source):
+    width = tomllib.loads((ROOT / "notebooks" / "ruff.toml").read_text())["line-length"]
+    assert width == 84, "what a page shows on a screen of 1,280 pixels"
+    for cell in code_cells(jupytext.read(source)):
+        for line in cell.source.splitlines():
+            assert len(line) <= width, f"{len(line)} characters:\n{line}"
 
 
 def test_code_cells_are_short(chapter):
@@ -53,8 +132,10 @@ def test_code_cells_are_short(chapter):
 
 def test_every_picture_has_alt_text(chapter):
     for cell in code_cells(chapter):
+        alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+        if alt:
+            assert re.search(r"plt\.show\(\)|display\(", cell.source), f"no picture belongs to the text {alt!r}"
         if "plt.show()" in cell.source:
-            alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
             assert len(alt) > 20, f"say in words what is seen:\n{cell.source}"
             assert cell.source.count("plt.show()") == 1
 
@@ -80,9 +161,11 @@ def test_solutions_are_folded(chapter):
 
 
 def test_the_last_code_records_and_promises(chapter):
-    last = [cell for cell in code_cells(chapter) if "hide-cell" not in cell.metadata.get("tags", [])][-1]
-    assert "results.record(" in last.source
-    assert "assert " in last.source
+    shown = [cell for cell in code_cells(chapter) if "hide-cell" not in cell.metadata.get("tags", [])]
+    last = "\n".join(cell.source for cell in shown[-3:])  # to record, to print and to promise
+    assert "results.record(" in last
+    assert "assert " in shown[-1].source
+    assert last.index("results.record(") < last.rindex("assert ")
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)

@@ -75,6 +75,9 @@ def run(source: Path, target: Path, profile: str, chosen: list[str], jobs: int) 
         executed = nbformat.read(done, as_version=4)
         seconds = executed.metadata.papermill.duration
         _check_outputs(name, executed)
+        # Not in the others: a figure that is one digit longer there must not cost a run of minutes; its line wraps.
+        if profile == "smoke":
+            _check_width(name, executed)
         if left := [path.name for path in empty.iterdir()]:
             sys.exit(f"FAILED   {name}: the notebook left files in the reader's folder: {', '.join(left)}")
         figures = recorded / f"{source.stem}.json"
@@ -115,6 +118,23 @@ def _say(text: str) -> None:
     # One write a line, so that two jobs never share one.
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
+
+
+# Characters in a line of code or of output that a page shows on a screen of 1,280 pixels.
+WIDTH = 84
+
+
+def _check_width(name: str, notebook: nbformat.NotebookNode) -> None:
+    """Refuse a printed line that is wider than the page."""
+    for number, cell in enumerate(notebook.cells):
+        for output in cell.get("outputs", []):
+            text = output.get("text") or output.get("data", {}).get("text/plain", "")
+            for line in text.splitlines():
+                if len(line) > WIDTH:
+                    sys.exit(
+                        f"FAILED   {name}: cell {number} prints a line of {len(line)} characters, and the page shows "
+                        f"{WIDTH}:\n{_indent(line)}"
+                    )
 
 
 def _indent(source: str) -> str:

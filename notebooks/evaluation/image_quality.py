@@ -37,6 +37,8 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
     importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
+import textwrap
+
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
@@ -53,10 +55,8 @@ profile = training.resolve_profile(profile)
 # pictures in a set, for reference
 n, m = {"smoke": (200, 1000), "cpu": (1000, 4000), "gpu": (1000, 4000)}[profile]
 short, steps = {"smoke": (1, 2), "cpu": (12, 100), "gpu": (40, 200)}[profile]
-print(
-    f"Profile {profile}: {n} pictures a set, {m} for reference; "
-    f"an autoencoder of {short} epochs; {steps} steps to forge pictures."
-)
+print(f"Profile {profile}: {n} pictures per set, {m} for reference;")
+print(f"an autoencoder of {short} epochs; {steps} steps to forge pictures.")
 
 
 # %% [markdown]
@@ -82,10 +82,8 @@ sets = {
     "VAE": vae.pretrained(profile).sample(n),
     "noise": torch.rand(n, 1, 28, 28),
 }
-print(
-    f"{m} training pictures for reference; "
-    f"{n} pictures in each of: {', '.join(sets)}"
-)
+print(f"{m} training pictures for reference; {n} pictures in each of:")
+print(", ".join(sets))
 
 
 # %% mystnb={"image": {"alt": "Five rows of eight pictures: real digits, digits of a DCGAN, rougher digits of a dense GAN, softer digits of a VAE, and grey noise."}}
@@ -271,10 +269,7 @@ plt.show()
 checksum = metrics.JUDGE_SHA256[:8]
 features = {name: metrics.judge_features(images) for name, images in sets.items()}
 real = metrics.judge_features(train)
-print(
-    "judge's Fréchet distance, "
-    f"{n} pictures against {m} for reference, judge {checksum}"
-)
+print(f"judge's Fréchet distance, {n} pictures against {m}, judge {checksum}")
 for name in sets:
     distance = frechet_distance(features[name], real)
     note = "  <- the floor" if name == "held out" else ""
@@ -925,10 +920,8 @@ def fooled_by(column):
 
 show(honest + tricks)
 for column in table["held out"]:
-    print(
-        f"{column:8} is fooled by: "
-        f"{', '.join(fooled_by(column)) or 'none of these'}"
-    )
+    fooling = ", ".join(fooled_by(column)) or "none of these"
+    print(textwrap.fill(f"{column:8} is fooled by: {fooling}", 80))
 
 # %% [markdown]
 # | measure | what it sees | what it does not see, and what fools it | what sees through that |

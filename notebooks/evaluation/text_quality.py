@@ -62,10 +62,8 @@ train, validation, test = [
     load_text("python_docs", split) for split in ("train", "validation", "test")
 ]
 model, tokenizer = gpt.pretrained(profile)
-print(
-    f"Profile {profile}: texts of {size} characters; "
-    f"{len(train)} characters to train on, {len(test)} to test."
-)
+print(f"Profile {profile}: texts of {size} characters;")
+print(f"{len(train)} characters to train on, {len(test)} to test.")
 
 # %% [markdown]
 # ## A perfect score

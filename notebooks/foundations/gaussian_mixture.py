@@ -39,7 +39,9 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
 # %%
 import io
 import math
+import textwrap
 from itertools import pairwise
+from pprint import pprint
 
 import matplotlib.pyplot as plt
 import torch
@@ -477,10 +479,8 @@ assert torch.allclose(descent.mixture().covariances, start.covariances, atol=1e-
 points = mixture.PointData(z, z_test, batch_size=128)
 history = training.fit(descent, points, max_epochs=epochs)
 reached = descent.mixture().log_prob(z).mean().item()
-print(
-    "log-likelihood on the training points: "
-    f"EM {curve[-1]:.4f}, gradient descent {reached:.4f} nats a point"
-)
+print("log-likelihood on the training points, nats per point:")
+print(f"EM {curve[-1]:.4f}, gradient descent {reached:.4f}")
 gap_descent = curve[-1] - reached
 
 # %% mystnb={"image": {"alt": "Two rising curves against passes over the data that end at the same height; EM's is smooth, gradient descent's starts later."}}
@@ -701,7 +701,7 @@ for reg_covar in (0.0, 1e-3):
             f"narrowest variance {held.covariances[3].diagonal().min():.4f}"
         )
     except ValueError as error:
-        print(f"reg_covar {reg_covar}: {error}")
+        print(textwrap.fill(f"reg_covar {reg_covar}: {error}", 80))
 
 # %% [markdown]
 # The first run stops with an error that names the culprit. In the second the floor lets the bell reach its neighbours again,
@@ -714,7 +714,8 @@ tops = []
 for seed in range(8):
     _, c = mixture.fit_em(z, 4, seed=seed, tol=1e-6, max_steps=5 * most_steps)
     tops.append(c[-1])
-print("log-likelihood reached:", ", ".join(f"{top:.3f}" for top in sorted(tops)))
+print("log-likelihood reached:")
+print(", ".join(f"{top:.3f}" for top in sorted(tops)))
 print(f"from worst to best: {max(tops) - min(tops):.3f} nats a point")
 
 # %% [markdown]
@@ -774,7 +775,7 @@ figures = results.record(
     heldout_pca30_nats_by_gradient=round(-gradient_nats, 2),
     scikit_learn_gap_nats=round(max(gap_plane, gap_digits), 6),
 )
-print({name: value for name, value in figures.items() if "nats" in name})
+pprint({name: value for name, value in figures.items() if "nats" in name})
 
 
 # %%

@@ -38,6 +38,7 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
 
 # %%
 import math
+from pprint import pprint
 
 import matplotlib.pyplot as plt
 import torch
@@ -724,7 +725,7 @@ figures = results.record(
     picture_nats_independent_pixels=round(independent, 1),
     picture_nats_by_digit=round(by_digit, 1),
 )
-print({name: value for name, value in figures.items() if "nats" in name})
+pprint({name: value for name, value in figures.items() if "nats" in name})
 
 
 # %%

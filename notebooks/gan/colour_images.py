@@ -392,12 +392,9 @@ model = gan.GAN(
 history = training.fit(
     model, data, max_epochs=epochs, limit_val_batches=0, callbacks=[snapshots]
 )
-print(
-    "the last epoch's means:",
-    ", ".join(
-        f"{name} {values[-1]:.2f}" for name, values in sorted(history.items())
-    ),
-)
+print("the last epoch's means:")
+for name, values in sorted(history.items()):
+    print(f"{name:>18} {values[-1]:.2f}")
 
 
 # %% mystnb={"image": {"alt": "The mean score of real frames runs a little above one half, that of generated ones a little below; the two drift apart slowly."}}

@@ -38,6 +38,9 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
     importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
+import textwrap
+from pprint import pprint
+
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
@@ -350,11 +353,10 @@ trace(generator, 100)
 trace(discriminator, 1, 28, 28)
 colour = torch.empty(2, 3, 64, 64)
 try:
-    # the discriminator's first layer, with numbers, since the message then says
-    # more
+    # the discriminator's first layer, with numbers: the message then says more
     halve(1, 64)(colour)
 except RuntimeError as error:
-    print("RuntimeError:", error)
+    print(textwrap.fill(f"RuntimeError: {error}", 80))
 
 # %%
 with torch.device("meta"):
@@ -364,7 +366,7 @@ with torch.device("meta"):
 try:
     trace(more_channels, 3, 64, 64)
 except RuntimeError as error:
-    print("RuntimeError:", error)
+    print(textwrap.fill(f"RuntimeError: {error}", 80))
 
 # %% [markdown]
 # The first kernel has weights for one channel, and three arrive. Given three, the discriminator gets further, only to fail at
@@ -407,7 +409,7 @@ for side in (28, 16):
     try:
         trace(discriminator, 1, side, side)
     except RuntimeError as error:
-        print("RuntimeError:", error)
+        print(textwrap.fill(f"RuntimeError: {error}", 80))
 
 # %% [markdown]
 # It is (b), and the generated pictures of 16×16 are no better off: 28 halves to 14, 7 and, rounded down, 3, and a kernel of
@@ -435,7 +437,7 @@ try:
         gan.ConvDiscriminator((1, 28, 28), channels=4),
     )
 except ValueError as error:
-    print("ValueError:", error)
+    print(textwrap.fill(f"ValueError: {error}", 80))
 
 # %% [markdown]
 # ## Checkerboards
@@ -741,7 +743,8 @@ print("The same weights give the same pictures and the same logits.")
 
 # %%
 for part, settings in gan.recipe("dcgan", profile).items():
-    print(part, settings)
+    print(part)
+    pprint(settings, sort_dicts=False)
 
 # %% [markdown]
 # `signed` scales the pictures to $[-1, 1]$, the range of the generator's tanh. `cool_down` lets both learning rates fall to
@@ -749,12 +752,9 @@ for part, settings in gan.recipe("dcgan", profile).items():
 
 # %%
 model, history = gan.train("dcgan", profile)
-print(f"{len(history['generator_loss'])} epochs; the last one's means:", end=" ")
-print(
-    ", ".join(
-        f"{name} {values[-1]:.2f}" for name, values in sorted(history.items())
-    )
-)
+print(f"{len(history['generator_loss'])} epochs; the last one's means:")
+for name, values in sorted(history.items()):
+    print(f"{name:>18} {values[-1]:.2f}")
 
 # %% mystnb={"image": {"alt": "Two loss curves that do not fall towards zero: after a few epochs both go on at a steady height, the generator's apart from the discriminator's."}}
 ax = plots.curves(
@@ -930,7 +930,7 @@ try:
         limit_val_batches=0,
     )
 except ValueError as error:
-    print("ValueError:", error)
+    print(textwrap.fill(f"ValueError: {error}", 80))
 
 # %% [markdown]
 # **One thing changed.** Which of the habits matter? We train a small DCGAN for a few epochs with a learning rate of 0.003,

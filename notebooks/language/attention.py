@@ -334,10 +334,8 @@ for a, b in zip(
     strict=True,
 ):
     assert torch.allclose(a, b, atol=1e-5)
-print(
-    "equal to PyTorch's scaled_dot_product_attention, "
-    "and so are the gradients of q, k and v"
-)
+print("equal to PyTorch's scaled_dot_product_attention,")
+print("and so are the gradients of q, k and v")
 
 
 # %% [markdown]
@@ -433,12 +431,9 @@ for name, way in (
 ):
     out, weights = way(x, x, x, eight)
     moved = (way(changed, changed, changed, eight)[0] - out)[:-1].abs().amax()
-    print(
-        f"{name:12s}: rows sum to {weights.sum(dim=1).min():.2f} "
-        f"… {weights.sum(dim=1).max():.2f};",
-        end=" ",
-    )
-    print(f"the last place moves an earlier output by up to {moved:.3f}")
+    sums = weights.sum(dim=1)
+    print(f"{name}: rows sum to {sums.min():.2f} … {sums.max():.2f};")
+    print(f"    the last place moves an earlier output by up to {moved:.3f}")
 
 
 # %% [markdown]
@@ -1023,10 +1018,8 @@ honest = {
     for name in ("two layers, rotary", "no mask")
 }
 for name, found in honest.items():
-    print(
-        f"{name:18s} recall with the whole stream in view "
-        f"{table[name]:.2f}, with the past only {found:.2f}"
-    )
+    print(f"{name}: recall with the whole stream in view {table[name]:.2f},")
+    print(f"    with the past only {found:.2f}")
 
 
 # %%

@@ -44,6 +44,7 @@ import re
 import textwrap
 from importlib.resources import files
 from itertools import islice
+from pprint import pprint
 from statistics import median
 
 import matplotlib.pyplot as plt
@@ -159,10 +160,8 @@ contexts = {
 # %%
 for kind, place in contexts.items():
     tail = tokenizer.decode(window[: place + 1])[-60:]
-    print(
-        f"{kind}: … {tail!r}, "
-        f"then? {entropy(logits[place].softmax(dim=-1)):.2f} bits"
-    )
+    print(f"{kind}: … {tail!r},")
+    print(f"    then? {entropy(logits[place].softmax(dim=-1)):.2f} bits")
 
 # %% mystnb={"image": {"alt": "Two rows of bars for the likeliest tokens: on the left one bar dwarfs the others, on the right, at a finer scale, the bars shorten gradually."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.6))
@@ -283,11 +282,8 @@ for place in contexts.values():
 
 
 # %%
-print(
-    "By hand and by the package: the same probabilities. "
-    "Together, they act in this order:"
-)
-print("temperature, then top-k, then top-p.")
+print("By hand and by the package: the same probabilities.")
+print("Together, they act in this order: temperature, then top-k, then top-p.")
 
 
 # %%
@@ -1080,10 +1076,8 @@ full, kept_from, more = model.context, (model.context + 1) // 2, 16
 long = model.generate(prompts[:1], full - prompt_length + 1 + more, greedy=True)
 fresh = model.generate(long[:, kept_from : full + 1], more, greedy=True)
 assert torch.equal(fresh[:, -more:], long[:, -more:])
-print(
-    f"Token {full + 2} and those after it: the same, "
-    f"whether or not the first {kept_from} tokens ever existed."
-)
+print(f"Token {full + 2} and those after it: the same,")
+print(f"whether or not the first {kept_from} tokens ever existed.")
 
 # %% [markdown]
 # The prompt is gone too. A chat that "suddenly forgets" what was agreed at its beginning does just this. Real systems
@@ -1179,7 +1173,7 @@ figures = results.record(
     repeated_share_held_out=round(people["repeated"].mean().item(), 3),
     cache_ratio=round(cache_ratio, 2),
 )
-print({key: figures[key] for key in list(figures)[3:]})
+pprint({key: figures[key] for key in list(figures)[3:]}, sort_dicts=False)
 
 
 # %%

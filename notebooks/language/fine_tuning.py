@@ -253,17 +253,12 @@ def bits_per_character(model: gpt.GPT, text: str) -> float:
 
 # %%
 for name, text in (("documentation", old_glance), ("tunes", new_glance)):
-    bits, per_token = (
-        bits_per_character(old_model, text),
-        len(text) / len(tokenizer.encode(text)),
-    )
+    bits = bits_per_character(old_model, text)
+    per_token = len(text) / len(tokenizer.encode(text))
     frequencies = torch.tensor(list(Counter(text).values())) / len(text)
     alone = -(frequencies * frequencies.log2()).sum()
-    print(
-        f"{name:>13}: {per_token:.2f} characters a token, "
-        f"{bits:.2f} bits a character;",
-        end=" ",
-    )
+    print(f"{name}: {per_token:.2f} characters per token,")
+    print(f"    {bits:.2f} bits per character;", end=" ")
     print(f"{alone:.2f} if only the frequencies are known")
 
 

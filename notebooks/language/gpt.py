@@ -266,7 +266,7 @@ sentence = "the reader of this text is another token, not the letter."
 pieces = encode(sentence, learnt)
 assert pieces == [package.decode(token[None]) for token in package.encode(sentence)]
 print(f"{len(sentence)} characters, {len(pieces)} tokens:")
-print(" ".join(piece.replace(" ", "·") for piece in pieces))
+print(textwrap.fill(" ".join(piece.replace(" ", "·") for piece in pieces), 80))
 
 # %% [markdown]
 # The dot is a space. Frequent words of the paragraph are one token or two, rarer and new ones fall into smaller pieces, and
@@ -675,9 +675,8 @@ plt.show()
 
 # %%
 for part, values in settings.items():
-    print(
-        f"{part}: " + ", ".join(f"{name} {value}" for name, value in values.items())
-    )
+    named = ", ".join(f"{name} {value}" for name, value in values.items())
+    print(textwrap.fill(f"{part}: {named}", 80))
 windows = len(data.train_dataloader().dataset)
 print(
     f"{len(data.tokens['train']):,} tokens to train on, "
@@ -782,7 +781,9 @@ for seed, prompt in enumerate(['The "', "If the class"]):
         tokenizer.encode(prompt)[None], length, temperature=0.8
     )
     samples.append(tokenizer.decode(written[0]))
-    print(f"{samples[-1][:420]}\n{'-' * 60}")
+    for line in samples[-1][:420].splitlines():
+        print(textwrap.fill(line, 80))
+    print("-" * 60)
 
 # %% [markdown]
 # Read it honestly. The form is often right: most of the words, quotes that close, code in its place, the tone of a
@@ -1023,15 +1024,10 @@ parrot_history = training.fit(
 
 # %%
 pages = tokenizer.decode(few.tokens["train"])
-print(
-    f"{len(pages):,} characters; "
-    f"training {parrot_history['train_loss'][-1]:.2f} nats per token, validation",
-    end=" ",
-)
-print(
-    f"{min(parrot_history['val_loss']):.2f} at best "
-    f"and {parrot_history['val_loss'][-1]:.2f} at the end"
-)
+best, last = min(parrot_history["val_loss"]), parrot_history["val_loss"][-1]
+print(f"{len(pages):,} characters; nats per token:")
+print(f"training {parrot_history['train_loss'][-1]:.2f}, ", end="")
+print(f"validation {best:.2f} at best and {last:.2f} at the end")
 
 
 # %% mystnb={"image": {"alt": "The training loss falls to nearly zero; the validation loss falls a little, turns, and climbs."}}

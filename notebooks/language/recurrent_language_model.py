@@ -40,7 +40,9 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
 import itertools
 import lzma
 import math
+import textwrap
 from collections import Counter, defaultdict
+from pprint import pprint
 
 import matplotlib.pyplot as plt
 import torch
@@ -285,11 +287,8 @@ def probability(w, context, tables, discounts):
 tables = count(text["train"][:20_000], 4)
 discounts = [discount(table) for table in tables]
 ours = [probability(w, "the ", tables, discounts) for w in tokenizer.characters]
-print(
-    f"after 'the ' the probabilities sum to {sum(ours):.6f}; "
-    "the likeliest characters are",
-    end=" ",
-)
+print(f"after 'the ' the probabilities sum to {sum(ours):.6f};")
+print("the likeliest characters are", end=" ")
 print(
     sorted(
         tokenizer.characters, key=lambda w: -ours[tokenizer.characters.index(w)]
@@ -350,10 +349,10 @@ plt.show()
 # %%
 torch.manual_seed(0)
 zero = tokenizer.decode(torch.randint(V, (70,)))
-print("uniform:", repr(zero))
+print("uniform:", textwrap.fill(repr(zero), 80), sep="\n")
 for order, model in zip(orders, bare, strict=True):
     written_by = tokenizer.decode(model.sample(70, tokenizer.encode("\n"))[1:])
-    print(f"order {order}: {written_by!r}")
+    print(f"order {order}:", textwrap.fill(repr(written_by), 80), sep="\n")
 
 # %% [markdown]
 # Order 1 has about the right letters, order 2 makes pairs that can be spoken, order 3 words that could exist, and from
@@ -553,7 +552,7 @@ batches = iter(data.train_dataloader())
 for _ in range(2):
     x, y = next(batches)
     print(tuple(x.shape), repr(tokenizer.decode(x[5])))
-print("and the targets:", repr(tokenizer.decode(y[5])))
+print("targets:", repr(tokenizer.decode(y[5])))
 
 # %% [markdown]
 # ## With the package
@@ -591,7 +590,8 @@ print(
 
 # %%
 recipe = recurrent.recipe(profile)
-print({**recipe["data"], **recipe["model"], **recipe["fit"]})
+for part in ("data", "model", "fit"):
+    pprint(recipe[part], sort_dicts=False)
 model, history = recurrent.train(profile)
 in_bits = {
     name: [bits(value) for value in values] for name, values in history.items()
@@ -642,12 +642,17 @@ plt.show()
 # To draw from the model we divide the logits by a **temperature** $\tau$ before the softmax. Below 1 the likely becomes
 # more likely, above 1 the distribution is flattened.
 
+
 # %%
+def wrapped(text):  # lines longer than the page are broken
+    return "\n".join(textwrap.fill(line, 80) for line in text.splitlines())
+
+
 prompt = tokenizer.encode("The ")[None]
 for temperature in (0.3, 0.7, 1.0, 1.5):
     torch.manual_seed(0)
     sample = model.generate(prompt, min(written, 240), temperature=temperature)[0]
-    print(f"--- temperature {temperature}\n{tokenizer.decode(sample)}\n")
+    print(f"--- temperature {temperature}\n{wrapped(tokenizer.decode(sample))}\n")
 
 # %% [markdown]
 # Up to a temperature of 1 words are mostly right, agreement within a phrase often, and the look of the documentation
@@ -877,7 +882,7 @@ for temperature in (0.05, 0.3, 0.7, 1.0):
         f"{100 * share:3.0f} % of the stretches came before in the same sample"
     )
 again = model.generate(prompt, min(written, 300), temperature=0.05)[0]
-print(f"\n{tokenizer.decode(again)}")
+print(f"\n{wrapped(tokenizer.decode(again))}")
 
 # %% [markdown]
 # The coldest sample is caught in such a circle; at higher temperatures chance leads out of it. Real text hardly repeats
@@ -904,7 +909,8 @@ figures = results.record(
     ladder=rounded,
     best_n_gram=best_n_gram,
 )
-print(figures["ladder"], figures["best_n_gram"])
+pprint(figures["ladder"], sort_dicts=False)
+print(figures["best_n_gram"])
 
 
 # %%

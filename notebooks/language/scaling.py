@@ -58,10 +58,8 @@ grid = json.loads(
     files("aigc_course").joinpath("benchmarks/language.json").read_text()
 )["scaling"]
 steps = {"smoke": 5, "cpu": grid["steps"], "gpu": grid["steps"]}[profile]
-print(
-    f"Profile {profile}: one run of {steps} steps is live; "
-    f"the grid was run on {grid['device']}, {grid['date']}."
-)
+print(f"Profile {profile}: one run of {steps} steps is live;")
+print(f"the grid was run on {grid['device']}, {grid['date']}.")
 
 
 # %% [markdown]

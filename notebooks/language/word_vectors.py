@@ -41,6 +41,7 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
 import itertools
 import math
 import re
+import textwrap
 from collections import Counter
 
 import matplotlib.pyplot as plt
@@ -194,10 +195,8 @@ def positive_pmi(counts):
 
 ppmi = positive_pmi(counts)
 row = torch.where(counts[number["raise"]] >= 3, ppmi[number["raise"]], 0)
-print(
-    "by chance least expected near 'raise':",
-    ", ".join(vocabulary[c] for c in row.topk(8).indices),
-)
+print("by chance least expected near 'raise':")
+print(textwrap.fill(", ".join(vocabulary[c] for c in row.topk(8).indices), 80))
 
 # %% [markdown]
 # (Only pairs that came three times or more are shown. A pair of two rare words has a huge PMI after a single meeting:
@@ -901,12 +900,8 @@ print(
     "cosine of the two senses with each other: "
     f"{unit[number[senses[0]]] @ unit[number[senses[1]]]:.2f}"
 )
-print(
-    "nearest to X:",
-    ", ".join(
-        vocabulary[c] for c in cosines.argsort(descending=True)[1:9].tolist()
-    ),
-)
+closest = [vocabulary[c] for c in cosines.argsort(descending=True)[1:9].tolist()]
+print(textwrap.fill(f"nearest to X: {', '.join(closest)}", 80))
 
 
 # %% [markdown]
@@ -1034,13 +1029,9 @@ figures = results.record("word_vectors", profile, **rounded, **plural_shares)
 
 
 # %%
-print(
-    {
-        name: value
-        for name, value in figures.items()
-        if "_s" in name or "_control" in name
-    }
-)
+for name, value in figures.items():
+    if "_s" in name or "_control" in name:
+        print(f"{name}: {value}")
 
 
 # %%

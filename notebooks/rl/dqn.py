@@ -436,10 +436,8 @@ benchmark = json.loads(
 several = benchmark["cartpole"]
 for name, label in (("ours", "this course"), ("peer", "stable-baselines3")):
     means = [run["mean_return"] for run in several[name]]
-    print(
-        f"{label}: best weights of each seed, 100 fresh games: "
-        f"{', '.join(f'{mean:.0f}' for mean in means)}"
-    )
+    print(f"{label}: best weights of each seed, 100 fresh games:")
+    print("   ", ", ".join(f"{mean:.0f}" for mean in means))
 
 # %% mystnb={"image": {"alt": "Three panels of learning curves with five seeds each, over 98,000 steps. Online networks and stable-baselines3 swing between 500 and far lower returns to the end; the averaged ones mostly stay at 500 with single falls, and one of them is low for a long while."}}
 panels = [

@@ -311,10 +311,8 @@ rows, columns = (
     places.unique().tolist()
     for places in probe.grad[0].abs().sum(dim=0).nonzero().T
 )
-print(
-    "features move with the picture; "
-    f"h(2, 5) sees the rows {rows} and the columns {columns}"
-)
+print("features move with the picture;")
+print(f"h(2, 5) sees the rows {rows} and the columns {columns}")
 
 # %% [markdown]
 # > **Predict, then run.** Where are most of the weights? (a) In the convolution. (b) In the dense layer after it. (c)
@@ -765,10 +763,8 @@ torch.manual_seed(0)
 atari = dqn.ConvQNetwork((4, 84, 84), 6, layers=dqn.ATARI_LAYERS, hidden=512)
 print(f"{sum(p.numel() for p in atari.parameters()):,d} weights")
 with torch.no_grad():
-    print(
-        "values of an untrained network for the frames above:",
-        *(f"{value:.3f}" for value in atari(stack[None])[0]),
-    )
+    print("values of an untrained network for the frames above:")
+    print(*(f"{value:.3f}" for value in atari(stack[None])[0]))
 
 # %% [markdown]
 # A game of Pong goes to 21 points, and the return is our points less the opponent's, from −21 to 21. To learn it
@@ -788,10 +784,8 @@ if profile == "gpu":
     ax.legend()
     plt.show()
 else:
-    print(
-        f"Not trained in the profile {profile}. "
-        "What you see of Pong here are its frames and an untrained network."
-    )
+    print(f"Not trained in the profile {profile}.")
+    print("What you see of Pong here are its frames and an untrained network.")
 
 
 # %% [markdown]

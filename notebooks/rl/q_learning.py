@@ -60,10 +60,8 @@ steps, trial, seeds = {
     "cpu": (600_000, 50_000, 5),
     "gpu": (1_000_000, 50_000, 10),
 }[profile]
-print(
-    f"Profile {profile}: {seeds} agents walk {steps} steps each, "
-    f"those made to fail {trial}. A GPU would not help."
-)
+print(f"Profile {profile}: {seeds} agents walk {steps} steps each,")
+print(f"those made to fail {trial}. A GPU would not help.")
 
 
 # %% [markdown]
@@ -683,15 +681,10 @@ def off_by(q, visits):
 agents = [q_learning(steps, seed) for seed in range(seeds)]
 learnt = [learning[-len(learning) // 3 :].mean(axis=0) for _, _, learning in agents]
 for seed, ((last, visits, _), q) in enumerate(zip(agents, learnt, strict=True)):
-    print(
-        f"seed {seed}: "
-        f"largest error {abs(off_by(last, visits)).max():.3f} in the last table,",
-        end=" ",
-    )
-    print(
-        f"{abs(off_by(q, visits)).max():.3f} in the mean; "
-        f"goal reached with {success_rate(q.argmax(axis=1)):.3f}"
-    )
+    in_last, in_mean = (abs(off_by(table, visits)).max() for table in (last, q))
+    print(f"seed {seed}: goal reached with {success_rate(q.argmax(axis=1)):.3f};")
+    print(f"    largest error {in_last:.3f} in the last table,", end=" ")
+    print(f"{in_mean:.3f} in the mean")
 print(f"the optimal policy reaches the goal with {optimal_success:.3f}")
 
 

@@ -42,6 +42,7 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
 import copy
 import math
 import textwrap
+from pprint import pprint
 
 import matplotlib.pyplot as plt
 import torch
@@ -800,7 +801,7 @@ promised = {
 # %%
 rounded = {name: round(number, 3) for name, number in promised.items()}
 figures = results.record("reward_tuned_generation", profile, **rounded)
-print(rounded)
+pprint(rounded, sort_dicts=False)
 
 
 # %%

@@ -280,10 +280,8 @@ plt.show()
 torch.manual_seed(0)
 neg_elbo = vae.negative_elbo(model, x_test, y_test)
 iwae = -vae.iwae_bound(model, x_test, 100, y_test).mean().item()
-print(
-    f"negative ELBO on held-out digits: {neg_elbo:.1f} nats; "
-    f"importance-weighted with k = 100: {iwae:.1f} nats"
-)
+print(f"negative ELBO on held-out digits: {neg_elbo:.1f} nats;")
+print(f"importance-weighted with k = 100: {iwae:.1f} nats")
 
 # %% [markdown]
 # These nats are for $-\log p_\theta(x \mid y)$, given the label; the last chapter's were for $-\log p_\theta(x)$, without

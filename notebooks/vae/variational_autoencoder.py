@@ -38,6 +38,8 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
     importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
+from pprint import pprint
+
 import matplotlib.pyplot as plt
 import torch
 from torch import nn
@@ -392,7 +394,8 @@ print(
 
 # %%
 for part, settings in vae.recipe(profile).items():
-    print(part, settings)
+    print(part)
+    pprint(settings, sort_dicts=False)
 
 # %% [markdown]
 # `rotate`, `shift` and `scale` draw every training digit a little turned, moved and resized, differently each time: 4,000
@@ -402,12 +405,9 @@ for part, settings in vae.recipe(profile).items():
 
 # %%
 model, history = vae.train(profile)
-print(
-    "negative ELBO on the validation split: "
-    f"{history['val_loss'][0]:.0f} nats after the first epoch,",
-    end=" ",
-)
-print(f"{history['val_loss'][-1]:.0f} after the last")
+first, last = history["val_loss"][0], history["val_loss"][-1]
+print("negative ELBO on the validation split:")
+print(f"{first:.0f} nats after the first epoch, {last:.0f} after the last")
 
 # %% mystnb={"image": {"alt": "Training and validation loss fall steeply at first and then slowly flatten, close together."}}
 ax = plots.curves(
