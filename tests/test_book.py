@@ -2,12 +2,15 @@
 
 import os
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
 HTML = Path(os.environ["BOOK_HTML"])
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGES = sorted(path for folder in ("book", "notebooks") for path in (HTML / folder).rglob("*.html"))
 
 
@@ -66,3 +69,21 @@ def test_the_colab_button_opens_the_published_notebook():
 def test_the_injected_parameters_are_not_shown():
     for page in PAGES:
         assert "injected-parameters" not in page.read_text(encoding="utf-8")
+
+
+def test_every_page_loads_the_script_for_the_keyboard(tags):
+    scripts = [attributes.get("src") or "" for tag, attributes in tags if tag == "script"]
+    assert any(re.search(r"_static/keyboard\.js", script) for script in scripts)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize(("width", "scrolls"), [(1280, False), (500, True)])
+def test_code_fits_a_laptop_and_is_in_reach_of_the_keyboard_where_it_scrolls(width, scrolls, tmp_path):
+    page = HTML.resolve() / "notebooks/vae/variational_autoencoder.html"
+    options = "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}", f"--window-size={width},900"
+    call = [str(CHROMIUM), *options, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()]
+    parser = Tags()
+    parser.feed(subprocess.run(call, text=True, capture_output=True, check=True, timeout=100).stdout)
+    scrolling = [attributes for tag, attributes in parser.found if tag == "pre" and "data-scrolls" in attributes]
+    assert bool(scrolling) == scrolls
+    assert all(attributes.get("tabindex") == "0" and attributes.get("aria-label") for attributes in scrolling)

@@ -438,11 +438,14 @@ plt.show()
 # torchmetrics computes it like this:
 #
 # ```python
-# # pip install "torchmetrics[image]"; the first call downloads Inception's weights, about 90 MB
+# # pip install "torchmetrics[image]"
+# # the first call downloads Inception's weights, about 90 MB
 # from torchmetrics.image.fid import FrechetInceptionDistance
 #
-# fid = FrechetInceptionDistance(feature=2048, normalize=True)  # normalize: floats in [0, 1], not bytes
-# fid.update(train.expand(-1, 3, -1, -1), real=True)  # three equal colour channels; enlarged to 299 x 299 inside
+# # normalize: floats in [0, 1], not bytes
+# fid = FrechetInceptionDistance(feature=2048, normalize=True)
+# # three equal colour channels; enlarged to 299 x 299 inside
+# fid.update(train.expand(-1, 3, -1, -1), real=True)
 # fid.update(sets["DCGAN"].expand(-1, 3, -1, -1), real=False)
 # fid.compute()
 # ```

@@ -590,7 +590,9 @@ plt.show()
 # of the chapter came from it:
 #
 # ```python
-# ring_game = gan.GAN(gan.DenseGenerator(2, (2,)), gan.DenseDiscriminator((2,)), generator_lr=1e-3, discriminator_lr=1e-3)
+# generator, discriminator = gan.DenseGenerator(2, (2,)), gan.DenseDiscriminator((2,))
+# rates = {"generator_lr": 1e-3, "discriminator_lr": 1e-3}
+# ring_game = gan.GAN(generator, discriminator, **rates)
 # training.fit(ring_game, ring, max_epochs=intervals, seed=0)
 # ```
 #

@@ -1043,7 +1043,6 @@ print(f"logits agree; they vary by {loaded(tokens).std():.1f} around their mean"
 # from tokenizers import Tokenizer
 #
 # weights = load_file("model.safetensors")
-# weights = {name: weight for name, weight in weights.items() if not name.endswith("attn.bias")}
 # model = gpt.from_gpt2(weights, heads=12)
 # tokenizer = Tokenizer.from_pretrained("gpt2")
 # prompt = torch.tensor([tokenizer.encode("Once upon a time").ids])
