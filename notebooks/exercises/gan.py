@@ -158,10 +158,8 @@ _check()
 # %% nbgrader={"grade": true, "grade_id": "losses-generator", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 1b (2 points): the generator's two losses.
 _, saturating, non_saturating = gan_losses(torch.zeros(3), torch.zeros(5))
-for name, loss, expected in [
-    ("saturating", saturating, -1),
-    ("non-saturating", non_saturating, 1),
-]:
+both = [("saturating", saturating, -1), ("non-saturating", non_saturating, 1)]
+for name, loss, expected in both:
     assert type(loss) is Tensor, (
         f"the {name} loss must be a tensor, not {type(loss)}"
     )
@@ -206,6 +204,7 @@ def _check():
 
 _check()
 ### END HIDDEN TESTS
+
 
 # %% [markdown]
 # Both losses want the same, and yet the choice decides whether the generator learns at all. All it hears about its
@@ -996,23 +995,16 @@ def gradient_penalty(critic, real, fake, mix=None, generator=None):
 
 
 # %% nbgrader={"grade": true, "grade_id": "penalty-points", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5a (1 point): the points between. This critic's slope at x_hat is x_hat
-# itself.
+# Check 5a (1 point): points between. This critic's slope at x_hat is x_hat itself.
 def parabola(x):
     return (x**2 / 2).flatten(start_dim=1).sum(dim=1)
 
 
-real, fake, mix = (
-    torch.full((2, 1), 5.0),
-    torch.full((2, 1), 3.0),
-    torch.tensor([0.25, 1.0]),
-)
-between = torch.tensor([[3.5], [5.0]])
-found, expected = (
-    gradient_penalty(parabola, real, fake, mix),
-    gradient_penalty(parabola, between, between, mix),
-)
+real, fake = torch.full((2, 1), 5.0), torch.full((2, 1), 3.0)
+mix, between = torch.tensor([0.25, 1.0]), torch.tensor([[3.5], [5.0]])
+found = gradient_penalty(parabola, real, fake, mix)
 # mixing a picture with itself gives the picture
+expected = gradient_penalty(parabola, between, between, mix)
 torch.testing.assert_close(found, expected)
 
 
@@ -1064,6 +1056,7 @@ def _check():
 
 _check()
 ### END HIDDEN TESTS
+
 
 # %% nbgrader={"grade": true, "grade_id": "penalty-norm", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 5b (1 point): the norm and the mean. Here both pictures are the same, so
@@ -1168,9 +1161,7 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "bug-optimiser", "locked": true, "schema_version": 3, "solution": false, "task": false}
 class GradientDescent:
-    """What torch.optim.SGD does; written out because it is short, and because
-    torch.optim takes seconds to load.
-    """
+    """What torch.optim.SGD does; torch.optim takes seconds to load."""
 
     def __init__(self, parameters, learning_rate):
         self.parameters, self.learning_rate = list(parameters), learning_rate
@@ -1188,16 +1179,13 @@ class GradientDescent:
 
 # %% nbgrader={"grade": false, "grade_id": "bug-faulty", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def faulty_step(generator, discriminator, optimisers, x, z):
-    """Make one step of each player, with five mistakes; return the discriminator's
-    and the generator's loss.
-    """
+    """One step of each player, with five mistakes; return the players' losses."""
     generator_optimiser, discriminator_optimiser = optimisers
     cross_entropy = F.binary_cross_entropy_with_logits
     is_real, is_fake = torch.ones(len(x)), torch.zeros(len(x))
     fake = generator(z).detach()
-    discriminator_loss = cross_entropy(discriminator(x), is_real) + cross_entropy(
-        discriminator(fake), is_fake
-    )
+    discriminator_loss = cross_entropy(discriminator(x), is_real)
+    discriminator_loss += cross_entropy(discriminator(fake), is_fake)
     discriminator_loss.backward()
     discriminator_optimiser.step()
     generator_loss = cross_entropy(discriminator(fake), is_fake)
@@ -1207,15 +1195,22 @@ def faulty_step(generator, discriminator, optimisers, x, z):
     return discriminator_loss.detach(), generator_loss.detach()
 
 
+# %% nbgrader={"grade": false, "grade_id": "bug-patterns", "locked": true, "schema_version": 3, "solution": false, "task": false}
+left = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(4, 4)
+patterns = torch.stack([left, 1 - left, left.T, 1 - left.T]).flatten(start_dim=1)
+
+
+def share_of_good(
+    generator,
+):  # of 1,000 pictures: those that are close to a pattern
+    pictures = (generator(torch.randn(1000, 2)) + 1) / 2
+    distances = (pictures[:, None] - patterns).abs().mean(dim=2).min(dim=1).values
+    return (distances < 0.1).float().mean().item()
+
+
 # %% nbgrader={"grade": false, "grade_id": "bug-demonstration", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def demonstrate(step):
-    """Train the players for 300 steps; print their losses, and how many of 1,000
-    generated pictures are good.
-    """
-    left = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(4, 4)
-    patterns = torch.stack([left, 1 - left, left.T, 1 - left.T]).flatten(
-        start_dim=1
-    )
+    """Train for 300 steps; print the losses and the share of good pictures."""
     generator, discriminator = players()
     optimisers = (
         GradientDescent(generator.parameters(), 1.0),
@@ -1223,18 +1218,10 @@ def demonstrate(step):
     )
     batches = [(patterns.repeat(16, 1), torch.randn(64, 2)) for _ in range(300)]
     history = [step(generator, discriminator, optimisers, x, z) for x, z in batches]
-    for when, row in [("at first", history[0]), ("at last", history[-1])]:
-        print(
-            "{}: discriminator's loss {:.2f}, generator's loss {:.2f}".format(
-                when, *row
-            )
-        )
-    pictures = (generator(torch.randn(1000, 2)) + 1) / 2
-    distances = (pictures[:, None] - patterns).abs().mean(dim=2).min(dim=1).values
-    print(
-        f"{(distances < 0.1).float().mean():.0%} of "
-        "the generated pictures look like a real one"
-    )
+    for when, (d, g) in (("at first", history[0]), ("at last", history[-1])):
+        print(f"{when}: discriminator's loss {d:.2f}, generator's loss {g:.2f}")
+    good = share_of_good(generator)
+    print(f"{good:.0%} of the generated pictures look like a real one")
 
 
 # %%
@@ -1286,18 +1273,13 @@ def training_step(generator, discriminator, optimisers, x, z):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-fixed-players", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def fixed_players(fake=0.0, weight=0.0, bias=0.0, rates=(0.0, 0.0)):
-    """Return such a generator and such a discriminator, and their optimisers with
-    these learning rates.
-    """
+    """Return such a generator and discriminator, and optimisers of these rates."""
     generator = nn.Sequential(nn.Linear(2, 16), nn.Tanh())
     discriminator = nn.Sequential(nn.Linear(16, 1), nn.Flatten(0))
-    for parameter, value in [
-        (generator[0].weight, 0.0),
-        (generator[0].bias, math.atanh(fake)),
-        (discriminator[0].weight, weight),
-        (discriminator[0].bias, bias),
-    ]:
-        nn.init.constant_(parameter, value)
+    nn.init.constant_(generator[0].weight, 0.0)
+    nn.init.constant_(generator[0].bias, math.atanh(fake))
+    nn.init.constant_(discriminator[0].weight, weight)
+    nn.init.constant_(discriminator[0].bias, bias)
     networks = generator, discriminator
     return *networks, [
         GradientDescent(n.parameters(), rate)
@@ -1358,8 +1340,7 @@ _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "bug-generator", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6b (2 points): the generator's loss and its step. This discriminator likes
-# bright pictures.
+# Check 6b (2 points): the generator's loss and step. D likes bright pictures.
 x, z = torch.ones(3, 16), torch.zeros(3, 2)
 generator, discriminator, optimisers = fixed_players(
     weight=1.0, bias=-3.0, rates=(0.1, 0.0)
@@ -1407,6 +1388,7 @@ def _check():
 
 _check()
 ### END HIDDEN TESTS
+
 
 # %% nbgrader={"grade": true, "grade_id": "bug-data", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 6c (2 points): the range of the data. In [-1, 1] a dark pixel is the

@@ -227,11 +227,8 @@ assert mask.dtype == torch.bool, (
 assert mask.shape == (3, 3), (
     f"3 queries and 3 keys: shape (3, 3), not {tuple(mask.shape)}"
 )
-assert mask.tolist() == [
-    [True, False, False],
-    [True, True, False],
-    [True, True, True],
-], f"not causal:\n{mask}"
+expected = [[True, False, False], [True, True, False], [True, True, True]]
+assert mask.tolist() == expected, f"not causal:\n{mask}"
 assert causal_mask(1, 4).tolist() == [[True] * 4], (
     "a single query stands last and may look at everything"
 )
@@ -252,6 +249,7 @@ def _check():
 
 _check()
 ### END HIDDEN TESTS
+
 
 # %% [markdown]
 # ## 2. The loss of the next token (4 points)
@@ -571,20 +569,14 @@ def attend_with_cache(x, cache, w_q, w_k, w_v):
 
 # %% nbgrader={"grade": false, "grade_id": "cache-whole", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def whole(x, w_q, w_k, w_v):
-    """Return causal attention for a whole text in one go, and its keys and values;
-    PyTorch does the work.
-    """
+    """Return causal attention for a whole text, (keys, values); PyTorch does it."""
     keys, values = x @ w_k, x @ w_v
-    return F.scaled_dot_product_attention(x @ w_q, keys, values, is_causal=True), (
-        keys,
-        values,
-    )
+    gathered = F.scaled_dot_product_attention(x @ w_q, keys, values, is_causal=True)
+    return gathered, (keys, values)
 
 
 def example(batch=2, time=7, width=6, dim=4, seed=0):
-    """Return vectors (batch, time, width) and three matrices (width, dim), drawn at
-    random.
-    """
+    """Return random vectors (batch, time, width) and 3 matrices (width, dim)."""
     draw = torch.Generator().manual_seed(seed)
     shapes = [(batch, time, width), (width, dim), (width, dim), (width, dim)]
     return [torch.randn(*shape, generator=draw) for shape in shapes]
@@ -943,25 +935,23 @@ def faulty_step(embedding, output, tokens, learning_rate):
     return loss.detach()
 
 
+# %% nbgrader={"grade": false, "grade_id": "bug-text", "locked": true, "schema_version": 3, "solution": false, "task": false}
+text = "the cat sat on the mat. the dog lay on the rug. " * 20
+letters = sorted(set(text))
+data = torch.tensor([letters.index(letter) for letter in text])
+
+
 # %% nbgrader={"grade": false, "grade_id": "bug-demonstration", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def demonstrate(step):
-    """Train the model for 200 steps on a short text; print the losses and what it
-    writes, always the likeliest letter.
-    """
-    text = "the cat sat on the mat. the dog lay on the rug. " * 20
-    letters = sorted(set(text))
-    data, draw = (
-        torch.tensor([letters.index(letter) for letter in text]),
-        torch.Generator().manual_seed(0),
-    )
+    """Train for 200 steps; print losses and a text, always the likeliest letter."""
+    draw = torch.Generator().manual_seed(0)
     embedding = torch.randn(len(letters), 16, generator=draw).requires_grad_()
     output = (0.1 * torch.randn(16, len(letters), generator=draw)).requires_grad_()
+    windows, written = data.unfold(0, 25, 17), data[:4]
     losses = [
-        step(embedding, output, data.unfold(0, 25, 17), learning_rate=3.0)
-        for _ in range(200)
+        step(embedding, output, windows, learning_rate=3.0) for _ in range(200)
     ]
     print(f"loss at first {losses[0]:.3f}, at last {losses[-1]:.3f}")
-    written = data[:4]
     for _ in range(60):
         logits = recent(embedding[written][None]) @ output
         written = torch.cat([written, logits[0, -1:].argmax(dim=-1)])

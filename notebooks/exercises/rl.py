@@ -146,14 +146,11 @@ _check()
 
 # %% nbgrader={"grade": true, "grade_id": "targets-terminated", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 1b (1 point): games that are over.
-never = torch.tensor([False, False])
-over = torch.tensor([True, False])
-found = [
-    bellman_targets(
-        torch.tensor([1.0, 1.0]), over, never, torch.tensor([value, 3.0]), 0.9
-    )
-    for value in (-5.0, 50.0)
-]
+over, never = torch.tensor([True, False]), torch.tensor([False, False])
+ones, found = torch.tensor([1.0, 1.0]), []
+for value in (-5.0, 50.0):
+    after = torch.tensor([value, 3.0])
+    found.append(bellman_targets(ones, over, never, after, 0.9))
 assert found[0].shape == (2,), (
     f"the shape must be (2,), not {tuple(found[0].shape)}"
 )
@@ -193,6 +190,7 @@ def _check():
 
 _check()
 ### END HIDDEN TESTS
+
 
 # %% nbgrader={"grade": true, "grade_id": "targets-truncated", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 1c (1 point): episodes that were cut off.
@@ -647,15 +645,13 @@ _check()
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "draw-evenly", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 3d (2 points): evenly, from what is stored. The buffer has room for 10 and
-# holds the numbers 1, 2, 3 and 4.
+# Check 3d (2 points): evenly, from what is stored: 1, 2, 3, 4 in a buffer for 10.
 buffer = new_buffer(capacity=10, width=2)
 for name, column in numbered(1, 4).items():
     buffer[name][:4] = column
 buffer["added"] = 4
-found = (
-    -sample_from_buffer(buffer, 20000, torch.Generator().manual_seed(0))["rewards"]
-).tolist()
+draw = torch.Generator().manual_seed(0)
+found = (-sample_from_buffer(buffer, 20000, draw)["rewards"]).tolist()
 assert len(found) == 20000, f"20,000 rows were wanted, not {len(found)}"
 assert set(found) == {1, 2, 3, 4}, (
     f"stored are the numbers 1 to 4; drawn were {sorted(set(found))}"
@@ -689,6 +685,7 @@ def _check():
 
 _check()
 ### END HIDDEN TESTS
+
 
 # %% [markdown]
 # Look at the ring at work: a buffer of six places, to which three transitions at a time are added. Which numbers does
@@ -865,14 +862,10 @@ def td_loss(online, target, batch, discount):
 
 # %% nbgrader={"grade": false, "grade_id": "huber-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def table_batch(count=6, actions=3, seed=0):
-    """Return two tables (online, target) and a batch: states 0 to count - 1, next
-    states count to 2 * count - 1.
-    """
+    """Two tables (online, target), and a batch of the states 0 to count - 1."""
     draw = torch.Generator().manual_seed(seed)
-    online, target = (
-        table_network(torch.randn(2 * count, actions, generator=draw).tolist())
-        for _ in range(2)
-    )
+    tables = [torch.randn(2 * count, actions, generator=draw) for _ in range(2)]
+    online, target = (table_network(table.tolist()) for table in tables)
     batch = {
         "states": torch.arange(count),
         "actions": torch.randint(actions, (count,), generator=draw),
@@ -884,8 +877,7 @@ def table_batch(count=6, actions=3, seed=0):
 
 
 # %% nbgrader={"grade": true, "grade_id": "huber-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 4c (2 points): the loss of one transition at a time; with a discount of 0
-# the reward is the target.
+# Check 4c (2 points): one transition. At a discount of 0 the reward is the target.
 ### BEGIN HIDDEN TESTS
 # Stand-ins for the functions before, here and in the cells below: no mistake is
 # punished twice.
@@ -900,19 +892,12 @@ def double_values(online, target, next_states):
 
 
 ### END HIDDEN TESTS
-online, target = (
-    table_network([[1.0, 3.0], [0.0, 0.0]]),
-    table_network([[0.0, 0.0], [8.0, 4.0]]),
-)
-batch = {
-    name: torch.tensor([value])
-    for name, value in [("states", 0), ("actions", 1), ("next_states", 1)]
-}
+online = table_network([[1.0, 3.0], [0.0, 0.0]])
+target = table_network([[0.0, 0.0], [8.0, 4.0]])
+columns = {"states": 0, "actions": 1, "next_states": 1, "terminated": False}
+batch = {name: torch.tensor([value]) for name, value in columns.items()}
 for reward, expected in [(2.5, 0.125), (5.0, 1.5)]:
-    batch |= {
-        "rewards": torch.tensor([reward]),
-        "terminated": torch.tensor([False]),
-    }
+    batch["rewards"] = torch.tensor([reward])
     loss = td_loss(online, target, batch, 0.0)
     assert loss.shape == (), (
         f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
@@ -950,6 +935,7 @@ def _check():
 
 _check()
 ### END HIDDEN TESTS
+
 
 # %% nbgrader={"grade": true, "grade_id": "huber-gradient", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 4d (2 points): what the gradient reaches.
@@ -1025,22 +1011,19 @@ print(
 
 # %% nbgrader={"grade": false, "grade_id": "bug-move", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def move(world, state, action, generator):
-    """Do an action in the world and return (next_state, reward, terminated,
-    interrupted).
+    """Do an action; return (next_state, reward, terminated, interrupted).
 
     world: a dictionary of "chances", (states, actions, states), the chance of each
     next state; "rewards", one for each state, got when it is entered; "terminal",
     the set of the states in which the game is over; and "interrupted", the chance
     that a step which does not end the game is the last one all the same.
     """
-    next_state = int(
-        torch.multinomial(world["chances"][state, action], 1, generator=generator)
-    )
-    terminated = next_state in world["terminal"]
-    interrupted = (
-        not terminated
-        and torch.rand((), generator=generator).item() < world["interrupted"]
-    )
+    chances = world["chances"][state, action]
+    next_state = int(torch.multinomial(chances, 1, generator=generator))
+    terminated, interrupted = next_state in world["terminal"], False
+    if not terminated:
+        chance = torch.rand((), generator=generator).item()
+        interrupted = chance < world["interrupted"]
     return next_state, world["rewards"][next_state], terminated, interrupted
 
 
@@ -1051,28 +1034,18 @@ def move(world, state, action, generator):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-grid", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def slippery_grid():
-    """Return a world of 12 cells, numbered row by row from the bottom; the actions
-    are up, right, down, left.
-    """
+    """12 cells, row by row from the bottom; the actions: up, right, down, left."""
     ways, chances = [(1, 0), (0, 1), (-1, 0), (0, -1)], torch.zeros(12, 4, 12)
     for state in range(12):
         for action in range(4):
             for turn, chance in [(0, 0.8), (1, 0.1), (3, 0.1)]:
                 up, right = ways[(action + turn) % 4]
-                row, column = (
-                    min(max(state // 4 + up, 0), 2),
-                    min(max(state % 4 + right, 0), 3),
-                )
+                row = min(max(state // 4 + up, 0), 2)
+                column = min(max(state % 4 + right, 0), 3)
                 chances[state, action, 4 * row + column] += chance
-    rewards = [
-        -1.0 if state == 7 else 1.0 if state == 11 else 0.0 for state in range(12)
-    ]
-    return {
-        "chances": chances,
-        "rewards": rewards,
-        "terminal": {7, 11},
-        "interrupted": 0.1,
-    }
+    rewards = [{7: -1.0, 11: 1.0}.get(state, 0.0) for state in range(12)]
+    world = {"chances": chances, "rewards": rewards}
+    return world | {"terminal": {7, 11}, "interrupted": 0.1}
 
 
 # %% [markdown]
@@ -1103,16 +1076,10 @@ def exact_values(world, discount):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-faulty", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def faulty_step(q, state, world, epsilon, learning_rate, discount, generator):
-    """Make one step of the agent, with five mistakes; return the state to go on
-    from.
-    """
-    best = int(q[state].argmax())
-    exploring = torch.rand((), generator=generator).item() < epsilon
-    action = (
-        int(torch.randint(q.shape[1], (), generator=generator))
-        if exploring
-        else best
-    )
+    """One step of the agent, with five mistakes; return the state to go on from."""
+    best = action = int(q[state].argmax())
+    if torch.rand((), generator=generator).item() < epsilon:
+        action = int(torch.randint(q.shape[1], (), generator=generator))
     next_state, reward, terminated, interrupted = move(
         world, state, action, generator
     )
@@ -1121,11 +1088,18 @@ def faulty_step(q, state, world, epsilon, learning_rate, discount, generator):
     return 0 if terminated or interrupted else next_state
 
 
+# %% nbgrader={"grade": false, "grade_id": "bug-row", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def row_of(values, row):  # the three rows of the grid; two cells have no value
+    cells = range(4 * row, 4 * row + 4)
+    return " ".join(
+        " " * 5 if cell in (7, 11) else f"{values[cell].max():5.2f}"
+        for cell in cells
+    )
+
+
 # %% nbgrader={"grade": false, "grade_id": "bug-demonstration", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def demonstrate(step, steps=15_000):
-    """Let an agent go about the slippery grid; print its value of each cell, beside
-    the exact ones.
-    """
+    """Let an agent learn the grid; print its values beside the exact ones."""
     world, draw, state = slippery_grid(), torch.Generator().manual_seed(0), 0
     q = torch.ones(12, 4)  # hopeful at first, so that it tries everything
     for number in range(steps):
@@ -1134,15 +1108,7 @@ def demonstrate(step, steps=15_000):
         state = step(q, state, world, 0.3, learning_rate, 0.9, draw)
     exact = exact_values(world, 0.9)
     for row in (2, 1, 0):
-        cells = [
-            " " * 5 if cell in (7, 11) else f"{q[cell].max():5.2f}"
-            for cell in range(4 * row, 4 * row + 4)
-        ]
-        right = [
-            " " * 5 if cell in (7, 11) else f"{exact[cell].max():5.2f}"
-            for cell in range(4 * row, 4 * row + 4)
-        ]
-        print(" ".join(cells), "   exact:", " ".join(right))
+        print(row_of(q, row), "   exact:", row_of(exact, row))
 
 
 # %%
@@ -1179,8 +1145,7 @@ def training_step(q, state, world, epsilon, learning_rate, discount, generator):
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-ends", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5a (2 points): ends and interruptions. There is one action; it leads to
-# state 1, and so on for ever.
+# Check 5a (2 points): ends and interruptions. The one action leads to state 1.
 ### BEGIN HIDDEN TESTS
 # A stand-in for the function of question 2, here and in the cells below: no mistake
 # is punished twice.
@@ -1222,25 +1187,18 @@ def _learn(world, q, steps, epsilon=1.0, learning_rate=0.5, discount=0.5, seed=0
 
 ### END HIDDEN TESTS
 draw = torch.Generator().manual_seed(0)
-world = {
-    "chances": torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]]),
-    "rewards": [0.0, 2.0],
-}
-for how, expected in [
-    ({"terminal": {1}, "interrupted": 0.0}, 2.0),
-    ({"terminal": set(), "interrupted": 1.0}, 4.0),
-]:
+chances = torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]])
+world = {"chances": chances, "rewards": [0.0, 2.0]}
+ends = [({1}, 0.0, 2.0), (set(), 1.0, 4.0)]  # terminal, interrupted, value
+for terminal, interrupted, expected in ends:
+    how = {"terminal": terminal, "interrupted": interrupted}
     q, states = torch.full((2, 1), 4.0), [0]
     for _ in range(200):
-        states.append(
-            training_step(q, states[-1], world | how, 0.1, 0.5, 0.5, draw)
-        )
-    assert states == [0] * 201, (
-        f"an end or an interruption leads back to state 0: {how}"
-    )
-    assert abs(q[0, 0].item() - expected) < 0.01, (
-        f"the action in state 0 is worth {expected}, not {q[0, 0]:.2f}: {how}"
-    )
+        after = training_step(q, states[-1], world | how, 0.1, 0.5, 0.5, draw)
+        states.append(after)
+    assert states == [0] * 201, f"both kinds of end lead back to state 0: {how}"
+    found = q[0, 0].item()
+    assert abs(found - expected) < 0.01, f"worth {expected}, not {found:.2f}: {how}"
 
 
 ### BEGIN HIDDEN TESTS
@@ -1274,17 +1232,13 @@ def _check():
 _check()
 ### END HIDDEN TESTS
 
+
 # %% nbgrader={"grade": true, "grade_id": "bug-path", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5b (2 points): three states in a ring, with nothing left to chance. Action 0
-# stays, action 1 goes on.
+# Check 5b (2 points): a ring of three states. Action 0 stays, action 1 goes on.
 draw = torch.Generator().manual_seed(0)
 ways = torch.tensor([[0, 1], [1, 2], [2, 0]])
-world = {
-    "chances": F.one_hot(ways, 3).float(),
-    "rewards": [4.0, 0.0, 1.0],
-    "terminal": set(),
-    "interrupted": 0.0,
-}
+world = {"chances": F.one_hot(ways, 3).float(), "rewards": [4.0, 0.0, 1.0]}
+world |= {"terminal": set(), "interrupted": 0.0}
 q, state = torch.zeros(3, 2), 0
 for _ in range(2000):
     state = training_step(q, state, world, 0.8, 0.5, 0.5, draw)
@@ -1330,6 +1284,7 @@ def _check():
 
 _check()
 ### END HIDDEN TESTS
+
 
 # %% nbgrader={"grade": true, "grade_id": "bug-chance", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 5c (2 points): the size of a step, and a world with chance in it.

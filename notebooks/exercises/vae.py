@@ -566,9 +566,7 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "bug-model", "locked": true, "schema_version": 3, "solution": false, "task": false}
 class TinyVAE(nn.Module):
-    """A VAE for 16 pixels with 2 latent dimensions; encoder and decoder are one
-    linear layer each.
-    """
+    """A VAE for 16 pixels, 2 latent dimensions, with one linear layer each way."""
 
     def __init__(self):
         super().__init__()
@@ -579,17 +577,13 @@ class TinyVAE(nn.Module):
         return self.encoder(x).chunk(2, dim=1)
 
     def decode(self, z):
-        """Return the logits of the pixels, (batch, 16), for the codes z: (batch,
-        2).
-        """
+        """Return the logits of the pixels, (batch, 16), for codes z: (batch, 2)."""
         return self.decoder(z)
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug-optimiser", "locked": true, "schema_version": 3, "solution": false, "task": false}
 class GradientDescent:
-    """What torch.optim.SGD does; written out because it is short, and because
-    torch.optim takes seconds to load.
-    """
+    """What torch.optim.SGD does; torch.optim takes seconds to load."""
 
     def __init__(self, parameters, learning_rate):
         self.parameters, self.learning_rate = list(parameters), learning_rate
@@ -619,9 +613,7 @@ def faulty_step(model, optimiser, x, eps):
 
 # %% nbgrader={"grade": false, "grade_id": "bug-demonstration", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def demonstrate(step, learning_rate):
-    """Train a TinyVAE with `step`; print its loss and how it reconstructs lit and
-    dark pixels.
-    """
+    """Train a TinyVAE with `step`; print its loss and what it reconstructs."""
     left = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(4, 4)
     x = torch.stack([left, 1 - left, left.T, 1 - left.T]).flatten(1).repeat(16, 1)
     torch.manual_seed(0)
@@ -630,13 +622,12 @@ def demonstrate(step, learning_rate):
     losses = [step(model, optimiser, x, eps=torch.randn(64, 2)) for _ in range(300)]
     pixels = torch.sigmoid(model.decode(model.encode(x)[0]))
     print(f"loss: {losses[0]:.2f} at first, {losses[-1]:.2f} after 300 steps")
-    print(
-        f"mean probability of lit pixels {pixels[x == 1].mean():.2f}, "
-        f"of dark pixels {pixels[x == 0].mean():.2f}"
-    )
+    lit, dark = pixels[x == 1].mean(), pixels[x == 0].mean()
+    print(f"mean probability of lit pixels {lit:.2f}, of dark pixels {dark:.2f}")
 
 
 demonstrate(faulty_step, learning_rate=0.5)
+
 
 # %% [markdown]
 # The loss has fallen, and the model has learnt to light every pixel.
