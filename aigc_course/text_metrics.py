@@ -150,7 +150,7 @@ def judgements_needed(preference: float, power: float = 0.8, level: float = 0.05
     limit = 64
     while True:
         short = np.flatnonzero(_power(np.arange(1, limit + 1), preference, level) < power) + 1
-        last = int(short.max(initial=0))
+        last = int(max(short, default=0))
         if last < limit // 2:  # the power rises, but for small steps back: it does not fall short again that far on
             return last + 1
         limit *= 2
