@@ -189,7 +189,7 @@ class StreamData(pl.LightningDataModule):
 
     **Arguments:**
 
-    - `name`: see `load_text`.
+    - `name`, `encoding`: see `load_text`.
     - `batch_size`: streams; `chunk`: tokens read at a time.
     - `tokenizer`: the tokenizer to use; or the size of a byte-pair vocabulary to learn from the training split; or
       `None` for characters, those of all three splits.
@@ -206,12 +206,13 @@ class StreamData(pl.LightningDataModule):
         batch_size: int,
         chunk: int,
         tokenizer: Tokenizer | int | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         super().__init__()
         check_count("batch_size", batch_size)
         check_count("chunk", chunk)
         self.batch_size, self.chunk = batch_size, chunk
-        self.tokenizer, self.tokens = read_tokens(name, tokenizer)
+        self.tokenizer, self.tokens = read_tokens(name, tokenizer, encoding=encoding)
         for split in ("train", "validation"):
             self._rows(split, 1)
 

@@ -1,8 +1,10 @@
 """Texts: Python's own documentation and folk tunes that need no network, and two more for those who have one."""
 
+import codecs
 import hashlib
 import importlib.util
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
@@ -37,7 +39,11 @@ TANG_FILES = tuple(
 HELD_OUT = {"python_docs": 0.08, "folk_tunes": 0.05, "shakespeare": 0.05, "tang_poems": 0.05}
 
 
-def load_text(name: str | Path = "python_docs", split: str = "train") -> str:
+# What a folder's texts end in; a file that is given by itself may end in anything.
+TEXT_ENDINGS = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org", ".abc")
+
+
+def load_text(name: str | Path = "python_docs", split: str = "train", *, encoding: str = "utf-8") -> str:
     """Return one split of a text.
 
     | name | text | characters (about) | needs a network |
@@ -46,35 +52,49 @@ def load_text(name: str | Path = "python_docs", split: str = "train") -> str:
     | `folk_tunes` | melodies of the Essen collection in ABC notation, in ASCII | 1,700,000 | no: the extra `music` |
     | `shakespeare` | scenes from the plays | 1,115,394 | at the first call |
     | `tang_poems` | 5,000 poems of the Complete Tang Poems, in Chinese | 340,000 | at the first call |
-    | a `pathlib.Path` | your own file in UTF-8; its last tenth is held out | | no |
+    | a path | your own file, or a folder of them; a tenth is held out | | no |
 
     **Splits.** The unit is a section of the documentation, a tune or a poem, drawn by a fixed seed, so that no unit is
     cut; no paragraph, tune or poem comes twice. Shakespeare and files of your own are cut in order: the first 90 % to
     train on, then 5 % for validation and 5 % for the test (nanoGPT's validation data are the last two together).
     `python_docs` grows with Python's version.
 
+    **Your own text** is plain text in the given `encoding`. Its path is a `pathlib.Path`, or a string that is none of
+    the names above. Of a folder and the folders in it, all files are read whose names end in `.txt`, `.text`, `.md`,
+    `.markdown`, `.rst`, `.tex`, `.org` or `.abc` and do not begin with a dot; they are joined by blank lines in the
+    order of their paths, and files without text or with the same text as another are left out. With ten files or more
+    no file is cut: one in twenty, but at least one, is drawn for validation and as many for the test, never one that
+    holds more than a quarter of the text. Of fewer files each is cut in order. Every line ends with a line feed alone,
+    and byte order marks are left out.
+
     Sources: the Python Software Foundation's documentation; H. Schaffrath's Essen folk song collection, ABC by
     S. Shlien; Karpathy (2015), https://github.com/karpathy/char-rnn; https://github.com/chinese-poetry/chinese-poetry.
 
-    Raises `ValueError` for an unknown name or split or a file without text, `FileNotFoundError` for a file that is not
-    there, `RuntimeError` for a download that is broken or cannot be had, and `ModuleNotFoundError` for `folk_tunes` if
-    the package's extra `music` is not installed.
+    Raises `ValueError` for an unknown name, split or encoding, for a file that is not text in this encoding or too
+    short for three splits, and for a folder without texts; `FileNotFoundError` for a path that is not there;
+    `RuntimeError` for a download that is broken or cannot be had; `ModuleNotFoundError` for `folk_tunes` if the
+    package's extra `music` is not installed.
     """
     if split not in SPLITS:
         raise ValueError(f"split is {split!r}; it takes one of {', '.join(map(repr, SPLITS))}.")
-    return load_splits(name)[split]
+    return load_splits(name, encoding=encoding)[split]
 
 
-def load_splits(name: str | Path = "python_docs") -> dict[str, str]:
+def load_splits(name: str | Path = "python_docs", *, encoding: str = "utf-8") -> dict[str, str]:
     """Return all three splits of a text by their names; the source is read once. Raises as `load_text` does."""
     if isinstance(name, Path):
-        return _cut(name.read_text(encoding="utf-8"), str(name))
+        return _own_splits(name, encoding)
     if name not in HELD_OUT:
+        if isinstance(name, str) and name and (Path(name).exists() or "/" in name or os.sep in name):
+            return _own_splits(Path(name), encoding)
         raise ValueError(
-            f"text {name!r} is unknown; there are {', '.join(map(repr, HELD_OUT))}, or a pathlib.Path to a file."
+            f"text {name!r} is unknown; there are {', '.join(map(repr, HELD_OUT))}, or the path of your own file or "
+            f"folder, and nothing of this name is in {Path.cwd()}."
         )
+    if encoding != "utf-8":
+        raise ValueError(f"encoding is {encoding!r}, and {name!r} is a text of the course; only a path takes it.")
     if name == "shakespeare":
-        return _cut(fetch(SHAKESPEARE_FILE).read_text(encoding="utf-8"), name)
+        return _cut(fetch(SHAKESPEARE_FILE).read_text(encoding="utf-8"))
     units: Callable[[], Iterable[str]] = {"python_docs": _sections, "folk_tunes": _tunes, "tang_poems": _poems}[name]
     drawn = _drawn(list(dict.fromkeys(units())), HELD_OUT[name])
     return {split: "\n\n".join(drawn[split]) + "\n" for split in SPLITS}
@@ -85,11 +105,94 @@ def text_digest(name: str) -> str:
     return hashlib.sha256("".join(load_splits(name).values()).encode()).hexdigest()
 
 
-def _cut(text: str, name: str) -> dict[str, str]:
-    if not text.strip():
-        raise ValueError(f"{name} holds no text; give a file with at least a few thousand characters.")
+# --- files of your own ------------------------------------------------------------------------------------------------
+
+
+def _own_splits(path: Path, encoding: str) -> dict[str, str]:
+    try:
+        "a".encode(encoding)
+    except (LookupError, TypeError) as error:
+        raise ValueError(
+            f"encoding is {encoding!r}, and Python knows no such encoding of texts; "
+            "it takes 'utf-8', 'utf-16', 'latin-1', 'gb18030' or another of Python's names."
+        ) from error
+    path = path.expanduser()
+    if path.is_dir():
+        texts = _read_folder(path, encoding)
+        units = _whole_files(texts) if len(texts) >= 10 else [_cut(text) for text in texts]
+        splits = {split: "\n\n".join(filter(None, (unit[split] for unit in units))) for split in SPLITS}
+    else:
+        texts = [_read(path, encoding)]
+        splits = _cut(texts[0])
+    size = sum(map(len, texts))
+    if not any(text.strip() for text in texts):
+        raise ValueError(
+            f"{path} holds no text but {size} characters of white space; "
+            "give a file with at least a few thousand characters."
+        )
+    if empty := [split for split in SPLITS if not splits[split]]:
+        raise ValueError(
+            f"{path} has {size} characters, and the {empty[0]} split, a twentieth of them, would be empty; "
+            "give a text with at least a few thousand."
+        )
+    return splits
+
+
+def _read_folder(folder: Path, encoding: str) -> list[str]:
+    """The different texts of a folder that are not blank, in the order of their paths on every machine."""
+    found = (file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in TEXT_ENDINGS)
+    hidden = (".", "__MACOSX")  # what systems keep beside the files, often under the same endings
+    files = sorted(file.as_posix() for file in found if not any(part.startswith(hidden) for part in file.parts))
+    if not files:
+        raise ValueError(
+            f"the folder {folder} has no texts: no file in it ends in {', '.join(TEXT_ENDINGS)}. "
+            "Save each text there as plain text, or give the path of one file."
+        )
+    texts = dict.fromkeys(_read(folder / file, encoding).strip("\n") for file in files)
+    return [text for text in texts if text.strip()]
+
+
+def _read(file: Path, encoding: str) -> str:
+    """The text of a file with line feeds at the ends of its lines, and without byte order marks."""
+    data = file.read_bytes()
+    if data.startswith((b"%PDF-", b"PK\x03\x04", b"{\\rtf")):
+        raise ValueError(
+            f"{file} is a PDF, RTF or ZIP file (.docx, .odt and .epub are ZIP files) and not plain text. "
+            "Save its text as a .txt file in UTF-8."
+        )
+    try:
+        text = data.decode(encoding)
+        problem = "it holds zero bytes, as pictures and programs do" if "\0" in text else ""
+    except UnicodeError as error:
+        problem = str(error)
+    if problem:
+        marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        raise ValueError(
+            f"{file} cannot be read as a text in {encoding}: {problem}. "
+            + ("Its first bytes say that it is in UTF-16; give encoding='utf-16'." if marked else "")
+            + ("" if marked else "If it is a text, give its encoding, such as encoding='latin-1' or 'utf-16-le'.")
+        )
+    # The mark is at the start of every file, and where files were joined it is in the middle.
+    return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _cut(text: str) -> dict[str, str]:
     first, second = int(0.9 * len(text)), int(0.95 * len(text))
     return {"train": text[:first], "validation": text[first:second], "test": text[second:]}
+
+
+def _whole_files(texts: list[str]) -> list[dict[str, str]]:
+    """Each file whole in one split: one in twenty, at least one, is for validation, and as many for the test."""
+    # At most three files hold more than a quarter each, so that seven of ten can be drawn.
+    quarter = sum(map(len, texts)) / 4
+    drawn = np.random.default_rng(0).permutation([i for i, text in enumerate(texts) if len(text) <= quarter])
+    held_out = max(1, len(texts) // 20)
+    part = dict.fromkeys(drawn[:held_out].tolist(), "test")
+    part |= dict.fromkeys(drawn[held_out : 2 * held_out].tolist(), "validation")
+    return [{**dict.fromkeys(SPLITS, ""), part.get(i, "train"): text} for i, text in enumerate(texts)]
+
+
+# --- texts of the course ----------------------------------------------------------------------------------------------
 
 
 def _drawn(units: list[str], share: float) -> dict[str, list[str]]:

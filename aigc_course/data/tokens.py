@@ -1,11 +1,15 @@
 """Tokens: texts as whole numbers, by characters or by byte-pair encoding, cut into windows for training."""
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from jaxtyping import Int
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -38,7 +42,9 @@ class CharTokenizer:
         if not text:
             raise ValueError("text is empty; give one that holds every character of the vocabulary.")
         self.characters = "".join(sorted(set(text)))
-        self._number = {character: number for number, character in enumerate(self.characters)}
+        # The number of each character, at the place of its code point.
+        self._numbers = np.zeros(ord(self.characters[-1]) + 1, dtype=np.int64)
+        self._numbers[_code_points(self.characters)] = np.arange(len(self.characters))
 
     @property
     def vocab_size(self) -> int:
@@ -47,18 +53,22 @@ class CharTokenizer:
 
     def encode(self, text: str) -> Int[Tensor, " time"]:
         """Return one token a character. Raises `ValueError` for a character outside the vocabulary."""
-        if unknown := sorted(set(text) - self._number.keys()):
+        if unknown := sorted(set(text) - set(self.characters)):
             raise ValueError(
                 f"the text has characters outside the vocabulary of {self.vocab_size}: "
                 f"{', '.join(map(repr, unknown[:8]))}{' …' if len(unknown) > 8 else ''}. "
                 "Leave them out, or build the tokenizer from a text that has them."
             )
-        return torch.tensor([self._number[character] for character in text], dtype=torch.long)
+        return torch.from_numpy(self._numbers[_code_points(text)])
 
     def decode(self, tokens: Int[Tensor, " time"]) -> str:
         """Return the characters. Raises `ValueError` for a token outside the vocabulary."""
         _check_row(tokens, self.vocab_size)
         return "".join(self.characters[number] for number in tokens.tolist())
+
+
+def _code_points(text: str) -> NDArray[np.uint32]:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
 
 
 class BytePairTokenizer:
@@ -85,7 +95,7 @@ class BytePairTokenizer:
         self._library.decoder = decoders.ByteLevel()
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(vocab_size=vocab_size, initial_alphabet=alphabet, show_progress=False)
-        self._library.train_from_iterator([text], trainer)
+        self._library.train_from_iterator(_pieces(text), trainer)
 
     @property
     def vocab_size(self) -> int:
@@ -94,12 +104,32 @@ class BytePairTokenizer:
 
     def encode(self, text: str) -> Int[Tensor, " time"]:
         """Return the text's tokens."""
-        return torch.tensor(self._library.encode(text).ids, dtype=torch.long)
+        # As a batch of one, since only so does the library leave out where in the text each token came from.
+        rows = [np.array(self._library.encode_batch_fast([piece])[0].ids, np.int64) for piece in _pieces(text)]
+        return torch.from_numpy(np.concatenate(rows)) if rows else torch.zeros(0, dtype=torch.long)
 
     def decode(self, tokens: Int[Tensor, " time"]) -> str:
         """Return the text. Bytes that make no character become �. Raises `ValueError` for a token out of range."""
         _check_row(tokens, self.vocab_size)
         return self._library.decode(tokens.tolist())
+
+
+_PIECE = 16_000  # characters
+_BORDER = re.compile(r"(?<=\S)(?=[ \n])")
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces of about `_PIECE` characters, which keep the tokens that it has as a whole.
+
+    The library takes hundreds of bytes of memory for each byte of what it is given at once. A piece ends before a space
+    or line feed that follows something else: a word always ends there, whatever comes before and after.
+    """
+    start = 0
+    while start < len(text):
+        border = _BORDER.search(text, start + _PIECE)
+        end = border.start() if border else len(text)
+        yield text[start:end]
+        start = end
 
 
 def _check_row(tokens: Tensor, vocab_size: int) -> None:
@@ -108,17 +138,26 @@ def _check_row(tokens: Tensor, vocab_size: int) -> None:
     check_tokens(tokens, vocab_size)
 
 
-def read_tokens(name: str | Path, tokenizer: Tokenizer | int | None) -> tuple[Tokenizer, dict[str, Tensor]]:
+def read_tokens(
+    name: str | Path, tokenizer: Tokenizer | int | None, *, encoding: str = "utf-8"
+) -> tuple[Tokenizer, dict[str, Tensor]]:
     """Return the tokenizer, and a text's tokens, a row for each split.
 
-    **Arguments:** `name`: see `load_text`; `tokenizer`: the one to use; or the size of a byte-pair vocabulary to learn
-    from the training split; or `None` for characters, those of all three splits.
+    **Arguments:** `name`, `encoding`: see `load_text`; `tokenizer`: the one to use; or the size of a byte-pair
+    vocabulary to learn from the training split; or `None` for characters, those of all three splits.
+
+    Raises `ValueError` for another kind of tokenizer, and as `load_text` and the tokenizers do.
     """
-    texts = load_splits(name)
+    texts = load_splits(name, encoding=encoding)
     if tokenizer is None:
         tokenizer = CharTokenizer("".join(texts.values()))
-    elif isinstance(tokenizer, int):
-        tokenizer = BytePairTokenizer(texts["train"], tokenizer)
+    elif isinstance(tokenizer, int | np.integer):
+        tokenizer = BytePairTokenizer(texts["train"], int(tokenizer))
+    elif not isinstance(tokenizer, Tokenizer):
+        raise ValueError(
+            f"tokenizer is {tokenizer!r}; it takes a tokenizer, such as CharTokenizer(text), the size of a byte-pair "
+            "vocabulary, or None for characters."
+        )
     return tokenizer, {split: tokenizer.encode(text) for split, text in texts.items()}
 
 
@@ -152,7 +191,7 @@ class TextData(pl.LightningDataModule):
 
     **Arguments:**
 
-    - `name`: see `load_text`.
+    - `name`, `encoding`: see `load_text`.
     - `context`: tokens a window.
     - `batch_size`: windows a batch.
     - `tokenizer`: the tokenizer to use; or the size of a byte-pair vocabulary to learn from the training split; or
@@ -161,7 +200,8 @@ class TextData(pl.LightningDataModule):
 
     Once made, it has the attributes `tokenizer` and `tokens`, a dictionary with a row of tokens for each split.
 
-    Raises `ValueError` for numbers below 1, and for a split that is shorter than a window.
+    Raises `ValueError` for numbers that are not whole or below 1, for a split that is shorter than a window, and as
+    `read_tokens` does.
     """
 
     def __init__(
@@ -172,20 +212,22 @@ class TextData(pl.LightningDataModule):
         batch_size: int,
         tokenizer: Tokenizer | int | None = None,
         limit: int | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         super().__init__()
         check_count("context", context)
         check_count("batch_size", batch_size)
-        self.context, self.batch_size = context, batch_size
-        self.tokenizer, self.tokens = read_tokens(name, tokenizer)
         if limit is not None:
             check_count("limit", limit)
+        self.context, self.batch_size = context, batch_size
+        self.tokenizer, self.tokens = read_tokens(name, tokenizer, encoding=encoding)
+        if limit is not None:
             self.tokens["train"] = self.tokens["train"][:limit]
         for split in ("train", "validation"):
             if len(self.tokens[split]) <= context:
                 raise ValueError(
                     f"the {split} split has {len(self.tokens[split])} tokens; a window of context {context} and the "
-                    "token after it do not fit. Take a smaller context or a longer text."
+                    f"token after it do not fit: they take {context + 1}. Take a smaller context or a longer text."
                 )
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
