@@ -112,6 +112,23 @@ class ReplayBuffer:
             column[places] = values.to(column)
         self._added += count
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the transitions, as a list of columns, and how many have been added in all."""
+        return {"columns": [column[: len(self)].clone() for column in self._rows], "added": self._added}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Hold what another buffer of the same capacity and shape held. `ValueError` if it does not fit."""
+        columns, added = state["columns"], state["added"]
+        if len(columns[0]) != min(added, self.capacity) or tuple(columns[0].shape[1:]) != self.shape:
+            raise ValueError(
+                f"the stored buffer has {len(columns[0])} of {added} transitions with observations of shape "
+                f"{tuple(columns[0].shape[1:])}; this one, with a capacity of {self.capacity} and observations of "
+                f"shape {self.shape}, takes {min(added, self.capacity)} of them. Build the games as they were."
+            )
+        for column, values in zip(self._rows, columns, strict=True):
+            column[: len(values)] = values
+        self._added = added
+
     def sample(self, count: int) -> Transitions:
         """Return `count` transitions drawn evenly, with replacement, by PyTorch's global generator.
 
@@ -168,7 +185,7 @@ class DenseQNetwork(nn.Module):
 
     def forward(self, observations: Shaped[Tensor, "batch ..."]) -> Float[Tensor, "batch actions"]:
         """Return $Q(s, a)$ for every action."""
-        return self.net(observations.float())
+        return self.net(observations.to(next(self.parameters()).dtype))
 
 
 class ConvQNetwork(nn.Module):
@@ -214,7 +231,7 @@ class ConvQNetwork(nn.Module):
 
     def forward(self, observations: Shaped[Tensor, "batch c h w"]) -> Float[Tensor, "batch actions"]:
         """Return $Q(s, a)$ for every action."""
-        pictures = observations.float()
+        pictures = observations.to(next(self.parameters()).dtype)
         return self.dense(self.convolutions(pictures / 255 if observations.dtype == torch.uint8 else pictures))
 
 
@@ -340,6 +357,10 @@ class Games(pl.LightningDataModule):
 
     The games are opened when training starts and closed when it stops, also by an error.
 
+    A checkpoint holds the buffer, and is as large. It does not hold the state of the games, which cannot be stored:
+    when training goes on from one (`fit(..., ckpt_path=...)`), all games begin anew. Network, optimiser, buffer, counts
+    and random generators are then those of the checkpoint, but the games to come are not those of an unstopped run.
+
     **Arguments:**
 
     - `name`: as for `make_games`.
@@ -399,6 +420,14 @@ class Games(pl.LightningDataModule):
             if games is not None:
                 games.close()
         self.games = self.evaluation_games = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of the data: the buffer."""
+        return {"buffer": self.buffer.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Fill the buffer as it was. Raises `ValueError` if it is not of the same size."""
+        self.buffer.load_state_dict(state_dict["buffer"])
 
     def on_exception(self, exception: BaseException) -> None:
         """Close the games."""
@@ -528,6 +557,19 @@ class DQN(training.NetworkModel):
         """Adam on the online network."""
         return torch.optim.Adam(self.network.parameters(), self.learning_rate, fused=True)
 
+    def setup(self, stage: str) -> None:
+        """Forget the best weights of an earlier training: a new one is judged by itself."""
+        self._best = (-math.inf, {})
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the counts and the best weights too."""
+        checkpoint["agent"] = {"steps": self.steps_done, "updates": self.updates_done, "best": list(self._best)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the counts and the best weights."""
+        agent = checkpoint["agent"]
+        self.steps_done, self.updates_done, self._best = agent["steps"], agent["updates"], tuple(agent["best"])
+
     def on_fit_start(self) -> None:
         """Compare the network with the games before a step is taken."""
         games = self._games
@@ -596,7 +638,7 @@ class DQN(training.NetworkModel):
         with torch.no_grad():
             online_q = self.network(batch.next_observations) if self.double_estimate else None
             next_values = greedy_values(self.target_network(batch.next_observations), online_q)
-            targets = bellman_targets(batch.rewards, batch.terminated, next_values, self.discount)
+            targets = bellman_targets(batch.rewards.to(q), batch.terminated, next_values, self.discount)
         taken = q.gather(1, batch.actions[:, None]).squeeze(1)
         loss = F.smooth_l1_loss(taken, targets) if self.huber else 0.5 * F.mse_loss(taken, targets)
         self.collect(loss=loss, value=q.detach().amax(dim=1).mean())
@@ -616,9 +658,11 @@ class DQN(training.NetworkModel):
                 self._best = mean, copy.deepcopy(policy.state_dict())
 
     def on_train_end(self) -> None:
-        """Give the network the best weights that it had."""
+        """Give the network the best weights that it had, and its copies the same."""
         if self._best[1]:
-            self.network.load_state_dict(self._best[1])
+            copies = [self.target_network, *([] if self.averaged is None else [self.averaged.module])]
+            for network in (self.network, *copies):
+                network.load_state_dict(self._best[1])
 
 
 # --- the course's agents ----------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def gradient_penalty(
     normalisation); `mix`: the $u$, drawn if not given.
     """
     if mix is None:
-        mix = torch.rand(len(real), device=real.device)
+        mix = torch.rand(len(real), device=real.device, dtype=real.dtype)
     mix = mix.view(-1, *[1] * (real.ndim - 1))
     between = (mix * real + (1 - mix) * fake).detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
@@ -483,6 +483,8 @@ class GAN(training.NetworkModel):
     def configure_optimizers(self) -> Any:
         """Adam for the discriminator and for the generator, both with the schedule that `cool_down` describes."""
         steps = training.planned_steps(self)
+        if self.trainer.max_steps > 0:  # Lightning counts the steps of both players
+            steps = min(steps, math.ceil(self.trainer.max_steps / (self.discriminator_steps + 1)))
         players = (
             (self.discriminator, self.discriminator_lr, steps * self.discriminator_steps),
             (self.generator, self.generator_lr, steps),
@@ -551,7 +553,7 @@ class GAN(training.NetworkModel):
         return random_affine(x + 1, **self.augmentation) - 1 if self.augmentation else x
 
     def _codes(self, n: int) -> Float[Tensor, "n latent"]:
-        return torch.randn(n, self.latent_dim, device=self.device)
+        return torch.randn(n, self.latent_dim, device=self.device, dtype=cast(torch.dtype, self.dtype))
 
     @torch.no_grad()
     def sample(self, n: int, labels: Int[Tensor, " n"] | None = None) -> Float[Tensor, "n ..."]:

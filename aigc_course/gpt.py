@@ -30,8 +30,9 @@ def rotary_angles(context: int, head_dim: int) -> Float[Tensor, "context half"]:
 
     Source: Su et al. (2021), https://arxiv.org/abs/2104.09864.
     """
-    theta = 10_000.0 ** (-torch.arange(0, head_dim, 2) / head_dim)
-    return torch.outer(torch.arange(context).float(), theta)
+    # In single precision whatever the default is: with fewer digits the angles of far positions would be wrong.
+    theta = 10_000.0 ** (-torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
+    return torch.outer(torch.arange(context, dtype=torch.float32), theta)
 
 
 def rotate(
@@ -43,7 +44,7 @@ def rotate(
 
     The scalar product of a query turned by position $m$ and a key turned by position $n$ depends on $m - n$ only.
     """
-    cos, sin = angles.cos(), angles.sin()
+    cos, sin = angles.cos().to(x), angles.sin().to(x)
     first, second = x.chunk(2, dim=-1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
 
@@ -261,6 +262,12 @@ class GPT(training.EpochLogger):
         self.register_buffer("angles", rotary_angles(context, width // heads), persistent=False)
         self._initialise(zero_output, tied)
 
+    def _apply(self, fn: Any, recurse: bool = True) -> Any:
+        """Move or cast the model; the angles move along and stay in single precision."""
+        super()._apply(fn, recurse)
+        self.angles = rotary_angles(self.context, self.width // self.heads).to(self.embedding.weight.device)
+        return self
+
     def _initialise(self, zero_output: bool, tied: bool) -> None:
         for layer in self.modules():
             if isinstance(layer, nn.Linear | nn.Embedding):
@@ -296,7 +303,7 @@ class GPT(training.EpochLogger):
         x = self.embedding(tokens)
         angles = None
         if self.positions is None:
-            angles = cast(Tensor, self.angles)[past : past + time]
+            angles = self.angles[past : past + time]
         else:
             x = x + self.positions.weight[past : past + time]
         x = self.dropout(x)

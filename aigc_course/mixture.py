@@ -334,6 +334,11 @@ class GradientMixture(pl.LightningModule):
         """Log minus the mean log-likelihood of a batch."""
         self._loss(batch, "val_loss")
 
+    def on_fit_start(self) -> None:
+        """Refuse numbers of 16 bits, for which there is no solver of the triangular systems in the density."""
+        if self.means.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"precision gives the mixture {self.means.dtype}; it takes '32-true' or '64-true'.")
+
     def _loss(self, batch: Any, name: str) -> Tensor:
         x = training.as_floats("points", training.tensors_of(batch, "points", "labels", least=1)[0], self)
         loss = -self.log_prob(x).mean()

@@ -11,21 +11,28 @@ import json
 import logging
 import math
 import os
+import random
+import signal
 import sys
+import tempfile
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock
+from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
+from aigc_course.checks import check_count
 from aigc_course.data.files import cache_dir
 
 PROFILES = ("smoke", "cpu", "gpu")
@@ -123,7 +130,8 @@ def planned_steps(model: pl.LightningModule) -> int:
 
     Raises `ValueError` if neither the data nor an option of the trainer says where training ends.
     """
-    steps = model.trainer.estimated_stepping_batches
+    nothing = model.trainer.limit_train_batches == 0  # Lightning then looks at no data, and does not know their length
+    steps = 0 if nothing else model.trainer.estimated_stepping_batches
     if not 0 <= steps < math.inf:
         raise ValueError(
             "the data have no length, so that the learning rate cannot be planned; give fit the number of batches in "
@@ -143,9 +151,11 @@ class NetworkModel(EpochLogger):
 
     def keep_networks(self, **networks: torch.nn.Module) -> None:
         """Note among the hyperparameters how these arguments of the model are built, where that is known."""
+        kept = {}
         for name, network in networks.items():
             known = type(network) in self.network_classes
-            self.hparams[name] = {"class": type(network).__name__, "arguments": network.arguments if known else None}
+            kept[name] = {"class": type(network).__name__, "arguments": network.arguments if known else None}
+        self.save_hyperparameters(kept)
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, **options: Any) -> Any:  # type: ignore[override]
@@ -187,14 +197,24 @@ def _refuse_broken(figures: dict[str, float], epoch: int) -> None:
 
 
 class _Curve(pl.Callback):
-    """Collects, once an epoch, the mean of every quantity that the model logs, and the last good epoch's weights."""
+    """Collects, once an epoch, the mean of every quantity that the model logs, and the last good epoch's weights.
 
-    def __init__(self) -> None:
+    Into the checkpoints that Lightning writes it puts what an exact continuation needs besides: the curve so far, and
+    the states of the random generators.
+    """
+
+    def __init__(self, for_other_process: Path) -> None:
         self.history: dict[str, list[float]] = {}
         self.good_weights: dict[str, Any] = {}
-        self._epoch_done = False
+        self.started = False
+        self.epochs = 0  # whose figures are in the history
+        self._ended = 0  # epochs that came to their end
+        self._between = False  # an epoch's end and the next one's start
+        self._for_other_process = for_other_process
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.started = True
+        _refuse_single(trainer.train_dataloader, float(trainer.num_training_batches), pl_module)
         self._keep(pl_module)
 
     def _keep(self, pl_module: pl.LightningModule) -> None:
@@ -202,19 +222,103 @@ class _Curve(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Too early to look: the model's own hook of this name comes after the callbacks', and may log more.
-        self._epoch_done = True
+        self._ended, self._between = trainer.current_epoch + 1, True
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.on_train_end(trainer, pl_module)
+        self._take(trainer, pl_module)
+        self._between = False
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._epoch_done:
-            self._epoch_done = False
+        self._take(trainer, pl_module)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero and _starts_from_memory(trainer):
+            self._for_other_process.write_text(json.dumps(self.history))
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        # An epoch whose end was itself interrupted has not logged all its figures.
+        if isinstance(exception, KeyboardInterrupt) and trainer.current_epoch >= self._ended:
+            self._take(trainer, pl_module)
+
+    def _take(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.epochs < self._ended:
             figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-            _refuse_broken(figures, len(next(iter(self.history.values()), [])))
+            _refuse_broken(figures, self.epochs)
+            self.epochs = self._ended
             for name, value in figures.items():
                 self.history.setdefault(name, []).append(value)
             self._keep(pl_module)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if self._between:
+            self._take(trainer, pl_module)
+        checkpoint["aigc_course"] = {
+            "between_epochs": self._between,
+            "epochs": self.epochs,
+            "history": {name: list(values) for name, values in self.history.items()},
+            "generators": _generator_states(),
+        }
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        state = checkpoint.get("aigc_course")
+        if state is None:
+            raise ValueError(
+                "ckpt_path is a checkpoint that fit did not make: it has no curve and no states of the random "
+                "generators. Continue it with pl.Trainer, or start from its weights with load_from_checkpoint."
+            )
+        if not state["between_epochs"]:
+            raise ValueError(
+                f"ckpt_path is a checkpoint from the middle of epoch {checkpoint['epoch'] + 1}, and fit goes on from "
+                "the end of one only. Give one that ModelCheckpoint(save_on_train_epoch_end=True) wrote."
+            )
+        self.history, self.epochs, self._ended = state["history"], state["epochs"], state["epochs"]
+        # Now, since what is drawn next is the next epoch's order: Lightning asks for it before that epoch begins.
+        _restore_generators(state["generators"])
+
+
+def _refuse_single(loader: Any, batches: float, model: pl.LightningModule) -> None:
+    """Say before training that batch normalisation would meet a last batch of one example, whose variance is 0."""
+    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset):
+        return  # nobody knows the size of its last batch
+    sampler: Any = loader.sampler if loader.batch_sampler is None else loader.batch_sampler
+    if not isinstance(sampler, BatchSampler) or sampler.drop_last or batches < len(sampler):
+        return
+    examples = len(cast(Any, sampler.sampler))
+    normalised = any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+    if normalised and examples % sampler.batch_size == 1:
+        raise ValueError(
+            f"{examples} examples in batches of {sampler.batch_size} leave one alone in the last batch, and the model "
+            "has batch normalisation, which takes at least two. Take another batch size, or leave the last batch out: "
+            "DataLoader(..., drop_last=True)."
+        )
+
+
+def _generator_states() -> dict[str, Any]:
+    """The states of all random generators, as plain values: nothing else can be read with `weights_only=True`."""
+    name, keys, *rest = cast(Any, np.random.get_state())  # noqa: NPY002 (the generator that seed_everything seeds)
+    return {
+        "python": random.getstate(),
+        "numpy": [name, keys.tolist(), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _restore_generators(states: dict[str, Any]) -> None:
+    random.setstate(states["python"])
+    np.random.set_state(tuple(states["numpy"]))  # noqa: NPY002
+    torch.set_rng_state(states["torch"].cpu())
+    for device, state in enumerate(states["cuda"][: torch.cuda.device_count()]):
+        torch.cuda.set_rng_state(state.cpu(), device)
+
+
+def _starts_from_memory(trainer: pl.Trainer) -> bool:
+    """Whether the trainer trains copies of the model in processes of their own, as `ddp_spawn`, `ddp_notebook` do."""
+    return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
 @contextlib.contextmanager
@@ -234,6 +338,10 @@ def _quiet_lightning() -> Iterator[None]:
             logger.setLevel(level)
 
 
+# Set while a model is trained for the cache: there the stop button stops everything, since half a model is none.
+_for_cache: ContextVar[bool] = ContextVar("_for_cache", default=False)
+
+
 def fit(
     model: pl.LightningModule,
     data: pl.LightningDataModule | DataLoader[Any],
@@ -241,29 +349,53 @@ def fit(
     max_epochs: int,
     seed: int = 0,
     validation: DataLoader[Any] | None = None,
+    ckpt_path: str | Path | None = None,
     **trainer_options: Any,
 ) -> dict[str, list[float]]:
-    """Train `model` on `data` and return the curve: one list a logged quantity, one value an epoch.
+    """Train `model` on `data` and return the curve: one list per logged quantity, one value per epoch.
 
     The random generators of Python, NumPy and PyTorch are seeded with `seed` first, so that two calls with equally
     initialised models give equal weights. (Weights drawn before the call need a seed of their own: build the model
     after `pl.seed_everything`.) Nothing is written to disk: no logger, no checkpoint, unless `trainer_options` ask.
 
+    **Stop and go on.** The stop button (Ctrl-C) ends training, not the program: the model keeps the weights it has, a
+    `UserWarning` names the epoch, and the curve of the epochs before it is returned. (Where a model is trained for the
+    cache, and with `ddp_spawn` and its like, the `KeyboardInterrupt` comes through.) To go on another day, let
+    Lightning write checkpoints, `enable_checkpointing=True` or `callbacks=ModelCheckpoint(...)`, and give one as
+    `ckpt_path`. On one device the curve, which holds the earlier epochs too, and the weights are those of a run that
+    was never stopped. (What `Games` says about its games, and whatever a callback of your own draws at random when an
+    epoch begins, are the exceptions.) With a larger `max_epochs` schedules of the learning rate follow the longer plan
+    from the next step on.
+
     **Arguments:**
 
+    - `data`: a data module, or a loader of training batches.
     - `max_epochs`: passes through the training data, at least 1.
     - `seed`: a whole number ≥ 0.
+    - `validation`: a loader of validation batches, where `data` is a loader.
+    - `ckpt_path`: a checkpoint, made at the end of an epoch of `fit`, to go on from; read with `weights_only=True`.
     - `trainer_options`: any argument of `pl.Trainer`, for example `devices`, `strategy`, `num_nodes`, `precision`,
       `callbacks`, `gradient_clip_val`. What is named here wins over the defaults below.
 
     **Returns:** for example `{"train_loss": [180.2, 140.9], "val_loss": [150.1, 133.3]}`.
 
-    Raises `ValueError` if `max_epochs` is below 1, and `FloatingPointError` after the first epoch with a figure that is
-    not finite; the model then has the weights of the epoch before.
+    Raises `ValueError` for a `max_epochs` that is not a whole number of at least 1, for data of another kind or without
+    a batch, for a last batch of one example where the model has batch normalisation, for a checkpoint that `fit` did
+    not make at the end of an epoch, and for several processes where a model takes its own optimiser steps (GAN, DQN);
+    and `FloatingPointError` after the first epoch with a figure that is not finite; the model then has the weights of
+    the epoch before.
     """
-    if max_epochs < 1:
-        raise ValueError(f"max_epochs is {max_epochs}; it takes a whole number of at least 1.")
-    curve = _Curve()
+    check_count("max_epochs", max_epochs)
+    if not isinstance(data, pl.LightningDataModule | DataLoader):
+        raise ValueError(
+            f"data is a {type(data).__name__}; it takes a LightningDataModule or a DataLoader, such as "
+            "DataLoader(dataset, batch_size=64, shuffle=True)."
+        )
+    if validation is not None and not (isinstance(data, DataLoader) and isinstance(validation, DataLoader)):
+        raise ValueError(
+            f"validation is a {type(validation).__name__} and data a {type(data).__name__}; validation takes a "
+            "DataLoader beside a DataLoader, and a data module brings its own."
+        )
     options: dict[str, Any] = {
         "accelerator": "auto",
         "devices": 1,
@@ -277,19 +409,48 @@ def fit(
         **trainer_options,
     }
     callbacks = options.get("callbacks") or []  # Lightning takes one or several
-    options["callbacks"] = [*([callbacks] if isinstance(callbacks, pl.Callback) else callbacks), curve]
     was_deterministic = torch.are_deterministic_algorithms_enabled()
-    try:
-        with _quiet_lightning():
-            pl.seed_everything(seed, workers=True, verbose=False)
-            pl.Trainer(max_epochs=max_epochs, **options).fit(model, data, validation)
-    except FloatingPointError:
-        model.load_state_dict(curve.good_weights)
-        raise
-    finally:
-        torch.use_deterministic_algorithms(was_deterministic)  # the trainer leaves it switched on
-        model.eval()
-    return curve.history
+    interrupt = signal.getsignal(signal.SIGINT)
+    with tempfile.TemporaryDirectory() as folder:
+        handed_over = Path(folder) / "curve.json"
+        curve = _Curve(handed_over)
+        options["callbacks"] = [*([callbacks] if isinstance(callbacks, pl.Callback) else callbacks), curve]
+        try:
+            with _quiet_lightning():
+                pl.seed_everything(seed, workers=True, verbose=False)
+                trainer = pl.Trainer(max_epochs=max_epochs, **options)
+                if trainer.strategy.launcher is not None and not model.automatic_optimization:
+                    raise ValueError(
+                        f"strategy and devices ask for processes beside this one, and a {type(model).__name__}, whose "
+                        "steps are its own, trains in one. Leave strategy out and take devices=1; for several seeds "
+                        "start several programs."
+                    )
+                trainer.fit(model, data, validation, ckpt_path=ckpt_path, weights_only=True)
+            history = json.loads(handed_over.read_text()) if _starts_from_memory(trainer) else curve.history
+        except FloatingPointError:
+            model.load_state_dict(curve.good_weights)
+            raise
+        except SystemExit as end:
+            # Lightning makes the end of the program out of the stop button.
+            if not isinstance(end.__context__, KeyboardInterrupt) or not trainer.is_global_zero:
+                raise
+            if _for_cache.get() or _starts_from_memory(trainer):
+                raise KeyboardInterrupt from None
+            warnings.warn(
+                f"training was stopped in epoch {curve.epochs + 1}; the curve has {curve.epochs} epochs.", stacklevel=2
+            )
+            return curve.history
+        finally:
+            torch.use_deterministic_algorithms(was_deterministic)  # the trainer leaves it switched on
+            model.eval()
+            if signal.getsignal(signal.SIGINT) is not interrupt:
+                signal.signal(signal.SIGINT, interrupt)  # Lightning leaves the stop button without effect
+    if not (curve.started or history):
+        raise ValueError(
+            "data gave no batch to train on: it is empty, smaller than one batch with drop_last=True, or "
+            "limit_train_batches leaves nothing of it."
+        )
+    return history
 
 
 def cached(
@@ -304,7 +465,8 @@ def cached(
 
     The cache file is `models/<name>-<hash of the recipe>.pt` below the course's cache directory, so a changed recipe
     never meets an old model. A lock lets one process train while others that want the same model wait for it, and
-    the file is moved into place whole. With `retrain=True` the model is trained and stored even if it is there.
+    the file is moved into place whole. With `retrain=True` the model is trained and stored even if it is there. If
+    training is stopped, the `KeyboardInterrupt` comes through and nothing is stored.
 
     **Arguments:**
 
@@ -324,7 +486,11 @@ def cached(
             return model, stored["history"]
         # Whoever loads the model draws the same random numbers afterwards as whoever trained it.
         with isolate_rng():
-            model, history = train()
+            outside = _for_cache.set(True)
+            try:
+                model, history = train()
+            finally:
+                _for_cache.reset(outside)
         # A process may be stopped while it writes: others must find the old file or the new one, never half of it.
         part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
         try:

@@ -199,6 +199,12 @@ class _PictureModel(training.EpochLogger):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, steps, pct_start=climb)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let a continued training keep its own length of the schedule, where the checkpoint's may be shorter."""
+        for schedule in checkpoint.get("lr_schedulers", []):
+            for name in ("total_steps", "_schedule_phases"):
+                schedule.pop(name, None)
+
 
 # --- the models -------------------------------------------------------------------------------------------------------
 
@@ -361,7 +367,7 @@ class VAE(_PictureModel):
         """
         check_count("n", n)
         check_not_negative("temperature", temperature)
-        z = temperature * torch.randn(n, self.latent_dim, device=self.device)
+        z = temperature * torch.randn(n, self.latent_dim, device=self.device, dtype=cast(torch.dtype, self.dtype))
         return self.decode(z, labels).sigmoid()
 
     @torch.no_grad()
@@ -437,7 +443,7 @@ def iwae_bound(
     check_count("chunk", chunk)
     mu, log_var = model.encode(x, labels)
     log_weights = []
-    for eps in torch.randn(k, *mu.shape, device=mu.device).split(chunk):
+    for eps in torch.randn(k, *mu.shape, device=mu.device, dtype=mu.dtype).split(chunk):
         z = reparameterise(mu, log_var, eps)  # (chunk, batch, latent)
         repeated = None if labels is None else labels.repeat(len(z))
         logits = model.decode(z.flatten(0, 1), repeated)
