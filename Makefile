@@ -25,7 +25,8 @@ SYSTEM_PYTHON ?= python3
 CORES := $(shell unset OMP_NUM_THREADS OMP_THREAD_LIMIT; nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 JOBS ?= $(if $(filter gpu,$(PROFILE)),1,$(or $(CORES),1))
 
-PYTHON := $(VENV)/bin/python
+# Without what a person's variables and home say to Python: another package of the same name, no asserts, an encoding.
+PYTHON := $(VENV)/bin/python -E -s -X utf8
 READY := $(VENV)/.ready
 BUILD := build/$(PROFILE)
 HTML := $(BUILD)/_build/html
@@ -128,7 +129,7 @@ build/exercises/%.ipynb: notebooks/exercises/%.py tools/exercises.py | $(READY)
 
 html: $(NOTEBOOKS) $(RELEASES)
 	$(PYTHON) tools/book.py stage --profile $(PROFILE)
-	$(VENV)/bin/jupyter-book build . --path-output $(BUILD) -W -n --keep-going
+	$(PYTHON) $(VENV)/bin/jupyter-book build . --path-output $(BUILD) -W -n --keep-going
 
 # --- tests -------------------------------------------------------------------------------------------------------------
 

@@ -7,11 +7,16 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import nbformat
 import pytest
+from chapter import promises_picture
 
 HTML = Path(os.environ["BOOK_HTML"])
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BUILD = HTML.parents[1]
 PAGES = sorted(path for folder in ("book", "notebooks") for path in (HTML / folder).rglob("*.html"))
+# The chapters that were run; the pages of others have no outputs.
+RUN = sorted(BUILD.glob("*/*.ipynb"))
 
 
 class Tags(HTMLParser):
@@ -52,6 +57,17 @@ def test_every_picture_has_alt_text(tags):
             alt = attributes.get("alt") or ""
             assert alt.strip(), attributes
             assert not re.match(r"(\.\./)*_images/", alt), attributes
+
+
+@pytest.mark.parametrize("notebook", RUN, ids=lambda notebook: notebook.stem)
+def test_every_picture_that_a_chapter_promises_is_on_its_page(notebook):
+    parser = Tags()
+    page = HTML / "notebooks" / notebook.relative_to(BUILD).with_suffix(".html")
+    parser.feed(page.read_text(encoding="utf-8"))
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if promises_picture(cell)]
+    promised = [cell.metadata.mystnb.image.alt for cell in cells]
+    shown = [attributes.get("alt") for tag, attributes in parser.found if tag == "img"]
+    assert [alt for alt in shown if alt in promised] == promised
 
 
 def test_pages_stay_small():

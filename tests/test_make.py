@@ -39,6 +39,8 @@ if "AIGC_COURSE_RESULTS" in os.environ:
     figures = {"chapter": "CHAPTER", "profile": profile, "device": "a test", "answer": 42}
     (folder / "CHAPTER.json").write_text(json.dumps(figures))
 """
+PLOT = "import matplotlib.pyplot as plt; plt.plot([1, 2])"
+ALT = 'mystnb={"image": {"alt": "A line that rises from the left to the right."}}'
 
 
 def chapter(name: str, code: str = "print(6 * 7)") -> str:
@@ -47,7 +49,7 @@ def chapter(name: str, code: str = "print(6 * 7)") -> str:
 
 @pytest.fixture
 def repository(tmp_path):
-    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+    for name in ("Makefile", "requirements.txt", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy2(ROOT / name, tmp_path)
     for name in ("tools", "aigc_course"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -66,10 +68,16 @@ def command(*arguments, target="notebooks"):
     return ["make", f"VENV={Path(sys.prefix)}", target, "PROFILE=smoke", "JOBS=2", *arguments]
 
 
-def make(repository, *arguments, target="notebooks"):
+def make(repository, *arguments, target="notebooks", variables=None):
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-    call = command(*arguments, target=target)
-    return subprocess.run(call, cwd=repository, env=clean, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.run(
+        command(*arguments, target=target),
+        cwd=repository,
+        env=clean | (variables or {}),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def ran(done):
@@ -123,6 +131,12 @@ def test_a_failing_notebook_is_named_and_stops_no_other(repository):
         ("print(object())", "shows a memory address"),
         ("print('a' * 84); print('b' * 85)", "cell 3 prints a line of 85 characters"),
         ("open('left.txt', 'w').close()", "left files in the reader's folder: left.txt"),
+        (f"{PLOT}; plt.close(); plt.show()", "calls plt.show() or display(…), but shows 0 of 1 outputs"),
+        (f"{PLOT}; display = print; plt.show(); display()", "cell 3 calls plt.show() or display(…), but shows 1 of 2"),
+        (
+            "get_ipython().ast_node_interactivity = 'none'\n\n# %%\n6 * 7",
+            "cell 4 ends with a value, but does not show it",
+        ),
     ],
 )
 def test_outputs_no_reader_should_see_are_refused(repository, code, message):
@@ -206,6 +220,14 @@ def test_the_time_left_is_shared_by_the_jobs_and_never_less_than_the_longest_cha
     assert tool._progress(tmp_path, chosen[:2], 2) == "; 1 of 2 done, about 60 s left"
     assert tool._progress(tmp_path, chosen[:1], 2) == "; 1 of 1 done"
     assert tool._progress(tmp_path, [], 2) == ""
+
+
+def test_a_cell_with_alt_text_shows_a_picture(repository):
+    source = chapter("three", "print('no picture')").replace("# %%\nprint", f"# %% {ALT}\nprint")
+    (repository / "notebooks/vae/three.py").write_text(source)
+    done = make(repository, "CHAPTERS=three")
+    assert done.returncode != 0
+    assert "cell 3 has alt text, but shows no picture" in done.stdout
 
 
 def test_missing_parameters_cell_is_an_error(repository):

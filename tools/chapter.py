@@ -6,6 +6,7 @@ python tools/chapter.py check build/cpu/vae/x.ipynb --environment build/colab
 """
 
 import argparse
+import ast
 import json
 import os
 import re
@@ -14,16 +15,19 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jupytext
 import nbformat
 import papermill
+import platformdirs
+from clean_environment import clean_environment
+from IPython.core.inputtransformer2 import TransformerManager
 from papermill.exceptions import PapermillExecutionError
 
 ROOT = Path(__file__).resolve().parent.parent
-KERNEL = "aigc-colab"
 
 
 def read_source(source: Path) -> nbformat.NotebookNode:
@@ -58,7 +62,13 @@ def run(source: Path, target: Path, profile: str, chosen: list[str], jobs: int) 
         plain, done, recorded = Path(folder) / "source.ipynb", Path(folder) / "done.ipynb", Path(folder) / "results"
         (empty := Path(folder) / "empty").mkdir()
         nbformat.write(notebook, plain)
-        os.environ |= {"AIGC_COURSE_QUIET": "1", "AIGC_COURSE_RESULTS": str(recorded.resolve())}
+        # Read before the home is another one: a chapter takes over models that others trained, in earlier runs too.
+        data = os.environ.get("AIGC_COURSE_DATA") or platformdirs.user_cache_dir("aigc-course")
+        variables = clean_environment(Path(folder) / "settings")
+        variables["AIGC_COURSE_DATA"] = str(Path(data).expanduser().absolute())
+        variables["AIGC_COURSE_RESULTS"] = str(recorded.resolve())
+        os.environ.clear()
+        os.environ.update(variables)
         try:
             papermill.execute_notebook(
                 plain,
@@ -147,8 +157,13 @@ def _plain(error: PapermillExecutionError) -> str:
 
 
 def _check_outputs(name: str, notebook: nbformat.NotebookNode) -> None:
-    """Refuse what a reader should not see: warnings, logs and progress bars (all on stderr), memory addresses."""
+    """Refuse what a reader should not see: warnings, logs and progress bars (all on stderr), memory addresses.
+
+    And what a reader would miss: a picture or another output that the cell's source promises.
+    """
     for number, cell in enumerate(notebook.cells):
+        if missing := _missing(cell):
+            sys.exit(f"FAILED   {name}: cell {number} {missing}:\n{_indent(cell.source)}")
         for output in cell.get("outputs", []):
             text = output.get("text") or output.get("data", {}).get("text/plain", "")
             if output.get("name") == "stderr":
@@ -157,10 +172,62 @@ def _check_outputs(name: str, notebook: nbformat.NotebookNode) -> None:
                 sys.exit(f"FAILED   {name}: cell {number} shows a memory address:\n{_indent(text)}")
 
 
+def promises_picture(cell: nbformat.NotebookNode) -> bool:
+    """Tell whether a cell is sure to show a picture: it has alt text, and shows nothing only under a condition."""
+    alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt")
+    shows = len(re.findall(r"\bplt\.show\(|\bdisplay\(", cell.source))
+    return cell.cell_type == "code" and bool(alt) and shows <= len(_displays(cell))
+
+
+def _missing(cell: nbformat.NotebookNode) -> str:
+    if cell.cell_type != "code":
+        return ""
+    shown = [output for output in cell.outputs if output.output_type == "display_data"]
+    if len(shown) < len(_displays(cell)):
+        return f"calls plt.show() or display(…), but shows {len(shown)} of {len(_displays(cell))} outputs"
+    data = [kind for output in cell.outputs for kind in output.get("data", {})]
+    if promises_picture(cell) and not any(kind.startswith("image/") for kind in data):
+        return "has alt text, but shows no picture"
+    if _ends_with_a_value(cell) and not any(output.output_type == "execute_result" for output in cell.outputs):
+        return "ends with a value, but does not show it"
+    return ""
+
+
+def _statements(cell: nbformat.NotebookNode) -> list[ast.stmt]:
+    return ast.parse(TransformerManager().transform_cell(cell.source)).body
+
+
+def _displays(cell: nbformat.NotebookNode) -> list[ast.expr]:
+    """The calls of `plt.show` and `display` that run whenever the cell does."""
+
+    def calls(statements: list[ast.stmt]) -> Iterator[ast.expr]:
+        for statement in statements:
+            if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+                if ast.unparse(statement.value.func) in ("plt.show", "display"):
+                    yield statement.value
+            elif isinstance(statement, (ast.With, ast.For)):
+                yield from calls(statement.body)
+
+    return list(calls(_statements(cell)))
+
+
+def _ends_with_a_value(cell: nbformat.NotebookNode) -> bool:
+    """Tell whether the last line is a value to show, such as `table` or `Audio(…)`; a function may return None."""
+    statements = _statements(cell)
+    if not statements or not isinstance(statements[-1], ast.Expr) or cell.source.rstrip().endswith(";"):
+        return False
+    value = statements[-1].value
+    if isinstance(value, ast.Call):
+        return ast.unparse(value.func).split(".")[-1][:1].isupper()
+    return not (isinstance(value, ast.Constant) and value.value is None)
+
+
 def _without_traces(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop papermill's times and paths, which differ from run to run and from machine to machine."""
+    """Drop papermill's times, paths and random id, which differ from run to run and from machine to machine."""
     notebook.metadata.pop("papermill", None)
     for cell in notebook.cells:
+        if "injected-parameters" in cell.metadata.get("tags", []):
+            cell.id = "injected-parameters"
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
     return notebook
@@ -169,21 +236,22 @@ def _without_traces(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def make_colab(environment: Path) -> None:
     """Make an environment that has the locked packages and the built wheel, but not the repository."""
     shutil.rmtree(environment, ignore_errors=True)
-    _call(sys.executable, "-m", "venv", "--without-pip", environment)
-    wheels = environment / "wheel"
-    quiet = "--quiet", "--disable-pip-version-check", "--no-deps"
-    _call(sys.executable, "-m", "pip", "wheel", *quiet, "--wheel-dir", wheels, ROOT)
-    python = environment.resolve() / "bin" / "python"
-    packages = next((environment / "lib").glob("python*/site-packages"))
-    _call(sys.executable, "-m", "pip", "install", *quiet, "--target", packages, *wheels.glob("*.whl"))
+    with tempfile.TemporaryDirectory() as folder:
+        variables = clean_environment(Path(folder))
+
+        def call(*words: str | Path) -> None:
+            subprocess.run([sys.executable, "-m", *words], env=variables, check=True)
+
+        call("venv", "--without-pip", environment)
+        wheels = environment / "wheel"
+        quiet = "--quiet", "--disable-pip-version-check", "--no-deps"
+        # The environment has what builds the wheel, so nothing is downloaded.
+        call("pip", "wheel", *quiet, "--no-build-isolation", "--wheel-dir", wheels, ROOT)
+        packages = next((environment / "lib").glob("python*/site-packages"))
+        call("pip", "install", *quiet, "--target", packages, *wheels.glob("*.whl"))
     # A path in a .pth file is searched but its own .pth files are not read, so the editable install stays invisible.
     heavy = next((Path(sys.prefix) / "lib").glob("python*/site-packages"))
     (packages / "heavy.pth").write_text(f"{heavy}\n")
-    kernel = environment / "share" / "jupyter" / "kernels" / KERNEL
-    kernel.mkdir(parents=True)
-    argv = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = {"argv": argv, "display_name": "Colab", "language": "python", "env": {"PYTHONPATH": ""}}
-    (kernel / "kernel.json").write_text(json.dumps(spec))
 
 
 def check(notebook: Path, environment: Path) -> None:
@@ -191,23 +259,19 @@ def check(notebook: Path, environment: Path) -> None:
     name = f"{notebook.parent.name}/{notebook.stem}"
     _say(f"checking {name}")
     with tempfile.TemporaryDirectory() as folder:
-        alone, cache = Path(folder) / "alone", Path(folder) / "cache"
-        alone.mkdir()
+        (alone := Path(folder) / "alone").mkdir()
         shutil.copy(notebook, alone)
-        variables = {
-            **os.environ,
-            "AIGC_COURSE_QUIET": "1",
-            "AIGC_COURSE_DATA": str(cache),
-            "JUPYTER_PATH": str((environment / "share" / "jupyter").resolve()),
-            "PYTHONPATH": str(ROOT / "tools"),
-        }
-        variables.pop("AIGC_COURSE_RESULTS", None)
-        where = "import aigc_course; print(aigc_course.__file__)"
         python = environment.resolve() / "bin" / "python"
-        found = subprocess.run([python, "-c", where], cwd=alone, env={**variables, "PYTHONPATH": ""}, **_TEXT).stdout
+        variables = clean_environment(Path(folder) / "settings", python)
+        # Sets of strings come in another order than in the first run; no output may hang on it.
+        variables["PYTHONHASHSEED"] = "1"
+        where = "import aigc_course; print(aigc_course.__file__)"
+        found = subprocess.run([python, "-c", where], cwd=alone, env=variables, **_TEXT).stdout
         if not Path(found.strip()).is_relative_to(environment.resolve()):
             sys.exit(f"FAILED   {name}: the student's environment takes aigc_course from {found.strip()}")
-        options = "--nbval", "-p", "nbval_strict", f"--nbval-kernel-name={KERNEL}", "--nbval-cell-timeout=900"
+        # pytest finds the plugin in the folder that it is called in.
+        shutil.copy(ROOT / "tools" / "nbval_strict.py", folder)
+        options = "--nbval", "-p", "nbval_strict", "--nbval-kernel-name=python3", "--nbval-cell-timeout=900"
         command = [
             sys.executable,
             "-m",
@@ -226,10 +290,6 @@ def check(notebook: Path, environment: Path) -> None:
 
 
 _TEXT: dict[str, Any] = {"check": True, "text": True, "capture_output": True}
-
-
-def _call(*command: Any) -> None:
-    subprocess.run([str(word) for word in command], check=True)
 
 
 def main() -> None:

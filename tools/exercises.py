@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import re
-import sys
 import tempfile
 import warnings
 from collections import Counter
@@ -22,6 +21,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from clean_environment import clean_environment
 from nbformat import NotebookNode
 from nbformat.warnings import MissingIDFieldWarning
 from nbgrader.api import Gradebook
@@ -135,13 +135,9 @@ def _course(source: Path) -> Iterator[tuple[Path, Config]]:
     # A student's code can leave files that vanish while they are being removed.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         root = Path(folder).resolve()
-        # nbgrader calls alembic by its bare name.
-        os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), before.get("PATH", os.defpath)])
-        # Neither the teacher's IPython start-up files nor a read-only home may change a grade.
-        os.environ["IPYTHONDIR"] = str(root / "ipython")
-        os.environ["JUPYTER_RUNTIME_DIR"] = str(root / "runtime")
-        # Assignments are small: more threads would only wait for each other.
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        variables = clean_environment(root / "settings")
+        os.environ.clear()
+        os.environ.update(variables)
         try:
             write(solution(source), root / "source" / _NAME / f"{_NAME}.ipynb")
             config = Config()
