@@ -8,6 +8,11 @@
 # A chapter runs again when its source, a module its part lists below, the lock or the profile changed, and only then.
 # JOBS chapters run at a time: by default one for each core; with PROFILE=gpu one, since they would share the GPU.
 
+# GNU make skips these lines. BSD make takes the first for a rule, and stops at the second.
+ifdef BSD_MAKE:
+.error GNU make is needed: call gmake
+endif
+
 # What each part's chapters import, besides what all of them use.
 foundations_MODULES := mixture.py
 vae_MODULES := vae.py metrics.py judge.safetensors
@@ -79,12 +84,12 @@ exercises: $(RELEASES) $(SOLUTIONS)
 # --- the environment -------------------------------------------------------------------------------------------------
 
 $(READY): requirements.txt pyproject.toml
-	@$(SYSTEM_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
-	@echo "Setting up the environment in $(VENV) …"
-	$(SYSTEM_PYTHON) -m venv $(VENV)
-	$(PYTHON) -m pip install --disable-pip-version-check --requirement requirements.txt
-	$(PYTHON) -m pip install --disable-pip-version-check --no-deps --editable .
-	touch $@
+	@$(SYSTEM_PYTHON) tools/environment.py $(VENV)
+
+# The stamp holds the path of the checkout: an environment that was copied or moved, or lost its Python, is set up again.
+ifneq ($(shell test -x $(VENV)/bin/python && cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
 
 # --- a chapter: source -> executed notebook -> checked by a second run -------------------------------------------------
 

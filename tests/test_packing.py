@@ -1,7 +1,12 @@
-"""The package as others get it: what the wheel holds, and what works without the optional parts."""
+"""The course as others get it: the wheel, what works without the extras, and the environment that Make sets up."""
 
+import importlib.util
+import os
+import runpy
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import textwrap
 import zipfile
@@ -13,6 +18,7 @@ from aigc_course import dqn
 from aigc_course.data import games, load_text
 
 ROOT = Path(__file__).resolve().parent.parent
+TOOL = ROOT / "tools" / "environment.py"
 
 
 def packed(folder: Path, source: Path, target: str) -> Path:
@@ -69,3 +75,129 @@ def test_what_needs_an_extra_says_which(missing: str, call, extra: str, monkeypa
         call()
     assert raised.value.name is not None
     assert raised.value.name.split(".")[0] == missing
+
+
+# --- The environment that Make sets up, here with a package of one line and nothing else ------------------------------
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    folder = tmp_path / f"it's a course, #1 of 100 % (ü) {'long' * 30}"
+    for name in ("Makefile", "tools/environment.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (folder / "_toc.yml").touch()
+    (folder / "requirements.txt").touch()
+    project = '[build-system]\nrequires = []\nbuild-backend = "hatchling.build"\n'
+    project += '[project]\nname = "aigc-course"\nversion = "1"\n[tool.hatch.build]\ndev-mode-dirs = ["."]\n'
+    (folder / "pyproject.toml").write_text(project)
+    (folder / "aigc_course").mkdir()
+    (folder / "aigc_course" / "__init__.py").touch()
+    return folder
+
+
+def make(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
+    # Only the build system is found through PYTHONPATH: pip runs isolated.
+    added = {"PYTHONPATH": sysconfig.get_path("purelib"), "PIP_NO_INDEX": "1", "SYSTEM_PYTHON": sys.executable}
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.Popen(
+        ["make", *(arguments or [".venv/.ready"])],
+        cwd=folder,
+        env={**clean, **added},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def said(process: "subprocess.Popen[str]", status: int = 0) -> str:
+    output, _ = process.communicate(timeout=300)
+    assert (process.returncode != 0) == (status != 0), output
+    return output
+
+
+def code_of(folder: Path) -> str:
+    """Return where the environment finds the package, asked through a script that pip wrote."""
+    pip = subprocess.run([folder / ".venv/bin/pip", "--version"], text=True, capture_output=True, check=True)
+    assert f"from {folder.resolve()}/.venv/" in pip.stdout
+    command = [str(folder / ".venv/bin/python"), "-I", "-c", "import aigc_course; print(aigc_course.__file__)"]
+    return subprocess.run(command, text=True, capture_output=True, check=True).stdout.strip()
+
+
+def test_a_copied_checkout_sets_up_its_own_environment(checkout: Path) -> None:
+    assert "Setting up" in said(make(checkout))
+    assert code_of(checkout) == str(checkout.resolve() / "aigc_course" / "__init__.py")
+    assert "Setting up" not in said(make(checkout))
+    copy = checkout.with_name("copy")
+    shutil.copytree(checkout, copy, symlinks=True)
+    assert "Setting up" in said(make(copy))
+    assert code_of(copy) == str(copy.resolve() / "aigc_course" / "__init__.py")
+
+
+def test_of_two_calls_at_once_one_sets_up(checkout: Path) -> None:
+    outputs = "".join([said(process) for process in [make(checkout), make(checkout)]])
+    assert outputs.count("Setting up") == 1
+    assert code_of(checkout)
+
+
+def test_an_interrupted_set_up_is_repaired(checkout: Path) -> None:
+    (checkout / "requirements.txt").write_text("a-package-that-is-not-there\n")
+    assert "is not ready, since this failed: " in said(make(checkout), status=2)
+    shutil.rmtree(next((checkout / ".venv/lib").glob("python*/site-packages/pip")))
+    (checkout / "requirements.txt").write_text("")
+    assert "Setting up" in said(make(checkout))
+    # And one whose Python was removed from the machine.
+    (checkout / ".venv/bin/python").unlink()
+    (checkout / ".venv/bin/python").symlink_to(checkout / "removed")
+    assert "Setting up" in said(make(checkout))
+    assert code_of(checkout)
+
+
+def environment_tool(folder: Path, environment: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [str(TOOL), str(environment)])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(TOOL), run_name="__main__")
+    return str(left.value.code)
+
+
+@pytest.mark.parametrize("version", [(3, 10, 4), (3, 14, 0)])
+def test_another_python_is_refused(checkout: Path, version: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "version_info", version)
+    message = environment_tool(checkout, Path(".venv"), monkeypatch)
+    assert "Python 3.11, 3.12 or 3.13 is needed (3.14 is not supported yet)" in message
+    assert f"is Python {'.'.join(map(str, version))}" in message
+    assert "make SYSTEM_PYTHON=python3.13" in message
+    assert not (checkout / ".venv").exists()
+
+
+def test_a_python_that_cannot_make_environments(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    version = ".".join(map(str, sys.version_info[:2]))
+    assert f"apt install python{version}-venv" in environment_tool(checkout, Path(".venv"), monkeypatch)
+
+
+def test_a_path_that_scripts_cannot_hold_is_refused(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = checkout.rename(tmp_path / 'my "course" for $5')
+    assert 'holds " and $: scripts cannot name it. Rename it.' in environment_tool(folder, Path(".venv"), monkeypatch)
+    assert not (folder / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (["thesis.tex"], "is not empty and not an environment"),
+        (["pyvenv.cfg", "thesis.tex"], "was not set up by this checkout"),
+        (["pyvenv.cfg", ".ready"], "belongs to the other checkout"),
+    ],
+)
+def test_a_folder_of_someone_else_is_not_cleared(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: list[str], message: str
+) -> None:
+    (tmp_path / "other").mkdir()
+    for name in files:
+        (tmp_path / "other" / name).write_text("the other checkout")
+    assert message in environment_tool(checkout, tmp_path / "other", monkeypatch)
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == sorted(files)
