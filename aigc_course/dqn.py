@@ -12,7 +12,7 @@ gone on, and so does the value.
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, cast
@@ -21,7 +21,7 @@ import gymnasium as gym
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import VectorEnv
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,7 +29,8 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from aigc_course import training
-from aigc_course.checks import check_count, check_not_negative, check_positive, importing_extra
+from aigc_course.checks import check_count, check_not_negative, check_positive
+from aigc_course.own_games import game_title, make_games
 
 # --- the targets ------------------------------------------------------------------------------------------------------
 
@@ -240,76 +241,7 @@ ATARI_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 # --- the games --------------------------------------------------------------------------------------------------------
 
 
-def make_games(name: str, count: int, **options: Any) -> VectorEnv:
-    """Return `count` games of this name side by side, by Gymnasium.
-
-    `"MinAtar/Breakout-v1"` and its like show the picture as (channels, height, width) and take the actions that make
-    a difference; `"ALE/Pong-v5"` and its like are Atari games as in Mnih et al. (2015): every fourth frame, the last
-    four of them in grey at 84×84, rewards cut to [-1, 1]. A finished game is reset by the step after its last: that
-    step's action is ignored and its reward is 0.
-
-    **Arguments:** `options`: passed on to the game.
-
-    Raises `ValueError` for a name that Gymnasium does not know, a count below 1, or a game whose actions are not
-    numbered, and `ModuleNotFoundError` for MinAtar or an Atari game if the package's extra `games` is not installed.
-    """
-    check_count("count", count)
-    if name.startswith("ALE/"):
-        with importing_extra("games"):
-            from ale_py.vector_env import AtariVectorEnv
-
-        games: VectorEnv = AtariVectorEnv(_atari_name(name), num_envs=count, **options)
-    else:
-        wrappers: list[Any] = []
-        if name.startswith("MinAtar/"):
-            with importing_extra("games"):
-                import minatar.gym
-
-            if "MinAtar/Breakout-v1" not in gym.registry:
-                minatar.gym.register_envs()
-            wrappers = [_channels_first]
-        try:
-            games = gym.make_vec(
-                name,
-                count,
-                vectorization_mode="sync",
-                vector_kwargs={"autoreset_mode": AutoresetMode.NEXT_STEP},
-                wrappers=wrappers,
-                **options,
-            )
-        except gym.error.Error as error:
-            raise ValueError(
-                f"name is {name!r}, and Gymnasium does not know such a game ({error}) "
-                "It takes the name of a registered one, such as 'CartPole-v1', 'MinAtar/Breakout-v1' or 'ALE/Pong-v5'."
-            ) from error
-    if not isinstance(games.single_action_space, gym.spaces.Discrete):
-        space = games.single_action_space
-        games.close()
-        raise ValueError(
-            f"{name} takes actions from {space}; Q-learning compares the values of all actions and needs numbered ones "
-            "(a Discrete space). For continuous actions there are other methods, such as DDPG or SAC."
-        )
-    return games
-
-
-def _atari_name(name: str) -> str:
-    from ale_py import roms
-
-    # Gymnasium writes "MsPacman", the files of the games "ms_pacman".
-    game = name.removeprefix("ALE/").removesuffix("-v5")
-    snake = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in game).lstrip("_")
-    known = roms.get_all_rom_ids()
-    if snake not in known:
-        raise ValueError(
-            f"name is {name!r}, and there is no such Atari game. It takes 'ALE/Pong-v5' or another of {known}."
-        )
-    return snake
-
-
-def _channels_first(game: gym.Env) -> gym.Env:
-    height, width, channels = cast(tuple[int, ...], game.observation_space.shape)
-    space = gym.spaces.Box(0, 1, (channels, height, width), cast(Any, bool))
-    return gym.wrappers.TransformObservation(game, lambda picture: picture.transpose(2, 0, 1), space)
+LONGEST_EPISODE = 100_000
 
 
 @torch.no_grad()
@@ -323,6 +255,8 @@ def play(
     **Arguments:** `network`: from observations to the values of the actions; `games`: from `make_games`; `seed`: of the
     games, for the same starts each time, None to go on from where they are; `epsilon`: the chance of an action drawn at
     random.
+
+    Raises `ValueError` if a game has not ended after 100,000 steps.
     """
     device = next(network.parameters()).device
     observations, _ = games.reset(seed=seed)
@@ -330,6 +264,11 @@ def play(
     running = torch.ones(games.num_envs, dtype=torch.bool)
     with training.evaluating(network):
         while running.any():
+            if lengths.max() >= LONGEST_EPISODE:
+                raise ValueError(
+                    f"{int(running.sum())} of {games.num_envs} games have not ended after {LONGEST_EPISODE:,} steps; "
+                    "give them a limit, such as max_steps=1000 in make_games or Games."
+                )
             actions = choose(network(torch.as_tensor(observations, device=device)), epsilon)
             observations, rewards, terminated, truncated, _ = games.step(actions.cpu().numpy())
             returns += torch.as_tensor(rewards).float() * running
@@ -363,7 +302,7 @@ class Games(pl.LightningDataModule):
 
     **Arguments:**
 
-    - `name`: as for `make_games`.
+    - `name`, `max_steps`: as for `make_games`.
     - `count`: games side by side to learn from.
     - `capacity`: transitions in the replay buffer.
     - `chunks`: steps of training in an "epoch", which here is the interval at which figures are logged.
@@ -377,7 +316,7 @@ class Games(pl.LightningDataModule):
 
     def __init__(
         self,
-        name: str,
+        name: str | Callable[..., gym.Env] | gym.Env,
         *,
         count: int = 8,
         capacity: int = 100_000,
@@ -385,15 +324,16 @@ class Games(pl.LightningDataModule):
         evaluation_episodes: int = 20,
         bootstrap_at_limit: bool = True,
         seed: int = 0,
+        max_steps: int | None = None,
     ) -> None:
         super().__init__()
         check_count("count", count)
         check_count("chunks", chunks)
         check_count("evaluation_episodes", evaluation_episodes, 0)
         check_count("capacity", capacity, count)
-        self.game, self.count, self.chunks, self.seed = name, count, chunks, seed
+        self.game, self.count, self.chunks, self.seed, self.max_steps = name, count, chunks, seed, max_steps
         self.evaluation_episodes, self.bootstrap_at_limit = evaluation_episodes, bootstrap_at_limit
-        games = make_games(name, 1)
+        games = make_games(name, 1, max_steps=max_steps)
         space = games.single_observation_space
         self.shape = cast(tuple[int, ...], space.shape)
         self.actions = int(cast(gym.spaces.Discrete, games.single_action_space).n)
@@ -405,9 +345,9 @@ class Games(pl.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Open the games and begin all of them."""
         self.teardown(stage)
-        self.games = make_games(self.game, self.count)
+        self.games = make_games(self.game, self.count, max_steps=self.max_steps)
         if self.evaluation_episodes:
-            self.evaluation_games = make_games(self.game, self.evaluation_episodes)
+            self.evaluation_games = make_games(self.game, self.evaluation_episodes, max_steps=self.max_steps)
             # Far from the seeds of the games to learn from, which are those that follow `seed`.
             self.evaluation_games.reset(seed=self.seed + 1_000_000)
         observations, _ = self.games.reset(seed=self.seed)
@@ -576,7 +516,8 @@ class DQN(training.NetworkModel):
         if (self.network.shape, self.network.actions) != (games.shape, games.actions):
             raise ValueError(
                 f"the network takes observations of shape {self.network.shape} and knows {self.network.actions} "
-                f"actions; {games.game} has observations of shape {games.shape} and {games.actions} actions."
+                f"actions; {game_title(games.game)} has observations of shape {games.shape} and "
+                f"{games.actions} actions."
             )
         if games.buffer.capacity < self.batch_size:
             raise ValueError(
