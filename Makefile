@@ -18,8 +18,9 @@ foundations_MODULES := mixture.py
 vae_MODULES := vae.py metrics.py judge.safetensors
 gan_MODULES := gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
 evaluation_MODULES := gan.py vae.py gpt.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
-rl_MODULES := dqn.py gpt.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
+rl_MODULES := dqn.py own_games.py gpt.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
 language_MODULES := gpt.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json
+practice_MODULES := dqn.py own_games.py gan.py gpt.py vae.py data/text.py data/tokens.py
 COMMON_MODULES := __init__.py checks.py data/__init__.py data/files.py data/images.py training.py results.py plots.py
 
 PROFILE ?= cpu

@@ -26,6 +26,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from filelock import FileLock
+from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
@@ -396,25 +397,27 @@ def fit(
             f"validation is a {type(validation).__name__} and data a {type(data).__name__}; validation takes a "
             "DataLoader beside a DataLoader, and a data module brings its own."
         )
+    callbacks = trainer_options.get("callbacks") or []  # Lightning takes one or several
+    callbacks = [callbacks] if isinstance(callbacks, pl.Callback) else list(callbacks)
     options: dict[str, Any] = {
         "accelerator": "auto",
         "devices": 1,
         "deterministic": True,
         "logger": False,
-        "enable_checkpointing": False,
+        # Whoever gives a ModelCheckpoint wants it to write; Lightning would refuse it where checkpoints are off.
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
         "enable_model_summary": False,
         # A person sees progress; a stored output does not: Make sets the variable for the runs that publish.
         "enable_progress_bar": not os.environ.get("AIGC_COURSE_QUIET"),
         "num_sanity_val_steps": 0,
         **trainer_options,
     }
-    callbacks = options.get("callbacks") or []  # Lightning takes one or several
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     interrupt = signal.getsignal(signal.SIGINT)
     with tempfile.TemporaryDirectory() as folder:
         handed_over = Path(folder) / "curve.json"
         curve = _Curve(handed_over)
-        options["callbacks"] = [*([callbacks] if isinstance(callbacks, pl.Callback) else callbacks), curve]
+        options["callbacks"] = [*callbacks, curve]
         try:
             with _quiet_lightning():
                 pl.seed_everything(seed, workers=True, verbose=False)
