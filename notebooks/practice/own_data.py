@@ -40,6 +40,7 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
 # %%
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from textwrap import fill
 
 import gymnasium as gym
 import matplotlib.pyplot as plt
@@ -172,7 +173,7 @@ whole = (root / "shapes/disc/000.jpg").read_bytes()
 try:
     ImageData(root / "shapes", size=32).split("train")
 except ValueError as error:
-    print(str(error).replace(str(root), "…"))
+    print(fill(str(error).replace(str(root), "…"), 80))
     refused = str(error)
 
 # %% [markdown]
@@ -259,7 +260,8 @@ print(f"GPT on your folder               {bits:.2f}")
 torch.manual_seed(0)
 start = texts.tokenizer.encode("def ")[None]
 written = writer.generate(start, 120, temperature=0.8)[0]
-print(texts.tokenizer.decode(written))
+lines = texts.tokenizer.decode(written).splitlines()
+print(*(fill(line, 80) for line in lines), sep="\n")
 
 # %% [markdown]
 # The lines have the shape of Python and say nothing: a small model after a short training. [What more compute buys](../language/scaling.ipynb) shows what more text and larger models change.
@@ -275,7 +277,7 @@ dishes = "Crème brûlée, pâté, café. " * 50
 try:
     TextData(root / "menu.txt", context=8, batch_size=4)
 except ValueError as error:
-    print(str(error).replace(str(root), "…"))
+    print(fill(str(error).replace(str(root), "…"), 80))
 menu = TextData(root / "menu.txt", context=8, batch_size=4, encoding="latin-1")
 print(menu.tokenizer.decode(menu.tokens["train"][:25]))
 
