@@ -5,27 +5,30 @@
     python tools/exercises.py grade SOURCE.py SUBMISSION.ipynb…  points of each check, as JSON
 
 Everything happens in a temporary course folder with a gradebook of its own; nothing is left behind and nothing is
-downloaded. Grading runs the students' code with the rights of whoever calls it: trusted classes only.
+downloaded. Each submission is graded by itself: one that cannot be graded is named, with the reason, and costs the
+others nothing. Grading runs the students' code with the rights of whoever calls it: trusted classes only.
 """
 
 import argparse
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import jupytext
 import nbformat
+import psutil
 from clean_environment import clean_environment
 from nbformat import NotebookNode
-from nbformat.warnings import MissingIDFieldWarning
-from nbgrader.api import Gradebook
-from nbgrader.converters import Autograde, GenerateAssignment
+from nbgrader.converters import GenerateAssignment
 from nbgrader.converters.base import BaseConverter
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import capture_log, compute_checksum
@@ -33,9 +36,12 @@ from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 
 TOTAL = "total"
-# nbgrader's names for the assignment, its only notebook, and (numbered) the students: whatever the files are called.
-_NAME = "assignment"
-_STUDENT = "student{:04d}"
+# nbgrader's names for the assignment, its only notebook and a course's only student, whatever the files are called.
+NAME = "assignment"
+STUDENT = "student"
+# The variable of the environment by which the processes of a grading are known.
+MARK = "AIGC_COURSE_GRADING"
+_LARGEST = 2**28
 
 
 def solution(source: Path) -> NotebookNode:
@@ -61,7 +67,7 @@ def release(source: Path) -> NotebookNode:
         config.GenerateAssignment.no_database = True
         config.SaveCells.enabled = False
         _run(GenerateAssignment, config)
-        notebook = nbformat.read(root / "release" / _NAME / f"{_NAME}.ipynb", as_version=4)
+        notebook = nbformat.read(root / "release" / NAME / f"{NAME}.ipynb", as_version=4)
     for cell in notebook.cells:
         cell.source = cell.source.rstrip()  # hidden tests leave blank lines behind
         if "checksum" in cell.metadata.get("nbgrader", {}):
@@ -70,34 +76,96 @@ def release(source: Path) -> NotebookNode:
 
 
 def grade(
-    source: Path, submissions: Mapping[str, NotebookNode], seconds_per_cell: int = 30
-) -> dict[str, dict[str, float]]:
-    """Run and grade notebooks that students sent; return their points, by student and grade_id.
+    source: Path, submissions: Mapping[str, NotebookNode], seconds_per_cell: int = 30, jobs: int | None = None
+) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
+    """Run and grade notebooks that students sent; return their points, and the problems of those without points.
 
-    A check that was deleted is put back, and one that was changed is restored. Answers that a person must grade have no
-    entry, unless they were left empty: those have 0. The entry "total" is the sum of the others.
-    A cell that runs longer than `seconds_per_cell` is interrupted and fails.
-    Raises ValueError, before anything runs, if a notebook lacks a cell for an answer or has a labelled cell twice:
-    nbgrader would stop, or silently give 0.
+    The points are by student and grade_id. Answers that a person must grade have no entry, unless they were left empty:
+    those have 0. The entry "total" is the sum of the others. The problems are by student, in words. Every student is in
+    one of the two.
+
+    Only the text and the labels of a student's cells are used. Everything else comes from the source: a check that was
+    changed is restored, and one that was deleted is put back. What code prints costs nothing, even on stderr.
+    A cell that runs longer than `seconds_per_cell` is interrupted and fails. There are no points if it cannot be
+    interrupted, if the kernel ends, if the notebook takes as long as ten such cells, or if an answer has no cell or
+    two. `jobs` notebooks are run side by side; None stands for as many as there are processors.
     """
-    _check_labels(solution(source), submissions)
-    students = {_STUDENT.format(i): name for i, name in enumerate(submissions)}
+    solved = solution(source)
+    points: dict[str, dict[str, float]] = {}
+    problems: dict[str, str] = {}
+    courses: dict[str, Path] = {}
     with _course(source) as (root, config):
         _run(GenerateAssignment, config)
-        for student, name in students.items():
-            write(submissions[name], root / "submitted" / student / _NAME / f"{_NAME}.ipynb")
-        config.CourseDirectory.student_id = "*"
-        config.OverwriteCells.add_missing_cells = True
-        config.Execute.timeout = seconds_per_cell
-        config.Execute.shutdown_kernel = "immediate"  # nothing is left to save; waiting took a third of the time
-        _run(Autograde, config)
-        points: dict[str, dict[str, float]] = {}
-        with Gradebook(f"sqlite:///{root / 'gradebook.db'}") as gradebook:
-            for student, name in students.items():
-                grades = gradebook.find_submission_notebook(_NAME, _NAME, student).grades
-                points[name] = {g.name: g.auto_score for g in grades if g.auto_score is not None}
-                points[name][TOTAL] = sum(points[name].values())
-    return points
+        for i, (student, notebook) in enumerate(submissions.items()):
+            course = root / "courses" / f"{i:06d}"
+            try:
+                repaired = _repaired(solved, notebook)
+            except ValueError as error:
+                problems[student] = str(error)
+                continue
+            write(repaired, course / "submitted" / STUDENT / NAME / f"{NAME}.ipynb")
+            shutil.copy(root / "gradebook.db", course)
+            courses[student] = course
+        if courses:
+            program = Path(__file__).with_name("autograde.py")
+            command = [sys.executable, program, root / "courses", seconds_per_cell, jobs or os.cpu_count() or 1]
+            try:
+                subprocess.run(
+                    list(map(str, command)),
+                    env={**os.environ, MARK: str(root)},
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                    check=True,
+                )
+            finally:
+                end_processes(root)
+        for student, course in courses.items():
+            result = json.loads((course / "result.json").read_text("utf-8"))
+            if "points" in result:
+                points[student] = {**result["points"], TOTAL: sum(result["points"].values())}
+            else:
+                problems[student] = result["problem"]
+    return points, problems
+
+
+def read(path: Path) -> NotebookNode:
+    """Return the notebook in a file that a student sent, in today's format.
+
+    Raises ValueError with what is wrong if there is none. A byte order mark and UTF-16 are no obstacle.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("it is a folder, or something else that is not a file")
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"the file has more than {_LARGEST // 2**20} MB")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"the file cannot be read: {error.strerror}") from error
+    if not data.strip(b"\0 \t\r\n"):
+        raise ValueError("the file is empty")
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"the file is not JSON, or it was cut off: {error}") from error
+    if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
+        raise ValueError("the file is JSON, but not a notebook")
+    try:
+        return nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4)
+    except Exception as error:  # nbformat raises whatever it runs into
+        raise ValueError(f"the notebook is damaged ({type(error).__name__}: {error})") from error
+
+
+def end_processes(folder: Path) -> None:
+    """Kill the processes that a grading in this folder has started, those that went their own ways too."""
+    for _ in range(10):  # one more may have started while they were looked for
+        found = False
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # it has ended, or belongs to someone else
+                if Path(process.environ().get(MARK, "/")).is_relative_to(folder):
+                    process.kill()
+                    found = True
+        if not found:
+            break
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
@@ -115,17 +183,47 @@ def _label(cell: NotebookNode, default: str = "") -> str:
     return cell.metadata.get("nbgrader", {}).get("grade_id", default)
 
 
-def _check_labels(source: NotebookNode, submissions: Mapping[str, NotebookNode]) -> None:
-    answers = [c.metadata.nbgrader.grade_id for c in source.cells if c.metadata.get("nbgrader", {}).get("solution")]
-    problems = []
-    for student, notebook in submissions.items():
-        found = Counter(map(_label, notebook.cells))
-        problems += [f"{student}: no cell is labelled {name!r}" for name in answers if not found[name]]
-        problems += [
-            f"{student}: {count} cells are labelled {name!r}" for name, count in found.items() if name and count > 1
-        ]
+def _repaired(solved: NotebookNode, notebook: NotebookNode) -> NotebookNode:
+    """Return the student's text and labels with all else taken from the source, and with locked cells put back.
+
+    A tag, say, could keep a check from running, and nbgrader stops at labels that were changed by hand.
+    Raises ValueError if the notebook is damaged, or if an answer does not have exactly one cell.
+    """
+    known = {_label(cell): cell for cell in solved.cells if _label(cell)}
+    repaired = nbformat.v4.new_notebook()
+    try:
+        for cell in notebook.cells:
+            original = known.get(_label(cell))
+            metadata = {} if original is None else {"nbgrader": dict(original.metadata.nbgrader)}
+            new = getattr(nbformat.v4, f"new_{(original or cell).cell_type}_cell")
+            repaired.cells.append(new(cell.source, metadata=metadata))
+        nbformat.writes(repaired).encode()
+    except Exception as error:  # there are more ways to damage a notebook than one can name
+        raise ValueError(f"the notebook is damaged ({type(error).__name__}: {error})") from error
+
+    labels = [_label(cell) for cell in notebook.cells]
+    answers = [name for name, cell in known.items() if cell.metadata.nbgrader.solution]
+    if not any(labels):
+        raise ValueError("no cell has a label: another program removed them. Copy the answers into a new notebook")
+    if not set(answers) & set(labels):
+        others = ", ".join(sorted(map(str, set(labels) - known.keys() - {""}))) or "none"
+        raise ValueError(f"it belongs to another assignment: no cell is labelled as an answer here (labels: {others})")
+    counts = Counter(labels)
+    problems = [f"no cell is labelled {name!r}" for name in answers if not counts[name]]
+    problems += [f"{counts[name]} cells are labelled {name!r}" for name in answers if counts[name] > 1]
     if problems:
-        raise ValueError("repair these notebooks, then grade again:\n" + "\n".join(problems))
+        raise ValueError("; ".join(problems))
+
+    position = 0
+    for name, original in known.items():
+        places = [i for i, cell in enumerate(repaired.cells) if _label(cell) == name]
+        if not places:
+            repaired.cells.insert(position, original)
+            places = [position]
+        for i in places[:-1]:  # copies of a check: the last one stands below the answer
+            del repaired.cells[i].metadata["nbgrader"]
+        position = places[-1] + 1
+    return repaired
 
 
 @contextmanager
@@ -139,10 +237,10 @@ def _course(source: Path) -> Iterator[tuple[Path, Config]]:
         os.environ.clear()
         os.environ.update(variables)
         try:
-            write(solution(source), root / "source" / _NAME / f"{_NAME}.ipynb")
+            write(solution(source), root / "source" / NAME / f"{NAME}.ipynb")
             config = Config()
             config.CourseDirectory.root = str(root)
-            config.CourseDirectory.assignment_id = _NAME
+            config.CourseDirectory.assignment_id = NAME
             yield root, config
         finally:
             os.environ.clear()
@@ -153,32 +251,61 @@ def _run(converter: type[BaseConverter], config: Config) -> None:
     with warnings.catch_warnings():
         # nbgrader 0.9.6 relies on a cascade that SQLAlchemy 2 warns about; the gradebook is right all the same.
         warnings.simplefilter("ignore", SAWarning)
-        # A check that it puts back has no cell id; nbformat warns, then makes one.
-        warnings.simplefilter("ignore", MissingIDFieldWarning)
         outcome = capture_log(converter(coursedir=CourseDirectory(config=config), config=config))
     if not outcome["success"]:
         raise RuntimeError(f"nbgrader failed:\n{outcome.get('log', '')}\n{outcome['error']}")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 1 if a submission could not be graded, else 0."""
     parser = argparse.ArgumentParser(description="Make and grade assignments with nbgrader.")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, text in [("release", "make the students' notebook"), ("solution", "make the solved notebook")]:
         command = commands.add_parser(name, help=text)
-        command.add_argument("source", type=Path, metavar="SOURCE.py")
+        command.add_argument("source", type=_file, metavar="SOURCE.py")
         command.add_argument("out", type=Path, metavar="OUT.ipynb")
     command = commands.add_parser("grade", help="grade notebooks that students sent; points as JSON")
-    command.add_argument("source", type=Path, metavar="SOURCE.py")
+    command.add_argument("source", type=_file, metavar="SOURCE.py")
     command.add_argument("submissions", type=Path, nargs="+", metavar="SUBMISSION.ipynb")
+    text = "a cell that takes longer is interrupted and fails; a notebook may take ten times as long (default: 30)"
+    command.add_argument("--seconds-per-cell", type=_count, default=30, metavar="N", help=text)
+    text = "how many notebooks are run side by side (default: as many as there are processors)"
+    command.add_argument("--jobs", type=_count, metavar="N", help=text)
     options = parser.parse_args(arguments)
-    if options.command == "grade":
-        sent = {str(path): nbformat.read(path, as_version=4) for path in options.submissions}
-        print(json.dumps(grade(options.source, sent), indent=2))
-    else:
+    if options.command != "grade":
         make = {"release": release, "solution": solution}[options.command]
         write(make(options.source), options.out)
+        return 0
+
+    sent, unread = {}, {}
+    for path in options.submissions:
+        try:
+            sent[str(path)] = read(path)
+        except ValueError as error:
+            unread[str(path)] = str(error)
+    points, problems = grade(options.source, sent, options.seconds_per_cell, options.jobs)
+    problems |= unread
+    names = list(dict.fromkeys(map(str, options.submissions)))
+    print(json.dumps({name: points.get(name) or {"problem": problems[name]} for name in names}, indent=2))
+    if problems:
+        print(f"{len(problems)} of {len(names)} submissions could not be graded:", file=sys.stderr)
+        for name in names:
+            if name in problems:
+                print(f"{name}: {problems[name]}", file=sys.stderr)
+    return int(bool(problems))
+
+
+def _file(text: str) -> Path:
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"there is no file {text}")
+    return Path(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"takes a whole number from 1, got {text}")
+    return int(text)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
