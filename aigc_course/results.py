@@ -2,12 +2,12 @@
 
 import json
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from aigc_course.data.files import written_whole
 from aigc_course.training import resolve_profile
 
 
@@ -33,12 +33,8 @@ def record(chapter: str, profile: str, **figures: Any) -> dict[str, Any]:
     if folder:
         path = Path(folder) / f"{chapter}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        try:
+        with written_whole(path) as part:
             part.write_text(text + "\n", encoding="utf-8")
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     return result
 
 

@@ -7,6 +7,7 @@ one machine says so there: `fit(model, data, devices=4, strategy="ddp", precisio
 import contextlib
 import hashlib
 import inspect
+import io
 import json
 import logging
 import math
@@ -15,7 +16,6 @@ import random
 import signal
 import sys
 import tempfile
-import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -25,7 +25,6 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from filelock import FileLock
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from pytorch_lightning.utilities.seed import isolate_rng
@@ -34,7 +33,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from torch.utils.data import BatchSampler, DataLoader, IterableDataset
 
 from aigc_course.checks import check_count
-from aigc_course.data.files import cache_dir
+from aigc_course.data.files import cached_file, written_whole
 
 PROFILES = ("smoke", "cpu", "gpu")
 
@@ -478,8 +477,7 @@ def cached(
     - `build`: makes the model that stored weights are loaded into.
     """
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()[:16]
-    path = cache_dir("models") / f"{name}-{digest}.pt"
-    with FileLock(f"{path}.lock"):
+    with cached_file(f"models/{name}-{digest}.pt", anew=retrain) as path:
         if path.exists() and not retrain:
             with isolate_rng():
                 model = build()
@@ -494,13 +492,11 @@ def cached(
                 model, history = train()
             finally:
                 _for_cache.reset(outside)
-        # A process may be stopped while it writes: others must find the old file or the new one, never half of it.
-        part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-        try:
-            torch.save({"weights": model.state_dict(), "history": history}, part)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        # Into memory first: written to a full disk by PyTorch itself, it would end in an error that does not say so.
+        content = io.BytesIO()
+        torch.save({"weights": model.state_dict(), "history": history}, content)
+        with written_whole(path) as part:
+            part.write_bytes(content.getbuffer())
     return model, history
 
 

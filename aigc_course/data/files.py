@@ -1,11 +1,13 @@
 """Where the course keeps files, and how a download gets there: checked, whole, and once."""
 
+import contextlib
+import errno
 import gzip
 import hashlib
 import os
 import uuid
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +41,7 @@ def cache_dir(subfolder: str = "") -> Path:
 
     Raises `PermissionError` if nothing can be written there.
     """
-    root = os.environ.get("AIGC_COURSE_DATA") or platformdirs.user_cache_dir("aigc-course")
-    folder = Path(root).expanduser() / subfolder
+    folder = _cache_root() / subfolder
     probe = folder / f".write-{uuid.uuid4().hex}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +55,68 @@ def cache_dir(subfolder: str = "") -> Path:
     return folder
 
 
+def _cache_root() -> Path:
+    return Path(os.environ.get("AIGC_COURSE_DATA") or platformdirs.user_cache_dir("aigc-course")).expanduser()
+
+
+@contextlib.contextmanager
+def cached_file(name: str, *, anew: bool = False) -> Iterator[Path]:
+    """Give the path of the file `name` in the cache directory, which no other process makes in the meantime.
+
+    A file that is there is given where nothing can be written too, such as a folder that a class shares: files come
+    whole or not at all, so that a reader needs no lock. With `anew` it is about to be written.
+
+    Raises `PermissionError` if the file is missing, or to be written, and cannot be.
+    """
+    path = _cache_root() / name
+    lock: FileLock | None = None
+    try:
+        cache_dir(str(Path(name).parent))
+        # Others who share the directory may take the lock too, whoever made it.
+        lock = FileLock(f"{path}.lock", mode=0o666)
+        lock.acquire()
+    except PermissionError:
+        if anew or not path.exists():
+            raise
+        lock = None
+    try:
+        yield path
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a path beside `path` to write to; what was written is moved to `path` when the block ends.
+
+    A process may be stopped while it writes: others find the old file or the new one, never half of it, and nothing is
+    left of a failed attempt.
+
+    Raises `OSError` if the disk is full: it names the path and what can be freed.
+    """
+    part = path.with_name(f".{uuid.uuid4().hex}-{path.name}")
+    try:
+        yield part
+        part.replace(path)
+    except OSError as error:
+        if is_full(error):
+            raise OSError(
+                error.errno,
+                f"The disk is full: {path} could not be written, and nothing of it is left. Free some space (the "
+                f"course's files in {_cache_root()} may be deleted: they are fetched or made again), or set the "
+                "environment variable AIGC_COURSE_DATA to a directory on another disk",
+            ) from error
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def is_full(error: Exception) -> bool:
+    """Tell whether an error says that the disk, or a person's share of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def fetch(file: RemoteFile) -> Path:
     """Return the path of a verified copy of `file`, downloading it if the cache directory has none.
 
@@ -62,8 +125,7 @@ def fetch(file: RemoteFile) -> Path:
 
     Raises `RuntimeError` if a file in the cache is not what it should be, or no address delivers it.
     """
-    path = cache_dir() / file.name
-    with FileLock(f"{path}.lock"):
+    with cached_file(file.name) as path:
         if path.exists():
             if not _matches(path, file.sha256):
                 raise RuntimeError(
@@ -73,21 +135,20 @@ def fetch(file: RemoteFile) -> Path:
             return path
         failures = []
         for url in file.urls:
-            part = path.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
             try:
-                # Not pooch.retrieve: it writes log messages to stderr, about a checksum that we compare ourselves.
-                pooch.HTTPDownloader()(url, str(part), None)
-                if _matches(part, file.sha256):
-                    part.replace(path)
-                    return path
-                failures.append(f"{url}: its SHA-256 is {pooch.file_hash(str(part))}, not the expected one")
+                with written_whole(path) as part:
+                    # Not pooch.retrieve: it writes log messages to stderr, about a checksum that we compare ourselves.
+                    pooch.HTTPDownloader()(url, str(part), None)
+                    if not _matches(part, file.sha256):
+                        raise ValueError(f"its SHA-256 is {pooch.file_hash(str(part))}, not the expected one")
+                return path
             except (OSError, ValueError) as error:  # requests' errors are OSErrors
-                failures.append(f"{url}: {type(error).__name__}")
-            finally:
-                part.unlink(missing_ok=True)
+                if is_full(error):
+                    raise
+                failures.append(f"{url}: {error if type(error) is ValueError else type(error).__name__}")
     raise RuntimeError(
         f"{file.name} (SHA-256 {file.sha256}) could not be downloaded. Tried: {'; '.join(failures)}. "
-        f"Check the network, or put the file into {path.parent} by hand."
+        f"Check the network, or put the file into {_cache_root()} by hand."
     )
 
 
@@ -121,17 +182,12 @@ def cached_arrays(
 
     Raises `RuntimeError` if the file cannot be read or holds something else.
     """
-    path = cache_dir() / name
-    with FileLock(f"{path}.lock"):
+    with cached_file(name) as path:
         if not path.exists():
             arrays = make()
-            part = path.with_name(f"{path.stem}.{uuid.uuid4().hex}.npz")
-            try:
+            with written_whole(path) as part:
                 # Arrays of numbers and nothing that is pickled: mypy takes the names for savez's own arguments.
                 np.savez_compressed(part, **arrays)  # type: ignore[arg-type]
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
         try:
             # Opened here, since np.load leaves a broken archive open.
             with path.open("rb") as stream, np.load(stream) as stored:
