@@ -1,6 +1,7 @@
 """What all tests share: a cache directory of their own, quiet training, fixed seeds."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import torch
 import aigc_course
 
 ROOT = Path(__file__).parents[1]
+MAKE_VARIABLES = re.findall(r"^(\w+) \?=", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,6 +31,11 @@ def course_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("AIGC_COURSE_QUIET", "1")
         patch.delenv("AIGC_COURSE_RESULTS", raising=False)
         patch.setenv("OMP_NUM_THREADS", "1")  # for child processes
+        # What the Make that runs these tests hands on to those it does not know of: its jobs, and the variables it was
+        # called with.
+        for name in os.environ:
+            if name.startswith(("MAKE", "MFLAGS")) or name in MAKE_VARIABLES:
+                patch.delenv(name)
         torch.set_num_threads(1)  # sums depend on the number of threads in their last digits
         mpl.use("Agg")
         yield folder

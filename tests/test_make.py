@@ -73,11 +73,10 @@ def command(*arguments, target="notebooks"):
 
 
 def make(repository, *arguments, target="notebooks", variables=None):
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     return subprocess.run(
         command(*arguments, target=target),
         cwd=repository,
-        env=clean | (variables or {}),
+        env=os.environ | (variables or {}),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -153,8 +152,7 @@ def test_outputs_no_reader_should_see_are_refused(repository, code, message):
 def planned(repository, *arguments, **variables):
     """What Make would run, in its order; `-n` runs nothing."""
     call = ["make", "-n", f"VENV={Path(sys.prefix)}", "notebooks", *arguments]
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "JOBS"))}
-    done = subprocess.run(call, cwd=repository, env=clean | variables, text=True, capture_output=True, check=True)
+    done = subprocess.run(call, cwd=repository, env=os.environ | variables, text=True, capture_output=True, check=True)
     return re.findall(r"chapter.py run notebooks/(\S+).py .* --jobs (\d+) ", done.stdout)
 
 

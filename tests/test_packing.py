@@ -99,11 +99,10 @@ def checkout(tmp_path: Path) -> Path:
 def make(folder: Path, *arguments: str) -> "subprocess.Popen[str]":
     # Only the build system is found through PYTHONPATH: pip runs isolated.
     added = {"PYTHONPATH": sysconfig.get_path("purelib"), "PIP_NO_INDEX": "1", "SYSTEM_PYTHON": sys.executable}
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     return subprocess.Popen(
         ["make", *(arguments or [".venv/.ready"])],
         cwd=folder,
-        env={**clean, **added},
+        env={**os.environ, **added},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
