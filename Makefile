@@ -151,10 +151,12 @@ lint: $(READY)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-# The shape checks raise before our own errors can, so the tests of those run in a second call without them.
+# The shape checks raise before our own errors can, so the tests of those run in a second call without them. The files
+# are shared out among JOBS processes.
+UNIT := -m pytest tests --ignore=tests/test_book.py --numprocesses=$(JOBS) --dist=loadfile
 unit: $(READY)
-	$(PYTHON) -m pytest tests --ignore=tests/test_book.py -m "not bad_input" --jaxtyping-packages=aigc_course,beartype.beartype
-	$(PYTHON) -m pytest tests --ignore=tests/test_book.py -m bad_input
+	$(PYTHON) $(UNIT) -m "not bad_input" --jaxtyping-packages=aigc_course,beartype.beartype
+	$(PYTHON) $(UNIT) -m bad_input
 
 check-book: html
 	BOOK_HTML=$(HTML) $(PYTHON) -m pytest tests/test_book.py

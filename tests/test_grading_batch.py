@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -323,7 +324,12 @@ def test_no_process_is_left(batch: Batch) -> None:
     assert not any(map(psutil.pid_exists, pids))
 
 
-def test_a_batch_without_problems_has_status_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("temporary", ["short", "long" * 30])
+def test_a_batch_without_problems_has_status_0(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, temporary: str
+) -> None:
+    (tmp_path / temporary).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / temporary))
     source, sent = tmp_path / "source.py", tmp_path / "x.ipynb"
     source.write_text(SOURCE, "utf-8")
     exercises.write(exercises.release(source), sent)
@@ -358,21 +364,20 @@ def test_an_interrupted_batch_leaves_nothing(tmp_path: Path) -> None:
         solved
     )
     exercises.write(solved, sent)
-    (tmp_path / "tmp").mkdir()
-    grader = subprocess.Popen(
-        [sys.executable, exercises.__file__, "grade", source, sent, "--seconds-per-cell=1000"],
-        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
-        stderr=subprocess.PIPE,
-    )
-    with grader:
+    command = [sys.executable, exercises.__file__, "grade", str(source), str(sent), "--seconds-per-cell=1000"]
+    with (
+        # tmp_path is too long for the kernel's sockets, and would not be used.
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(command, env={**os.environ, "TMPDIR": folder}, stderr=subprocess.PIPE) as grader,
+    ):
         while not (started.exists() and started.read_text()):
             assert grader.poll() is None
             time.sleep(0.1)
         grader.send_signal(signal.SIGINT)
         _, messages = grader.communicate()
-    assert b"KeyboardInterrupt" in messages
-    deadline = time.monotonic() + 30  # a killed process stays in the list until the system has cleared it away
-    while psutil.pid_exists(int(started.read_text())):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert not list((tmp_path / "tmp").iterdir())
+        assert b"KeyboardInterrupt" in messages
+        deadline = time.monotonic() + 30  # a killed process stays in the list until the system has cleared it away
+        while psutil.pid_exists(int(started.read_text())):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert not os.listdir(folder)

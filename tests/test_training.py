@@ -286,11 +286,11 @@ def test_interrupted_write_leaves_the_old_file(models: Path, monkeypatch: pytest
     train = Trainings()
     training.cached("line", {}, train, line)
 
-    def interrupted(content: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def interrupted(path: Path, content: object) -> None:
+        path.write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(torch, "save", interrupted)
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         training.cached("line", {}, train, line, retrain=True)
     assert files(models) == [".pt"]
@@ -315,12 +315,12 @@ def train():
     torch.nn.init.constant_(model.layer.weight, 7.0)
     return model, {"train_loss": [0.5]}
 
-def killed(content, path):
-    path.write_bytes(b"half")
+def killed(path, content):
+    path.write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
 
 if sys.argv[1] == "killed":
-    torch.save = killed
+    Path.write_bytes = killed
 training.cached("line", {}, train, Line)
 """
 

@@ -230,8 +230,11 @@ def _repaired(solved: NotebookNode, notebook: NotebookNode) -> NotebookNode:
 def _course(source: Path) -> Iterator[tuple[Path, Config]]:
     """A temporary nbgrader course with one assignment; the process's environment is put back afterwards."""
     before = os.environ.copy()
+    # The kernels' sockets lie in it, and the path of a socket has at most 103 bytes.
+    usual = Path(tempfile.gettempdir()).resolve()
+    place = usual if len(os.fsencode(usual)) <= 60 else Path("/tmp")
     # A student's code can leave files that vanish while they are being removed.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
         root = Path(folder).resolve()
         variables = clean_environment(root / "settings")
         os.environ.clear()
