@@ -739,9 +739,11 @@ show(["held out", "DCGAN", "ten repeated"])
 #
 # $$\min_{x \in [0, 1]^{784}} \lVert \phi(x) - \phi(y) \rVert^2 .$$
 #
-# That such inputs exist for nearly every network was found by Szegedy et al. (2014); Goodfellow, Shlens and Szegedy
-# (2015) explain why they are so easy to find: in hundreds of pixels many tiny changes, each in the direction of the
-# gradient, add up to a large one.
+# That a network can be sure of pictures in which nobody sees anything, made out of noise, was shown by Nguyen, Yosinski
+# and Clune (2015); that a picture can be changed until its *features* are those of another one, by Sabour et al. (2016).
+# The adversarial examples from which all this began are in Szegedy et al. (2014). Goodfellow, Shlens and Szegedy (2015)
+# explain why they are so easy to find: in hundreds of pixels many tiny changes, each in the direction of the gradient,
+# add up to a large one.
 
 
 # %%
@@ -1172,4 +1174,7 @@ plt.show()
 #   and T. Kynkäänniemi et al., [Improved Precision and Recall Metric](https://arxiv.org/abs/1904.06991) (2019).
 # - C. Szegedy et al., [Intriguing properties of neural networks](https://arxiv.org/abs/1312.6199) (2014), and
 #   I. Goodfellow, J. Shlens and C. Szegedy,
-#   [Explaining and Harnessing Adversarial Examples](https://arxiv.org/abs/1412.6572) (2015).
+#   [Explaining and Harnessing Adversarial Examples](https://arxiv.org/abs/1412.6572) (2015). Pictures of nothing:
+#   A. Nguyen, J. Yosinski and J. Clune, [Deep Neural Networks are Easily Fooled](https://arxiv.org/abs/1412.1897) (2015).
+#   Features to order: S. Sabour et al., [Adversarial Manipulation of Deep
+#   Representations](https://arxiv.org/abs/1511.05122) (2016).

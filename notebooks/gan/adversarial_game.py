@@ -786,7 +786,8 @@ plt.show()
 # One game went well and one collapsed. Whoever shows the left picture alone has shown nothing, and neither has who shows
 # the right one. An honest statement about a GAN is a count over seeds. In the chapter on the
 # [Wasserstein GAN](wasserstein_gan.ipynb) you find one: ten seeds for each of three losses, with every failure counted.
-# Lucic et al. (2018) did the same for the GANs of their time; much of what had looked like progress was within the spread.
+# Lucic et al. (2018) asked of the GANs of their time what each one reaches with a given budget of settings and restarts:
+# with enough of both, most of them reached similar scores.
 #
 # What helps? A discriminator that keeps up: its learning rate not below the generator's, or several steps for each of the
 # generator's. Averaging the generator's weights, and lowering both rates towards the end, which calms the circling. A
@@ -997,7 +998,7 @@ print(
 #   Networks](https://arxiv.org/abs/1701.04862) (2017): why a perfect discriminator teaches nothing.
 # - L. Metz et al., [Unrolled Generative Adversarial Networks](https://arxiv.org/abs/1611.02163) (2016): the ring, its
 #   collapse, and a generator that looks a few of its opponent's steps ahead.
-# - M. Lucic et al., [Are GANs Created Equal?](https://arxiv.org/abs/1711.10337) (2018): many losses, compared fairly
-#   over many seeds; the differences shrink.
+# - M. Lucic et al., [Are GANs Created Equal?](https://arxiv.org/abs/1711.10337) (2018): many losses, each
+#   with the same budget of settings and restarts; with enough of it, most end up alike.
 #
 # Next: [Convolutions: the DCGAN](dcgan.ipynb).

@@ -285,7 +285,7 @@ assert (
 # | the label **multiplies** | projection: $v_y^\top \phi(x)$ | class-conditional normalisation: $\gamma_y \odot \hat h + \delta_y$ |
 #
 # The generator has the same choice, in the right-hand column. Beside the code, a label adds something to the first layer and no
-# more. **Class-conditional batch normalisation** (Dumoulin, Shlens and Kudlur, 2017) first normalises a layer's channels over the
+# more. **Class-conditional batch normalisation** (after de Vries et al., 2017) first normalises a layer's channels over the
 # batch, $\hat h = (h - \text{mean}) / \sqrt{\text{variance}}$, and then gives them a gain and a shift that each class has
 # learnt for itself:
 #
@@ -1099,8 +1099,10 @@ assert loss < math.log(4) - 1e-3
 #   the idea whole.
 # - T. Miyato and M. Koyama, [cGANs with Projection Discriminator](https://arxiv.org/abs/1802.05637) (2018): the derivation
 #   of this chapter, and a thousand classes.
+# - H. de Vries et al., [Modulating early visual processing by language](https://arxiv.org/abs/1707.00683) (2017):
+#   conditional batch normalisation, there with a question about the picture in place of the class.
 # - V. Dumoulin, J. Shlens and M. Kudlur, [A Learned Representation For Artistic Style](https://arxiv.org/abs/1610.07629)
-#   (2017): one network, many painters, told apart by gains and shifts alone.
+#   (2017): one network, many painters, told apart by gains and shifts alone; each picture is normalised by itself.
 # - A. Odena, C. Olah and J. Shlens, [Conditional Image Synthesis With Auxiliary Classifier
 #   GANs](https://arxiv.org/abs/1610.09585) (2017).
 # - T. Kynkäänniemi et al., [Improved Precision and Recall Metric for Assessing Generative

@@ -343,8 +343,9 @@ plt.show()
 # ## Shannon's approximations
 #
 # A model that gives the probability of the next character can also *write*: draw a character, append it, go on. Shannon
-# did that in 1948 with frequency tables and a book of random numbers, and called the results approximations to English.
-# We draw the same series from our counts:
+# did that in 1948. For single letters he used a table of their frequencies and a book of random numbers. From pairs of
+# letters on he opened an ordinary book at random, read until he met the last letters written, and copied the one that
+# followed. He called the results approximations to English. We draw the same series from our counts:
 
 # %%
 torch.manual_seed(0)

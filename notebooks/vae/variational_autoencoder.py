@@ -682,9 +682,10 @@ plt.show()
 #
 # How to recognise collapse: the divergence in the curve falls to zero and stays there; samples, and reconstructions too,
 # all look alike. How to cure it: check that the reconstruction is *summed* over pixels; keep $\beta$ at 1, or raise it
-# slowly from 0 over the first epochs (*warm-up*; Bowman et al., 2016), so that the decoder learns to use the code
-# before it has to pay; make a decoder that can do without the code, such as a strong autoregressive one, weaker. Higgins
-# et al. (2017) take a $\beta$ of moderate size on purpose; the [next chapter](conditional_vae.ipynb) shows what for.
+# slowly from 0 over the first epochs (*annealing* in Bowman et al., 2016; *warm-up* in Sønderby et al., 2016), so that
+# the decoder learns to use the code before it has to pay; make a decoder that can do without the code, such as a strong
+# autoregressive one, weaker. Higgins et al. (2017) take a $\beta$ of moderate size on purpose; the [next
+# chapter](conditional_vae.ipynb) shows what for.
 
 # %% [markdown]
 # ## What the source articles got wrong here
@@ -821,7 +822,8 @@ assert gaussian_kl(mu, log_var).mean() < 0.5
 #   [Stochastic Backpropagation and Approximate Inference in Deep Generative Models](https://arxiv.org/abs/1401.4082) (2014).
 # - Y. Burda, R. Grosse and R. Salakhutdinov, [Importance Weighted Autoencoders](https://arxiv.org/abs/1509.00519) (2016).
 # - S. R. Bowman et al., [Generating Sentences from a Continuous Space](https://arxiv.org/abs/1511.06349) (2016): collapse,
-#   and warm-up against it.
+#   and a KL term that is annealed against it; C. K. Sønderby et al., [Ladder Variational
+#   Autoencoders](https://arxiv.org/abs/1602.02282) (2016), call it warm-up.
 # - I. Higgins et al., [beta-VAE](https://openreview.net/forum?id=Sy2fzU9gl) (2017), and A. Alemi et al.,
 #   [Fixing a Broken ELBO](https://arxiv.org/abs/1711.00464) (2018), on what the balance of the two terms means.
 #
