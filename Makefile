@@ -1,6 +1,7 @@
 # make book        run every chapter and build the book        PROFILE=cpu|smoke|gpu  CHAPTERS=vae  JOBS=1
 # make test        everything CI checks: style, types, unit tests, notebooks, graders, book
 # make notebooks   run the chapters only
+# make steady      run the chapters with three other sets of random numbers: do their assertions hold?
 # make exercises   make the release versions of the assignments
 # make bench       measure speed against peers
 # make clean       remove what make made (build/ and the copied notebooks), not the environment
@@ -34,7 +35,14 @@ JOBS ?= $(if $(filter gpu,$(PROFILE)),1,$(or $(CORES),1))
 # Without what a person's variables and home say to Python: another package of the same name, no asserts, an encoding.
 PYTHON := $(VENV)/bin/python -E -s -X utf8
 READY := $(VENV)/.ready
+# Above 0, a chapter draws other random numbers; what it makes lies apart, the models that others take over too.
+PERTURB ?= 0
+ifeq ($(PERTURB),0)
 BUILD := build/$(PROFILE)
+else
+BUILD := build/$(PROFILE)-perturbed-$(PERTURB)
+export AIGC_COURSE_DATA := $(CURDIR)/$(BUILD)/data
+endif
 HTML := $(BUILD)/_build/html
 COLAB := build/colab
 # One thread for each chapter: several chapters use several cores better than one chapter does. The number is fixed,
@@ -74,11 +82,17 @@ NOTEBOOKS := $(ORDERED:%=$(BUILD)/%.ipynb)
 RELEASES := $(ASSIGNMENTS:%=notebooks/exercises/%.ipynb)
 SOLUTIONS := $(ASSIGNMENTS:%=build/exercises/%.ipynb)
 
-.PHONY: book test notebooks exercises bench clean html lint unit check-notebooks check-book
+.PHONY: book test notebooks steady exercises bench clean html lint unit check-notebooks check-book
 book: html
 	@echo "The book is built. Open $(CURDIR)/$(HTML)/index.html"
 
 notebooks: $(NOTEBOOKS)
+
+STEADY := steady-1 steady-2 steady-3
+.PHONY: $(STEADY)
+steady: $(STEADY)
+$(STEADY): steady-%: | $(READY)
+	$(MAKE) notebooks PERTURB=$*
 
 exercises: $(RELEASES) $(SOLUTIONS)
 
@@ -101,7 +115,7 @@ define CHAPTER
 $(BUILD)/$(1).due: notebooks/$(1).py $(call modules_of,$(1)) requirements.txt
 	@mkdir -p $$(@D) && touch $$@
 $(BUILD)/$(1).ipynb: $(BUILD)/$(1).due | $(READY) $(CHOSEN:%=$(BUILD)/%.due)
-	@$(PYTHON) tools/chapter.py run notebooks/$(1).py $$@ --profile $(PROFILE) --jobs $(JOBS) --chosen $(CHOSEN)
+	@$(PYTHON) tools/chapter.py run notebooks/$(1).py $$@ --profile $(PROFILE) --perturb $(PERTURB) --jobs $(JOBS) --chosen $(CHOSEN)
 $(BUILD)/$(1).checked: $(BUILD)/$(1).ipynb tools/nbval_strict.py | $(COLAB)/.ready
 	@$(PYTHON) tools/chapter.py check $$< --environment $(COLAB)
 	@touch $$@

@@ -149,6 +149,42 @@ def test_outputs_no_reader_should_see_are_refused(repository, code, message):
     assert message in done.stdout
 
 
+def test_other_random_numbers_and_the_same_data(repository):
+    code = """
+        import random, gymnasium, numpy as np, torch, pytorch_lightning as pl
+        from aigc_course.data import ImageData
+        print(ImageData().split("test")[0][:9].sum())
+        torch.manual_seed(0); print(torch.rand(1))
+        pl.seed_everything(0, verbose=False); print(torch.rand(1), np.random.rand(), random.random())
+        print(torch.rand(1, generator=torch.Generator().manual_seed(0)), np.random.default_rng(0).random())
+        print(gymnasium.make("CartPole-v1").reset(seed=0)[0])
+    """
+    lucky = "import torch; torch.manual_seed(0); assert round(torch.rand(1).item(), 3) == 0.496"
+    for name, source in {"foundations/one": code, "foundations/two": lucky}.items():
+        (repository / "notebooks" / f"{name}.py").write_text(chapter(Path(name).name, source))
+    assert make(repository, "CHAPTERS=foundations").returncode == 0
+    done = make(repository, "CHAPTERS=foundations", "PERTURB=2")
+    assert done.returncode != 0
+    assert "FAILED   foundations/two, perturbation 2: cell 3" in done.stdout
+    assert "done     foundations/one, perturbation 2 (smoke)" in done.stdout
+
+    def printed(build):
+        cells = nbformat.read(repository / "build" / build / "foundations" / "one.ipynb", as_version=4).cells
+        text = "".join(output.text for cell in cells for output in cell.get("outputs", []) if "text" in output)
+        return re.findall(r"\d+\.\d+", text)
+
+    data, *others = zip(printed("smoke"), printed("smoke-perturbed-2"), strict=True)
+    assert data[0] == data[1]
+    assert len(others) == 10
+    assert all(usual != perturbed for usual, perturbed in others)
+
+
+def test_steady_runs_a_chapter_three_times(repository):
+    done = make(repository, "-n", "CHAPTERS=three", target="steady")
+    runs = re.findall(r"chapter.py run (\S+) \S+ --profile smoke --perturb (\d)", done.stdout)
+    assert sorted(runs) == [("notebooks/vae/three.py", number) for number in "123"]
+
+
 def planned(repository, *arguments, **variables):
     """What Make would run, in its order; `-n` runs nothing."""
     call = ["make", "-n", f"VENV={Path(sys.prefix)}", "notebooks", *arguments]

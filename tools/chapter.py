@@ -47,12 +47,15 @@ def read_source(source: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def run(source: Path, target: Path, profile: str, chosen: list[str], jobs: int) -> None:
+def run(source: Path, target: Path, profile: str, chosen: list[str], jobs: int, perturb: int) -> None:
     """Execute a chapter and move the notebook, then its recorded figures, into place whole.
 
-    `chosen` names the chapters that Make was asked for, and `jobs` is how many run at a time: for the time left.
+    `chosen` names the chapters that Make was asked for, and `jobs` is how many run at a time: for the time left. With
+    `perturb` above 0 other random numbers are drawn, and the chapter's assertions tell whether its text still holds.
     """
     name = f"{source.parent.name}/{source.stem}"
+    if perturb:
+        name += f", perturbation {perturb}"
     notebook = read_source(source)
     target.parent.mkdir(parents=True, exist_ok=True)
     # A person may stop Make at any time; leave nothing of the attempt behind.
@@ -67,6 +70,12 @@ def run(source: Path, target: Path, profile: str, chosen: list[str], jobs: int) 
         variables = clean_environment(Path(folder) / "settings")
         variables["AIGC_COURSE_DATA"] = str(Path(data).expanduser().absolute())
         variables["AIGC_COURSE_RESULTS"] = str(recorded.resolve())
+        if perturb:
+            # Far from the seeds that a chapter compares, which are small numbers that follow each other.
+            code = f"sys.path.append({str(ROOT / 'tools')!r})\nimport perturb\nperturb.shift({1000 * perturb})\n"
+            startup = Path(variables["HOME"]) / ".ipython" / "profile_default" / "startup"
+            startup.mkdir(parents=True)
+            (startup / "other_seeds.py").write_text("import sys\n" + code, encoding="utf-8")
         os.environ.clear()
         os.environ.update(variables)
         try:
@@ -316,6 +325,9 @@ def main() -> None:
     one.add_argument("--profile", required=True)
     one.add_argument("--chosen", nargs="*", default=[], metavar="PART/CHAPTER", help="to say how many are left")
     one.add_argument("--jobs", type=int, default=1)
+    one.add_argument(
+        "--perturb", type=int, default=0, help="number of a set of other random numbers (default: 0, none)"
+    )
     two = commands.add_parser("colab")
     two.add_argument("environment", type=Path)
     three = commands.add_parser("check")
@@ -324,7 +336,14 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.command == "run":
         try:
-            run(arguments.source, arguments.target, arguments.profile, arguments.chosen, arguments.jobs)
+            run(
+                arguments.source,
+                arguments.target,
+                arguments.profile,
+                arguments.chosen,
+                arguments.jobs,
+                arguments.perturb,
+            )
         except SystemExit:
             # It is not waited for any more; the next call of Make finds no mark and makes both.
             arguments.target.with_suffix(".due").unlink(missing_ok=True)
