@@ -947,8 +947,8 @@ for column in table["held out"]:
 #
 # One article names peak signal-to-noise ratio, structural similarity and BLEU as the measures of generated content.
 # All three compare an output with *the* right answer; a freshly generated picture has none, so they measure
-# reconstructions, not samples. None of the five articles measures a single sample, or says a word about copies. More
-# in the [errata](../../book/errata.md).
+# reconstructions, not samples. None of the five articles measures a single sample. One warns that what is generated may
+# lack originality, and does not say how to find out. More in the [errata](../../book/errata.md).
 
 # %% [markdown]
 # ## The promise

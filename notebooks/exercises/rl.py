@@ -1351,7 +1351,7 @@ _check()
 demonstrate(training_step)
 
 # %% [markdown]
-# The equation that should not have been an assignment was printed as one in articles about deep Q-learning. The page
+# The equation that should not have been an assignment was printed as one in an article about deep Q-learning. The page
 # [Errata](../../book/errata.md#errata-reinforcement-learning) shows what became of it there.
 
 # %% [markdown]

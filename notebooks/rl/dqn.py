@@ -787,10 +787,10 @@ for name, row in rows.items():
 #   the [last chapter](q_learning.ipynb) showed on the ice.
 # - **Averaging** shows its worth once there is something to forget: in the whole training above, not in the first half.
 #
-# ## What the articles got wrong here
+# ## What the source articles got wrong here
 #
-# They print the target as an identity, without expectation and without the case that the game has ended; and they say
-# that these models need labelled data, when a DQN makes all of its data by playing. The
+# One prints the target as an identity, without expectation and without the case that the game has ended, and says that
+# the data have to be labelled, when a DQN makes all of its data by playing. The
 # [errata](../../book/errata.md#errata-reinforcement-learning) have both, and the right authors and year of the Atari
 # paper [among the papers](../../book/errata.md#papers-under-wrong-names).
 

@@ -906,11 +906,11 @@ for points in sorted(set(given) - {0}):
 #
 # ## What the source articles got wrong here
 #
-# They give the algorithm's targets as an identity, which a single transition need not satisfy; they ask for labelled
-# data, where an agent makes its own (see the [errata on reinforcement
-# learning](../../book/errata.md#errata-reinforcement-learning)); they name [a library that has a
-# successor](../../book/errata.md#tools-that-are-not-there), and cite [the Atari
-# paper](../../book/errata.md#papers-under-wrong-names) wrongly.
+# One gives the algorithm's targets as an identity, which a single transition need not satisfy; it asks for labelled data,
+# where an agent makes its own (see the [errata on reinforcement
+# learning](../../book/errata.md#errata-reinforcement-learning)), and cites [the Atari
+# paper](../../book/errata.md#papers-under-wrong-names) wrongly. Another names [a library that has a
+# successor](../../book/errata.md#tools-that-are-not-there).
 #
 # ## The promise
 #

@@ -795,7 +795,7 @@ plt.show()
 # ### Steps that do not shrink, and steps that shrink too fast
 #
 # Four ways to choose $\alpha_n$: our $n^{-0.6}$; the plain mean of all targets so far, which is $\alpha_n = 1/n$; a
-# constant $\frac12$; and $\alpha = 1$. The last one is the articles' formula taken as an assignment: the old estimate
+# constant $\frac12$; and $\alpha = 1$. The last one is the article's formula taken as an assignment: the old estimate
 # is forgotten, and the target put in its place.
 #
 # > **Predict, then run.** Both $n^{-0.6}$ and $1/n$ fulfil the conditions of Robbins and Monro, and the mean is what
@@ -853,7 +853,7 @@ plt.show()
 # exponentially in $1/(1-\gamma)$. Convergence was promised, but nobody said when.
 #
 # With $\alpha = \frac12$ the estimates never come to rest: half of each is the last target. With $\alpha = 1$, the
-# articles' assignment, the estimate *is* the last target, one of the bars of the picture above, or worse: one computed
+# article's assignment, the estimate *is* the last target, one of the bars of the picture above, or worse: one computed
 # from a table in which all other entries jump as well. The right-hand side is a random sample; what is set equal to it
 # is random too. And a maximum likes lucky draws. Are the values too large, then?
 
@@ -1060,7 +1060,7 @@ assert success_rate(q.argmax(axis=1)) > 5 * success_rate(map_plan)
 #
 # </details>
 #
-# **3.** *Dry ice.* When is the articles' assignment, $\alpha = 1$, the right thing to do? Check your answer with
+# **3.** *Dry ice.* When is the article's assignment, $\alpha = 1$, the right thing to do? Check your answer with
 # `gym.make("FrozenLake-v1", is_slippery=False)`. What is the value of the start?
 
 # %% tags=["hide-cell"]
