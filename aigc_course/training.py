@@ -37,6 +37,11 @@ from aigc_course.data.files import cached_file, written_whole
 
 PROFILES = ("smoke", "cpu", "gpu")
 
+# Lightning has PyTorch ask the driver whether there is a GPU, so that a process that was asked can still be forked. But
+# every step of an optimiser asks, and where there is no GPU that takes as long as the small step itself.
+if not torch.cuda.is_available():
+    os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+
 
 def resolve_profile(profile: str = "auto") -> str:
     """Return the profile's name; `"auto"` becomes `"gpu"` where PyTorch sees a GPU, else `"cpu"`.

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import warnings
 from collections.abc import Callable
@@ -340,3 +341,9 @@ def test_two_processes_share_a_training(models: Path, python: Starter, fate: str
         assert child.returncode < 0
         assert (train.count, weight(model)) == (1, 1)
     assert weight(training.cached("line", {}, train, line)[0]) == weight(model)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_step_does_not_ask_the_driver_for_a_gpu() -> None:
+    # Lightning sets it when it is imported, and an Adam step of a small network then takes twice as long.
+    assert "PYTORCH_NVML_BASED_CUDA_CHECK" not in os.environ
