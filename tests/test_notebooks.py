@@ -11,7 +11,6 @@ from pathlib import Path
 
 import jupytext
 import pytest
-import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -56,8 +55,7 @@ def first_cell(chapter):
 def test_all_chapters_install_the_package_with_the_same_cell_from_the_books_repository():
     cells = {first_cell(chapter) for chapter in CHAPTERS}
     assert len(cells) == 1
-    repository = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
-    assert f'"git+{repository}"' in cells.pop()
+    assert f'"git+{book.repository(ROOT)}"' in cells.pop()
 
 
 def run_first_cell(tmp_path, package, then):
@@ -103,7 +101,7 @@ def test_the_first_cell_installs_the_package_where_it_is_missing(tmp_path):
     done = run_first_cell(tmp_path, None, "import aigc_course")
     assert done.returncode == 0, done.stderr
     magic, *arguments = shlex.split(done.stdout)
-    requirement = "aigc-course[games,music] @ git+https://github.com/aigc-course/aigc-course"
+    requirement = f"aigc-course[games,music] @ git+{book.repository(ROOT)}"
     assert (magic, arguments) == ("pip", ["install", "-q", requirement])
 
 

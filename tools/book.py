@@ -1,7 +1,8 @@
-"""Prepare the pages that the book is built from, or the notebooks that Colab opens.
+"""Prepare the pages that the book is built from, or the notebooks that Colab opens; move to another repository.
 
 python tools/book.py stage --profile cpu
 python tools/book.py publish --site https://example.org/course --out build/publish
+python tools/book.py move https://github.com/somebody/their-course
 """
 
 import argparse
@@ -24,6 +25,29 @@ def chapters(root: Path = ROOT) -> list[str]:
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     notebooks = [file.removeprefix("notebooks/") for file in files if file.startswith("notebooks/")]
     return [name for name in notebooks if not name.startswith("exercises/")]
+
+
+def repository(root: Path = ROOT) -> str:
+    """Return the address of the public repository, which `_config.yml` holds."""
+    return yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+
+
+def address_files(root: Path = ROOT) -> list[Path]:
+    """Return the files that hold the repository's address because they cannot look it up; a test keeps them equal.
+
+    A notebook on Colab stands alone, and a command on a page is copied as it is.
+    """
+    pages = [root / name for name in ("_config.yml", "README.md", "book/how_to_use.md")]
+    return pages + [root / "notebooks" / f"{name}.py" for name in chapters(root)]
+
+
+def move(address: str, root: Path = ROOT) -> None:
+    """Put the address of another public repository into every file that holds it."""
+    if not re.fullmatch(r"https://github\.com/[\w.-]+/[\w.-]+(?<!\.git)", address):
+        raise ValueError(f"address is {address!r}; it takes https://github.com/<owner>/<repository>")
+    old = repository(root)
+    for path in address_files(root):
+        _write(path, re.sub(rf"{re.escape(old)}(?![\w-])", address, path.read_text(encoding="utf-8")))
 
 
 def page(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -146,11 +170,15 @@ def main() -> None:
     two = commands.add_parser("publish")
     two.add_argument("--site", required=True)
     two.add_argument("--out", type=Path, required=True)
+    three = commands.add_parser("move")
+    three.add_argument("address")
     arguments = parser.parse_args()
     if arguments.command == "stage":
         stage(arguments.profile)
-    else:
+    elif arguments.command == "publish":
         publish(arguments.site, arguments.out)
+    else:
+        move(arguments.address)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""The book's own pages say what the rest of the repository holds: addresses, games, licences."""
+
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import book  # noqa: E402
+
+SOURCES = [
+    path
+    for pattern in ("*", ".github/**/*", "book/*", "notebooks/*/*.py", "aigc_course/**/*.py", "tools/*", "benchmarks/*")
+    for path in ROOT.glob(pattern)
+    if path.is_file() and path.suffix in (".py", ".md", ".yml", ".toml", ".cff", "")
+]
+
+
+def test_the_repositorys_address_stands_where_it_is_known_to_and_nowhere_else():
+    holders = {path for path in SOURCES if book.repository() in path.read_text(encoding="utf-8", errors="ignore")}
+    assert holders == set(book.address_files())
+
+
+def test_one_call_moves_the_course_to_another_repository(tmp_path):
+    files = {path.relative_to(ROOT) for path in [ROOT / "_toc.yml", *book.address_files()]}
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    book.move("https://github.com/somebody/their-course", tmp_path)
+    assert book.repository(tmp_path) == "https://github.com/somebody/their-course"
+    old = book.repository(ROOT)
+    for name in files:
+        before, after = ((root / name).read_text(encoding="utf-8") for root in (ROOT, tmp_path))
+        assert before.count(old) == after.count("https://github.com/somebody/their-course")
+        assert old not in after
+
+
+@pytest.mark.parametrize("address", ["github.com/a/b", "https://github.com/a", "https://github.com/a/b.git"])
+def test_a_wrong_address_is_refused(address, tmp_path):
+    with pytest.raises(ValueError, match="it takes https:"):
+        book.move(address, tmp_path)
+
+
+def test_every_game_that_a_chapter_opens_is_on_the_page_of_licences():
+    page = (ROOT / "book" / "data_and_licences.md").read_text(encoding="utf-8").replace(" ", "")
+    for source in ROOT.glob("notebooks/*/*.py"):
+        opened = re.findall(r"(?:gym\.make|make_games)\(\s*\"(?:\w+/)?(\w+)-v\d\"", source.read_text(encoding="utf-8"))
+        missing = {game for game in opened if game not in page}
+        assert not missing, f"{source.name} plays {missing}"
+
+
+def test_frames_of_games_are_excepted_from_the_licence_of_the_pictures():
+    for name in ("LICENSE-CONTENT", "book/data_and_licences.md"):
+        assert re.search(r"Excepted\W+are\s+pictures\s+that\s+show\s+frames", (ROOT / name).read_text(encoding="utf-8"))
