@@ -5,7 +5,10 @@ import shutil
 import sys
 from pathlib import Path
 
+import jupytext
+import nbformat
 import pytest
+from chapter import promises_picture
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -56,3 +59,35 @@ def test_every_game_that_a_chapter_opens_is_on_the_page_of_licences():
 def test_frames_of_games_are_excepted_from_the_licence_of_the_pictures():
     for name in ("LICENSE-CONTENT", "book/data_and_licences.md"):
         assert re.search(r"Excepted\W+are\s+pictures\s+that\s+show\s+frames", (ROOT / name).read_text(encoding="utf-8"))
+
+
+def test_every_part_has_one_picture_in_the_introduction():
+    parts = [name.split("/")[0] for name in book.chapters()]
+    assert [name.split("/")[0] for name in book.GALLERY] == [
+        part for part in dict.fromkeys(parts) if part != "exercises"
+    ]
+
+
+@pytest.mark.parametrize("name", book.GALLERY)
+def test_the_picture_of_the_introduction_is_marked_in_its_chapter(name):
+    assert promises_picture(book.gallery_cell(jupytext.read(ROOT / "notebooks" / f"{name}.py")))
+
+
+def test_the_gallery_shows_the_chapters_that_were_run(tmp_path):
+    for name in book.chapters():
+        (tmp_path / "notebooks" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "notebooks" / f"{name}.py").write_text("# %% [markdown]\n# # The title\n")
+    assert "None of the chapters" in book.gallery("cpu", tmp_path)
+    built = tmp_path / "build" / "cpu" / "vae" / "variational_autoencoder.ipynb"
+    built.parent.mkdir(parents=True)
+    cell = nbformat.v4.new_code_cell(
+        "plt.show()", metadata={"tags": ["gallery"], "mystnb": {"image": {"alt": "A: digits"}}}
+    )
+    cell.outputs = [nbformat.v4.new_output("display_data", {"image/png": "UE5H"})]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), built)
+    page = book.gallery("cpu", tmp_path)
+    assert page.count("grid-item-card") == 1
+    assert ':img-alt: "A: digits"' in page
+    assert ":link: ../notebooks/vae/variational_autoencoder\n" in page
+    assert (tmp_path / "book" / "gallery" / "variational_autoencoder.png").read_bytes() == b"PNG"
+    assert "nothing is trained for long" not in page

@@ -6,6 +6,7 @@ python tools/book.py move https://github.com/somebody/their-course
 """
 
 import argparse
+import base64
 import json
 import os
 import re
@@ -17,6 +18,17 @@ import nbformat
 import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# The introduction shows one picture per part: the one whose cell has the tag "gallery", and these words below it.
+GALLERY = {
+    "foundations/gaussian_mixture": "Digits from one bell curve, and from a mixture of them.",
+    "vae/variational_autoencoder": "One network, trained three times. The KL term decides what it can draw.",
+    "gan/adversarial_game": "Two networks play against each other, at four moments of their game.",
+    "language/attention": "Where a small Transformer looks while it looks something up.",
+    "rl/q_learning": "What each place on slippery ice is worth. The best step may lead away from the goal.",
+    "evaluation/image_quality": "Pictures made for one purpose: that the usual measures call them good.",
+    "practice/own_data": "What a small conditional VAE makes of a folder of coloured pictures.",
+}
 
 
 def chapters(root: Path = ROOT) -> list[str]:
@@ -81,6 +93,44 @@ def stage(profile: str, root: Path = ROOT) -> None:
                 cell.id = f"cell-{number:03d}"
         _write(root / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
     _write(root / "book" / "results.md", results_page(profile, root))
+    _write(root / "book" / "gallery.md", gallery(profile, root))
+
+
+def gallery(profile: str, root: Path = ROOT) -> str:
+    """Return the introduction's pictures, one card per part whose chapter was run, and copy the pictures beside it."""
+    lines = [
+        f"From the runs of this copy of the book, in the profile `{profile}`; each picture leads to its chapter.",
+        "",
+    ]
+    if profile == "smoke":
+        lines[0] += " **In this profile nothing is trained for long: the pictures only show that every line runs.**"
+    cards = []
+    for name, words in GALLERY.items():
+        built = root / "build" / profile / f"{name}.ipynb"
+        if not built.exists():
+            continue
+        cell = gallery_cell(nbformat.read(built, as_version=4))
+        data = next(output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {}))
+        picture = Path("gallery") / f"{Path(name).name}.png"
+        _write(root / "book" / picture, base64.b64decode(data))
+        title = chapter_title(root / "notebooks" / f"{name}.py")
+        cards += [f":::{{grid-item-card}} {title}", f":link: ../notebooks/{name}", ":link-type: doc"]
+        cards += [
+            f":img-top: {picture.as_posix()}",
+            f":img-alt: {json.dumps(cell.metadata.mystnb.image.alt, ensure_ascii=False)}",
+            "",
+            words,
+            ":::",
+        ]
+    if not cards:
+        return "None of the chapters with a picture for this page was run in this copy of the book.\n"
+    return "\n".join([*lines, "::::{grid} 1 2 2 3", ":gutter: 3", "", *cards, "::::"]) + "\n"
+
+
+def gallery_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return the one cell whose picture stands in the introduction."""
+    [cell] = [cell for cell in notebook.cells if "gallery" in cell.metadata.get("tags", [])]
+    return cell
 
 
 def results_page(profile: str, root: Path = ROOT) -> str:
@@ -151,13 +201,14 @@ def _absolute(text: str, site: str, folder: Path) -> str:
     return re.sub(r"\]\((?!\w+:)([\w./-]+)\.(ipynb|md)(#[\w-]+)?\)", address, text)
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, content: str | bytes) -> None:
     """Write whole or not at all, and only what changed: an unchanged page is not built again."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
+    content = content.encode() if isinstance(content, str) else content
+    if path.exists() and path.read_bytes() == content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
-    part.write_text(text, encoding="utf-8")
+    part.write_bytes(content)
     part.replace(path)
 
 

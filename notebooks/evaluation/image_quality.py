@@ -768,7 +768,7 @@ targets = real[torch.randperm(m)[:n]]
 sets["forged"] = torch.cat([forge(part) for part in targets.split(100)])
 print(f"{len(sets['forged'])} pictures forged")
 
-# %% mystnb={"image": {"alt": "Sixteen dark pictures of scratches and dots; none can be read as a digit."}}
+# %% tags=["gallery"] mystnb={"image": {"alt": "Sixteen dark pictures of scratches and dots; none can be read as a digit."}}
 plots.image_grid(sets["forged"][:16])
 plt.show()
 

@@ -582,7 +582,7 @@ plt.show()
 #
 # Let us draw: above from a single bell, below from the mixture that the validation split chose.
 
-# %% mystnb={"image": {"alt": "Four rows of generated pictures. The upper two, from one bell, are tangled strokes. Among the lower two, from the mixture, many are legible blurred digits."}}
+# %% tags=["gallery"] mystnb={"image": {"alt": "Four rows of generated pictures. The upper two, from one bell, are tangled strokes. Among the lower two, from the mixture, many are legible blurred digits."}}
 rows = [fits[k].sample(16, torch.Generator().manual_seed(3)) for k in (1, best)]
 plots.image_grid(
     as_pictures(torch.cat(rows)), row_labels=["one bell", "", "mixture", ""]

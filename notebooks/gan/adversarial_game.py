@@ -562,7 +562,7 @@ display(
 # Black points are samples, circles mark the eight modes. Blue is where the discriminator would call a point real, orange
 # where it would call it generated, white where it cannot tell. For reading on paper, four moments side by side:
 
-# %% mystnb={"image": {"alt": "Four moments. A small clump in the middle; a cloud on one side of the plane, with strong blue on the other; a closed circle of points; eight clusters in the eight small circles, joined by thin threads, before an orange middle."}}
+# %% tags=["gallery"] mystnb={"image": {"alt": "Four moments. A small clump in the middle; a cloud on one side of the plane, with strong blue on the other; a closed circle of points; eight clusters in the eight small circles, joined by thin threads, before an orange middle."}}
 figure, axes = plt.subplots(2, 2, figsize=(6, 6), sharex=True, sharey=True)
 for ax, step_ in zip(axes.flat, [0, 2, min(10, intervals), intervals], strict=True):
     draw(ax, *film[step_])

@@ -870,7 +870,7 @@ def draw_map(ax, weights, marked=True):
     ax.grid(False)
 
 
-# %% mystnb={"image": {"alt": "Four attention maps. In the first layer one head has dark cells just below the diagonal, in every other row; in the second layer the letters' rows are dark in the marked cells, one place to the right of earlier copies of the letter."}}
+# %% tags=["gallery"] mystnb={"image": {"alt": "Four attention maps. In the first layer one head has dark cells just below the diagonal, in every other row; in the second layer the letters' rows are dark in the marked cells, one place to the right of earlier copies of the letter."}}
 with torch.no_grad():
     two(drawn[None])
 figure, axes = plt.subplots(2, 2, figsize=(6, 6.2))

@@ -148,7 +148,7 @@ vae_nats = vae.negative_elbo(model, x_validation, labels_validation)
 print(f"average picture of the class  {baseline:7.0f} nats per picture")
 print(f"conditional VAE (its bound)   {vae_nats:7.0f}")
 
-# %% mystnb={"image": {"alt": "Three rows of six generated pictures: the upper row shows discs, the middle one squares, the lower one triangles, with soft edges and in different colours."}}
+# %% tags=["gallery"] mystnb={"image": {"alt": "Three rows of six generated pictures: the upper row shows discs, the middle one squares, the lower one triangles, with soft edges and in different colours."}}
 torch.manual_seed(1)
 wanted = torch.arange(3).repeat_interleave(6)
 plots.image_grid(model.sample(18, wanted), columns=6, row_labels=data.class_names)

@@ -426,7 +426,7 @@ plt.show()
 # > below. Which action is best there? (a) Down, towards the goal and away from both holes. (b) Up, back to where it
 # > is safe. (c) Left or right, straight at a hole.
 
-# %% mystnb={"image": {"alt": "The lake shaded by value, darker towards the goal. Arrows show the best actions: many point at the border or away from the goal; between two holes they point at the holes."}}
+# %% tags=["gallery"] mystnb={"image": {"alt": "The lake shaded by value, darker towards the goal. Arrows show the best actions: many point at the border or away from the goal; between two holes they point at the holes."}}
 figure, ax = plt.subplots(figsize=(4.4, 4.4))
 draw(ax, best_values, numbers=[f"{value:.2f}" for value in best_values])
 frozen = (kinds == "S") | (kinds == "F")

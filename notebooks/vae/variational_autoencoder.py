@@ -644,7 +644,7 @@ for beta in [0.0, 1.0, 30.0]:
         f"negative ELBO {curve['val_loss'][-1]:6.1f}"
     )
 
-# %% mystnb={"image": {"alt": "Three rows of samples. Beta 0: tangled strokes. Beta 1: digits. Beta 30: the same grey blur eight times."}}
+# %% tags=["gallery"] mystnb={"image": {"alt": "Three rows of samples. Beta 0: tangled strokes. Beta 1: digits. Beta 30: the same grey blur eight times."}}
 torch.manual_seed(0)
 rows = torch.cat([model_.sample(8) for model_ in small.values()])
 plots.image_grid(rows, row_labels=["β = 0", "β = 1", "β = 30"])
