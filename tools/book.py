@@ -22,11 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 # The introduction shows one picture per part: the one whose cell has the tag "gallery", and these words below it.
 GALLERY = {
     "foundations/gaussian_mixture": "Digits from one bell curve, and from a mixture of them.",
-    "vae/variational_autoencoder": "One network, trained three times. The KL term decides what it can draw.",
+    "vae/variational_autoencoder": "One network, trained three times. The weight of its KL term decides what it can draw.",
     "gan/adversarial_game": "Two networks play against each other, at four moments of their game.",
     "language/attention": "Where a small Transformer looks while it looks something up.",
     "rl/q_learning": "What each place on slippery ice is worth. The best step may lead away from the goal.",
-    "evaluation/image_quality": "Pictures made for one purpose: that the usual measures call them good.",
+    "evaluation/image_quality": "Pictures that were made so that the usual measures call them good.",
     "practice/own_data": "What a small conditional VAE makes of a folder of coloured pictures.",
 }
 
@@ -124,7 +124,7 @@ def gallery(profile: str, root: Path = ROOT) -> str:
         ]
     if not cards:
         return "None of the chapters with a picture for this page was run in this copy of the book.\n"
-    return "\n".join([*lines, "::::{grid} 1 2 2 3", ":gutter: 3", "", *cards, "::::"]) + "\n"
+    return "\n".join([*lines, "::::{grid} 1 2 2 2", ":gutter: 3", "", *cards, "::::"]) + "\n"
 
 
 def gallery_cell(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
