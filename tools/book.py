@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The introduction shows one picture per part: the one whose cell has the tag "gallery", and these words below it.
 GALLERY = {
     "foundations/gaussian_mixture": "Digits from one bell curve, and from a mixture of them.",
-    "vae/variational_autoencoder": "One network, trained three times. The weight of its KL term decides what it can draw.",
+    "vae/variational_autoencoder": "One network, trained three times: the weight of its KL term decides what it draws.",
     "gan/adversarial_game": "Two networks play against each other, at four moments of their game.",
     "language/attention": "Where a small Transformer looks while it looks something up.",
     "rl/q_learning": "What each place on slippery ice is worth. The best step may lead away from the goal.",
