@@ -8,6 +8,7 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+import yaml
 from chapter import promises_picture
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,3 +92,19 @@ def test_the_gallery_shows_the_chapters_that_were_run(tmp_path):
     assert ":link: ../notebooks/vae/variational_autoencoder\n" in page
     assert (tmp_path / "book" / "gallery" / "variational_autoencoder.png").read_bytes() == b"PNG"
     assert "nothing is trained for long" not in page
+
+
+def test_the_plan_for_a_term_holds_every_chapter_and_every_assignment_once():
+    weeks = yaml.safe_load((ROOT / "book" / "plan.yml").read_text(encoding="utf-8"))
+    assert len(weeks) == 12
+    assert sorted(name for week in weeks for name in week["chapters"]) == sorted(book.chapters())
+    assignments = {path.stem for path in ROOT.glob("notebooks/exercises/*.py")}
+    assert {week["assignment"] for week in weeks if "assignment" in week} == assignments
+    assert all(week["topic"] and week["cut"] for week in weeks)
+
+
+def test_the_plan_says_how_long_a_chapter_took_or_that_it_was_not_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "recorded", lambda name, *_: {"seconds": 150} if name == "rl/dqn" else None)
+    page = book.plan("cpu")
+    assert "[Deep Q-learning](../notebooks/rl/dqn.ipynb), 2 min 30 s" in page
+    assert page.count("not run") == len(book.chapters()) - 1

@@ -94,6 +94,35 @@ def stage(profile: str, root: Path = ROOT) -> None:
         _write(root / "notebooks" / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
     _write(root / "book" / "results.md", results_page(profile, root))
     _write(root / "book" / "gallery.md", gallery(profile, root))
+    _write(root / "book" / "plan.md", plan(profile, root))
+
+
+def plan(profile: str, root: Path = ROOT) -> str:
+    """Return the instructors' table of weeks: each with its chapters, how long they took to run, and what to cut."""
+    weeks = yaml.safe_load((root / "book" / "plan.yml").read_text(encoding="utf-8"))
+    lines = [
+        "| Week | Topic | Chapters, and how long they took to run | If time is short, leave out |",
+        "| --- " * 4 + "|",
+    ]
+    for number, week in enumerate(weeks, start=1):
+        links = []
+        for name in week["chapters"]:
+            title = chapter_title(root / "notebooks" / f"{name}.py")
+            result = recorded(name, profile, root)
+            links.append(
+                f"[{title}](../notebooks/{name}.ipynb), {_duration(result['seconds']) if result else 'not run'}"
+            )
+        if "assignment" in week:
+            name = week["assignment"]
+            links.append(f"assignment [`{name}`](../notebooks/exercises/{name}.ipynb)")
+        lines.append(f"| {number} | {week['topic']} | {'; '.join(links)} | {week['cut']} |")
+    return "\n".join(lines) + "\n"
+
+
+def recorded(name: str, profile: str, root: Path = ROOT) -> dict[str, Any] | None:
+    """Return what a chapter recorded when it was run in this profile; None if it was not."""
+    path = root / "build" / profile / "results" / f"{Path(name).name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def gallery(profile: str, root: Path = ROOT) -> str:
@@ -146,11 +175,10 @@ def results_page(profile: str, root: Path = ROOT) -> str:
     for name in chapters(root):
         title = chapter_title(root / "notebooks" / f"{name}.py")
         lines += ["", f"## [{title}](../notebooks/{name}.ipynb)", ""]
-        path = root / "build" / profile / "results" / f"{Path(name).name}.json"
-        if not path.exists():
+        result = recorded(name, profile, root)
+        if result is None:
             lines.append("Not run in this copy of the book.")
             continue
-        result = json.loads(path.read_text(encoding="utf-8"))
         lines.append(f"{_duration(result['seconds'])} on {result['device']}.")
         lines += ["", "| figure | value |", "| --- | --- |"]
         figures = {k: v for k, v in result.items() if k not in ("chapter", "profile", "device", "seconds")}
