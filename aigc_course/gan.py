@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -77,13 +77,14 @@ def gradient_penalty(
     fake: Float[Tensor, "batch ..."],
     mix: Float[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
-    r"""Return how far the critic's slope is from 1 between real and generated examples.
+    r"""Return the mean squared difference of the critic's slope from 1 between real and generated examples.
 
     $$\frac1n \sum_i \big(\lVert \nabla_{\hat x} f(\hat x_i) \rVert_2 - 1\big)^2,
     \qquad \hat x_i = u_i x_i + (1 - u_i) \tilde x_i, \quad u_i \sim \mathcal U(0, 1)$$
 
     The norm is taken over all numbers of one example, and each example has a $u$ of its own. Gradients flow to the
-    critic's weights. Gulrajani et al. (2017), equation 3.
+    critic's weights. Gulrajani et al. (2017), equation 3. The best critic has slope 1 on the lines of an optimal
+    transport plan; the pairs here are random, so the penalty is a heuristic.
 
     **Arguments:** `critic`: from examples to one score each; it must treat each example by itself (no batch
     normalisation); `mix`: the $u$, drawn if not given.
@@ -114,7 +115,7 @@ def _check_sizes(latent_dim: int, shape: Sequence[int], **counts: int) -> None:
 class DenseGenerator(nn.Module):
     """From codes to examples through fully connected layers with ReLU; pictures end in tanh.
 
-    **Arguments:** `latent_dim`: numbers in a code; `shape`: of one example, `(2,)` for points, `(1, 28, 28)` for
+    **Arguments:** `latent_dim`: dimensions of a code; `shape`: of one example, `(2,)` for points, `(1, 28, 28)` for
     pictures; `width`, `depth`: of the hidden layers; `normalise`: batch normalisation in each of them.
 
     Raises `ValueError` for a size below 1.
@@ -140,7 +141,7 @@ class DenseGenerator(nn.Module):
         self.net = nn.Sequential(*layers)
 
     def forward(self, z: Float[Tensor, "batch latent"], labels: Tensor | None = None) -> Float[Tensor, "batch ..."]:
-        """Return one example a code; labels make no difference."""
+        """Return one example per code; labels make no difference."""
         return self.net(z)
 
 
@@ -168,12 +169,12 @@ class DenseDiscriminator(nn.Module):
         self.net = nn.Sequential(*layers, bounded(nn.Linear(width, 1)), nn.Flatten(0))
 
     def forward(self, x: Float[Tensor, "batch ..."], labels: Tensor | None = None) -> Float[Tensor, " batch"]:
-        """Return one logit an example; labels make no difference."""
+        """Return one logit per example; labels make no difference."""
         return self.net(x)
 
 
 def _halvings(shape: Sequence[int]) -> tuple[int, int]:
-    """How often a picture's side is halved until a side of 4 to 7 is left, and that side."""
+    """Return how often a picture's side is halved until a side of 4 to 7 is left, and that side."""
     if len(shape) != 3 or shape[1] != shape[2] or min(shape) < 1:
         raise ValueError(f"shape is {tuple(shape)}; it takes (channels, side, side) of a square picture.")
     side, halvings = shape[1], 0
@@ -188,16 +189,16 @@ def _halvings(shape: Sequence[int]) -> tuple[int, int]:
 
 
 class _ByClass(nn.Module):
-    r"""Batch normalisation whose gain and shift each class learns: $h \leftarrow \gamma_y \hat h + \delta_y$.
+    r"""Class-conditional batch normalisation: each class has its own gain and shift, $\gamma_y \hat h + \delta_y$.
 
-    Without classes it is the ordinary one. Dumoulin, Shlens and Kudlur (2017), https://arxiv.org/abs/1610.07629.
+    De Vries et al. (2017), https://arxiv.org/abs/1707.00683.
     """
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         self.normalise = nn.BatchNorm2d(channels, affine=False)
-        self.gain = nn.Embedding(max(num_classes, 1), channels)
-        self.shift = nn.Embedding(max(num_classes, 1), channels)
+        self.gain = nn.Embedding(num_classes, channels)
+        self.shift = nn.Embedding(num_classes, channels)
         nn.init.normal_(self.gain.weight, 1.0, 0.02)
         nn.init.zeros_(self.shift.weight)
 
@@ -208,16 +209,18 @@ class _ByClass(nn.Module):
 class ConvGenerator(nn.Module):
     """From codes to pictures through transposed convolutions that double the side, with batch normalisation and ReLU.
 
-    The code becomes a picture of 4 to 7 pixels a side; each further layer (kernel 4, stride 2, padding 1) doubles it
-    and halves the number of channels; the last ends in tanh. Weights begin with a standard deviation of 0.02. Radford,
-    Metz and Chintala (2015), https://arxiv.org/abs/1511.06434.
+    The code becomes a picture with a side of 4 to 7 pixels; each further layer (kernel 4, stride 2, padding 1) doubles
+    the side and halves the number of channels; the last one ends in tanh. The kernels of the convolutions are drawn
+    with a standard deviation of 0.02, the weights of a dense layer as PyTorch does. Radford, Metz and Chintala (2015),
+    https://arxiv.org/abs/1511.06434.
 
-    With `num_classes` the generator makes pictures by label: the label, as zeros with a single 1, is appended to the
-    code, and, where `conditioning` is `"projection"`, it also sets gain and shift of the normalisations.
+    With `num_classes` the generator makes pictures by label. The one-hot label is appended to the code. With the
+    `conditioning` that fits a projection discriminator, `"projection"`, the batch normalisations are class-conditional
+    too; with `"concatenation"` they are ordinary.
 
-    **Arguments:** `latent_dim`: numbers in a code; `shape`: `(channels, side, side)` of a picture; `channels`: of the
-    last hidden layer; `hidden`: units of a dense layer between the code and the first picture, 0 for none as in the
-    paper; `num_classes`: 0 for none; `conditioning`: `"projection"` or `"concatenation"`.
+    **Arguments:** `latent_dim`: dimensions of a code; `shape`: `(channels, side, side)` of a picture; `channels`: of
+    the last hidden layer; `hidden`: units of a dense layer between the code and the first picture, 0 for none as in
+    the paper; `num_classes`: 0 for none; `conditioning`: `"projection"` or `"concatenation"`.
 
     Raises `ValueError` for a size below 1, a side that doubling cannot reach, an unknown conditioning.
     """
@@ -262,7 +265,7 @@ class ConvGenerator(nn.Module):
     def forward(
         self, z: Float[Tensor, "batch latent"], labels: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch c h w"]:
-        """Return one picture a code, values in [-1, 1]."""
+        """Return one picture per code, values in [-1, 1]."""
         h = self.first(torch.cat([z, _one_hot(labels, self.num_classes, z)], dim=1))[..., None, None]
         for layer, normalise in zip(self.layers, self.normalisations, strict=True):
             h = layer(h)
@@ -288,8 +291,9 @@ class ConvDiscriminator(nn.Module):
       only twice, a unit of the last convolution sees a patch of 10×10 pixels; without this layer the logit is a sum
       over patches that nobody compares.
     - `normalisation`: `"batch"` after every layer but the first and the last, as in the paper; `"spectral"`: weights
-      divided by their largest singular value (Miyato et al., 2018, https://arxiv.org/abs/1802.05957); `"none"`, which a
-      gradient penalty needs.
+      divided by their largest singular value (Miyato et al., 2018, https://arxiv.org/abs/1802.05957), a kernel as a
+      matrix with one row per output channel, which limits a convolution but does not make it 1-Lipschitz; `"none"`,
+      which suits a gradient penalty.
 
     Raises `ValueError` as `ConvGenerator` does, and for an unknown normalisation.
     """
@@ -345,7 +349,7 @@ class ConvDiscriminator(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch c h w"], labels: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, " batch"]:
-        """Return one logit a picture."""
+        """Return one logit per picture."""
         one_hot = _one_hot(labels, self.num_classes, x)
         if self.concatenates:
             x = torch.cat([x, one_hot[..., None, None].expand(-1, -1, *x.shape[2:])], dim=1)
@@ -355,6 +359,7 @@ class ConvDiscriminator(nn.Module):
 
 
 def _begin_small(network: nn.Module) -> None:
+    """Draw the kernels of all convolutions with a standard deviation of 0.02."""
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             nn.init.normal_(layer.weight, std=0.02)
@@ -367,7 +372,7 @@ def _check_conditioning(num_classes: int, conditioning: str) -> None:
 
 
 def _one_hot(labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
-    """Labels as rows of zeros with a single 1; without classes the rows are empty."""
+    """Return one-hot labels; without classes the rows are empty."""
     if not num_classes:
         return like.new_zeros(like.shape[0], 0)  # len() would be a fixed number in an export
     return F.one_hot(cast(Tensor, labels), num_classes).to(like.dtype)
@@ -375,18 +380,30 @@ def _one_hot(labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
 
 # --- the game ---------------------------------------------------------------------------------------------------------
 
-GENERATOR_LOSSES = {
-    "non_saturating": non_saturating_loss,
-    "saturating": saturating_loss,
-    "wasserstein": critic_generator_loss,
+BATCH_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+class Loss(NamedTuple):
+    """What the players of one game lower, from the discriminator's answers on real and on generated examples."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+    score: Callable[[Tensor], Tensor]  # what is logged of an answer
+    penalised: bool  # whether the gradient penalty belongs to the discriminator's loss
+
+
+LOSSES = {
+    "non_saturating": Loss(discriminator_loss, non_saturating_loss, torch.sigmoid, penalised=False),
+    "saturating": Loss(discriminator_loss, saturating_loss, torch.sigmoid, penalised=False),
+    "wasserstein": Loss(critic_loss, critic_generator_loss, nn.Identity(), penalised=True),
 }
 
 
 class GAN(training.NetworkModel):
     r"""A generator and a discriminator that train against each other, each with an optimiser of its own.
 
-    A batch is cut into `discriminator_steps` parts. On each the discriminator takes a step of Adam against fresh
-    samples; then the generator takes one. Gradients reach only the weights of the player whose turn it is.
+    A batch is cut into `discriminator_steps` parts. On each of them the discriminator takes a step of Adam against
+    fresh samples; then the generator takes one step. Only the weights of the player whose turn it is get a gradient.
 
     | loss | the discriminator lowers | the generator lowers |
     | --- | --- | --- |
@@ -398,22 +415,22 @@ class GAN(training.NetworkModel):
     \theta$ after every step, which smooths out the players' circling (Yazıcı et al., 2019,
     https://arxiv.org/abs/1806.04498).
 
-    Logged once an epoch: `discriminator_loss` (for Wasserstein without the penalty), `generator_loss`, `real_score` and
-    `fake_score` (the means of $D(x)$ and $D(G(z))$; for Wasserstein of $f$), for Wasserstein also `penalty`.
+    Logged once per epoch: `discriminator_loss` (for Wasserstein without the penalty), `generator_loss`, `real_score`
+    and `fake_score` (the means of $D(x)$ and $D(G(z))$; for Wasserstein of $f$), for Wasserstein also `penalty`.
 
     **Arguments:**
 
     - `generator`, `discriminator`: of the same shape and number of classes.
     - `loss`: see the table.
     - `generator_lr`, `discriminator_lr`: learning rates; two time-scales if they differ.
-    - `betas`: of Adam. Much momentum makes the players overshoot each other, so the first is small.
-    - `discriminator_steps`: steps of the discriminator for each of the generator.
+    - `betas`: of Adam. The first, its momentum, is 0.5 as in Radford, Metz and Chintala (2015), who found 0.9 unstable.
+    - `discriminator_steps`: steps of the discriminator for each step of the generator.
     - `penalty`: the weight of the gradient penalty, ≥ 0; without meaning for the other losses.
     - `ema_decay`: $d$, in [0, 1); 0 means the generator as it is.
-    - `cool_down`: the share of the training, from its end, in which both learning rates fall to 0 along a line.
-    - `augmentation`: arguments of `data.random_affine`, for pictures. The discriminator sees real and generated ones
-      only so turned and shifted, and gradients pass through: it cannot learn few pictures by heart, and the generator
-      does not learn the augmentation (Zhao et al., 2020, https://arxiv.org/abs/2006.10738).
+    - `cool_down`: the final share of the training, in which both learning rates fall linearly to 0.
+    - `augmentation`: arguments of `data.random_affine`, for pictures. The discriminator sees all pictures, real and
+      generated, only after this change, and gradients pass through it. This makes a few pictures harder to memorise,
+      and the generator does not learn the augmentation (Zhao et al., 2020, https://arxiv.org/abs/2006.10738).
 
     `GAN.load_from_checkpoint(path)` builds the course's networks as they were; other ones are asked for by name.
 
@@ -440,8 +457,8 @@ class GAN(training.NetworkModel):
         augmentation: dict[str, float] | None = None,
     ) -> None:
         super().__init__()
-        if loss not in GENERATOR_LOSSES:
-            raise ValueError(f"loss is {loss!r}; it takes one of {', '.join(map(repr, GENERATOR_LOSSES))}.")
+        if loss not in LOSSES:
+            raise ValueError(f"loss is {loss!r}; it takes one of {', '.join(map(repr, LOSSES))}.")
         if generator.shape != discriminator.shape:
             raise ValueError(
                 f"the generator makes examples of shape {generator.shape} and the discriminator takes "
@@ -452,8 +469,8 @@ class GAN(training.NetworkModel):
                 f"the generator has num_classes {generator.num_classes} and the discriminator "
                 f"{discriminator.num_classes}; give both the same."
             )
-        normalised = any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in discriminator.modules())
-        if loss == "wasserstein" and penalty and normalised:
+        normalised = any(isinstance(layer, BATCH_NORMALISATIONS) for layer in discriminator.modules())
+        if LOSSES[loss].penalised and penalty and normalised:
             raise ValueError(
                 "a gradient penalty needs a critic that treats each example by itself; "
                 "build the discriminator without batch normalisation (normalisation='none' or 'spectral')."
@@ -465,9 +482,10 @@ class GAN(training.NetworkModel):
         check_positive("discriminator_lr", discriminator_lr)
         check_count("discriminator_steps", discriminator_steps)
         check_not_negative("penalty", penalty)
-        for name, value, high in (("ema_decay", ema_decay, "[0, 1)"), ("cool_down", cool_down, "[0, 1]")):
-            if not (0 <= value < 1 or (value == 1 and high.endswith("]"))):
-                raise ValueError(f"{name} is {value}; it takes a number in {high}.")
+        if not 0 <= ema_decay < 1:
+            raise ValueError(f"ema_decay is {ema_decay}; it takes a number in [0, 1).")
+        if not 0 <= cool_down <= 1:
+            raise ValueError(f"cool_down is {cool_down}; it takes a number in [0, 1].")
         self.automatic_optimization = False  # two optimisers take turns
         self.generator, self.discriminator = generator, discriminator
         self.latent_dim, self.num_classes = cast(int, generator.latent_dim), cast(int, generator.num_classes)
@@ -497,7 +515,7 @@ class GAN(training.NetworkModel):
         return optimizers, schedules
 
     def _rate(self, total: int, step: int) -> float:
-        """The share of its learning rate that a player has at a step of `total`."""
+        """Return the share of its learning rate that a player has at a step of `total`."""
         return min(1.0, (1 - step / total) / self.cool_down) if self.cool_down else 1.0
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
@@ -506,7 +524,7 @@ class GAN(training.NetworkModel):
         given = training.tensors_of(batch, name, "labels", least=2 if self.num_classes else 1)
         x = training.as_floats(name, given[0], self)
         labels = given[1] if self.num_classes else torch.zeros(len(x), dtype=torch.long, device=x.device)
-        if batch_idx == 0:  # once an epoch: a GPU has to wait for it
+        if batch_idx == 0:  # once per epoch: a GPU has to wait for it
             self._check_batch(x, labels)
         optimizers, schedules = cast(Any, self.optimizers()), cast(Any, self.lr_schedulers())
         parts = zip(x.chunk(self.discriminator_steps), labels.chunk(self.discriminator_steps), strict=True)
@@ -518,27 +536,25 @@ class GAN(training.NetworkModel):
 
     def discriminator_turn(self, real: Tensor, labels: Tensor) -> Float[Tensor, ""]:
         """Return the discriminator's loss on real examples and as many generated ones."""
-        with torch.no_grad():  # the generator is not to learn from this
+        players = LOSSES[self.loss]
+        with torch.no_grad():  # the generator takes no step on this loss, so it needs no graph
             fake = self._seen(self.generator(self._codes(len(real)), labels))
         real = self._seen(real)
         real_logits, fake_logits = self.discriminator(real, labels), self.discriminator(fake, labels)
-        if self.loss == "wasserstein":
-            loss = critic_loss(real_logits, fake_logits)
-            slope = gradient_penalty(lambda x: self.discriminator(x, labels), real, fake)
-            self.collect(
-                discriminator_loss=loss, real_score=real_logits.mean(), fake_score=fake_logits.mean(), penalty=slope
-            )
-            return loss + self.penalty * slope
-        loss = discriminator_loss(real_logits, fake_logits)
-        real_score, fake_score = real_logits.sigmoid().mean(), fake_logits.sigmoid().mean()
+        loss = players.discriminator(real_logits, fake_logits)
+        real_score, fake_score = players.score(real_logits).mean(), players.score(fake_logits).mean()
         self.collect(discriminator_loss=loss, real_score=real_score, fake_score=fake_score)
+        if players.penalised:
+            slope = gradient_penalty(lambda x: self.discriminator(x, labels), real, fake)
+            self.collect(penalty=slope)
+            loss = loss + self.penalty * slope
         return loss
 
     def generator_turn(self, labels: Tensor) -> Float[Tensor, ""]:
         """Return the generator's loss on as many fresh samples as there are labels."""
         fake = self._seen(self.generator(self._codes(len(labels)), labels))
         logits = self.discriminator(fake, labels)
-        loss = GENERATOR_LOSSES[self.loss](logits)
+        loss = LOSSES[self.loss].generator(logits)
         self.collect(generator_loss=loss)
         return loss
 
@@ -549,7 +565,7 @@ class GAN(training.NetworkModel):
         schedule.step()
 
     def _seen(self, x: Tensor) -> Tensor:
-        """What the discriminator sees of examples; outside a picture it is black, which is -1."""
+        """Return what the discriminator sees of examples; outside a picture it is black, which is -1."""
         return random_affine(x + 1, **self.augmentation) - 1 if self.augmentation else x
 
     def _codes(self, n: int) -> Float[Tensor, "n latent"]:
@@ -559,7 +575,7 @@ class GAN(training.NetworkModel):
     def sample(self, n: int, labels: Int[Tensor, " n"] | None = None) -> Float[Tensor, "n ..."]:
         """Return n samples of the averaged generator, pictures with values in [-1, 1].
 
-        With classes, `labels` says which; they are drawn evenly if not given. Raises `ValueError` for n below 1, for
+        With classes, `labels` says which; they are drawn uniformly if not given. Raises `ValueError` for n below 1, for
         labels that are not n whole numbers in range, and for labels given to a model without classes.
         """
         check_count("n", n)

@@ -7,7 +7,9 @@ structural similarity are in `torchmetrics.functional.image`, so they are not he
 """
 
 import hashlib
+from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -51,7 +53,7 @@ class Judge(nn.Module):
         self.head = nn.Linear(64, 10)
 
     def features(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 64"]:
-        """Return what the last layer sees, 64 numbers ≥ 0 a picture: a description of the digit's shape."""
+        """Return what the last layer sees, 64 numbers ≥ 0 per picture: a description of the digit's shape."""
         return self.body(images)
 
     def forward(self, images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
@@ -62,22 +64,29 @@ class Judge(nn.Module):
 def load_judge() -> Judge:
     """Return the judge with the weights that come with the package, in evaluation mode and frozen.
 
-    Gradients still flow through it to the pictures. The global random generator is left as it is.
+    Gradients still flow through it to the pictures. The global random generator is left as it is. Each call returns
+    its own copy, so that whoever moves or changes one leaves the others alone.
 
     Raises `RuntimeError` if the file with the weights is missing or is not the one this version was made with.
     """
-    file = resources.files("aigc_course") / "judge.safetensors"
-    content = file.read_bytes() if file.is_file() else b""
-    found = hashlib.sha256(content).hexdigest()
-    if found != JUDGE_SHA256:
-        raise RuntimeError(
-            f"{file} is {'broken' if content else 'missing'}: its SHA-256 is {found}, expected {JUDGE_SHA256}. "
-            "Install the package again (or, in a checkout, run git checkout on the file)."
-        )
+    weights = _judge_weights(Path(str(resources.files("aigc_course"))) / "judge.safetensors", JUDGE_SHA256)
     with torch.device("meta"):  # no weights are drawn, only to be overwritten
         judge = Judge()
-    judge.load_state_dict(load(content), assign=True)
+    judge.load_state_dict({name: weight.clone() for name, weight in weights.items()}, assign=True)
     return judge.requires_grad_(False).eval()
+
+
+@cache
+def _judge_weights(file: Path, expected: str) -> dict[str, Tensor]:
+    """Return the weights in a file with this SHA-256; it is read and checked at the first call only."""
+    content = file.read_bytes() if file.is_file() else b""
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise RuntimeError(
+            f"{file} is {'broken' if content else 'missing'}: its SHA-256 is {found}, expected {expected}. "
+            "Install the package again (or, in a checkout, run git checkout on the file)."
+        )
+    return load(content)
 
 
 def judge_probabilities(images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 10"]:
@@ -98,7 +107,7 @@ def judge_accuracy(images: Float[Tensor, "n 1 28 28"], labels: Int[Tensor, " n"]
 
     with the pictures $x_i$, values in [0, 1], the classes asked for $y_i \in \{0, \dots, 9\}$, and the judge's
     probabilities $p$. On real digits it is about 0.99, the judge's own accuracy. It says nothing about variety: one
-    good picture a class, repeated, reaches 1.
+    good picture per class, repeated, reaches 1.
 
     Raises `ValueError` as `judge_probabilities` does, and for labels that are not n whole numbers from 0 to 9.
     """
@@ -114,9 +123,9 @@ def judge_accuracy(images: Float[Tensor, "n 1 28 28"], labels: Int[Tensor, " n"]
 
 
 def judge_features(images: Float[Tensor, "n 1 28 28"]) -> Float[Tensor, "n 64"]:
-    """Return what the judge's last layer sees, 64 numbers ≥ 0 a picture, without gradients.
+    """Return what the judge's last layer sees, 64 numbers ≥ 0 per picture, without gradients.
 
-    They stand where other distances take Inception's: pictures of one digit in a similar hand lie close together.
+    They take the place of Inception's features in other distances.
 
     Raises `ValueError` for another shape, for no pictures, and for values outside [0, 1].
     """
@@ -179,8 +188,9 @@ def judge_frechet_distance(images: Float[Tensor, "n 1 28 28"], reference: Float[
 
     It is not the Fréchet Inception distance (Heusel et al., 2017, https://arxiv.org/abs/1706.08500) and cannot be
     compared with one: other features, other numbers. Nor can two of its own values unless the judge (`JUDGE_SHA256`),
-    the reference and both numbers of pictures are the same. Print them beside it, and the floor: its value for real
-    pictures held out, as many as there are samples.
+    the reference and both numbers of pictures are the same. Print them beside it, and the floor: its mean and spread
+    over random splits of real pictures into two sets of these sizes. One draw of real pictures may be far from that
+    mean, since the features cluster by digit and the class counts vary from draw to draw.
 
     Raises `ValueError` for pictures of another shape or with values outside [0, 1], and for fewer than 65 pictures.
     """

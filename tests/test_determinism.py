@@ -139,7 +139,7 @@ def digits(**options: Any) -> ImageData:
 AUGMENTATION = {"rotate": 20.0, "shift": 2.0, "scale": 0.1}
 
 
-@pytest.mark.parametrize("loss", gan.GENERATOR_LOSSES)
+@pytest.mark.parametrize("loss", gan.LOSSES)
 @pytest.mark.parametrize("normalisation", ["batch", "spectral", "none"])
 @pytest.mark.parametrize("conditioning", [None, "projection", "concatenation"])
 def test_convolutional_gans(loss: str, normalisation: str, conditioning: str | None) -> None:
@@ -160,7 +160,7 @@ def test_convolutional_gans(loss: str, normalisation: str, conditioning: str | N
         assert_deterministic(model, digits(signed=True))
 
 
-@pytest.mark.parametrize("loss", gan.GENERATOR_LOSSES)
+@pytest.mark.parametrize("loss", gan.LOSSES)
 @pytest.mark.parametrize("spectral", [False, True])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (2,)])
 def test_dense_gans(loss: str, spectral: bool, shape: tuple[int, ...]) -> None:

@@ -222,7 +222,7 @@ def test_spectral_normalisation_bounds_every_layer_and_the_whole() -> None:
 # --- whose turn it is -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("loss", list(gan.GENERATOR_LOSSES))
+@pytest.mark.parametrize("loss", list(gan.LOSSES))
 def test_each_turn_gives_gradients_to_its_own_player_only(loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     step = gan.GAN._step

@@ -34,6 +34,16 @@ def test_weights_are_small_and_the_ones_expected(monkeypatch: pytest.MonkeyPatch
         metrics.load_judge()
 
 
+def test_the_file_is_read_once_and_nobody_shares_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = metrics.load_judge()
+    monkeypatch.setattr(metrics, "load", None)  # a second reading would fail
+    second = metrics.load_judge()
+    weights = second.head.weight.clone()
+    first.head.weight.zero_()
+    assert torch.equal(second.head.weight, weights)
+    assert torch.equal(metrics.load_judge().head.weight, weights)
+
+
 def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(metrics.resources, "files", lambda package: tmp_path)
     with pytest.raises(RuntimeError, match=r"judge\.safetensors is missing"):
