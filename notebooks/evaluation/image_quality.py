@@ -277,7 +277,8 @@ found = {name: frechet_distance(space, real) for name, space in features.items()
 print(f"judge's Fréchet distance, {n} pictures against {m}, judge {checksum}")
 for name, distance in found.items():
     print(f"{name:10} {distance:8.2f}")
-assert found["noise"] > 5 * max(found[name] for name in sets if name != "noise")
+second = sorted(found.values())[-2]
+assert profile == "smoke" or max(found.values()) == found["noise"] > 5 * second
 packaged = metrics.judge_frechet_distance(sets["VAE"], train)
 assert abs(found["VAE"] - packaged) < 1e-4 * packaged
 
@@ -317,6 +318,7 @@ def real_against_real(distance, count, repeats=5):
     )
 
 
+# %%
 torch.manual_seed(0)
 found = torch.stack(
     [real_against_real(frechet_distance, count) for count in counts]
@@ -497,7 +499,7 @@ packaged = metrics.judge_kernel_distance(sets["VAE"], train)
 assert abs(ours - packaged) < 1e-4 * abs(ours)
 
 
-# %% mystnb={"image": {"alt": "Dots of the kernel distance scatter evenly above and below zero, less and less as the number of pictures grows."}}
+# %%
 torch.manual_seed(0)
 unbiased = torch.stack(
     [real_against_real(kernel_distance, count, repeats=20) for count in counts]
@@ -507,6 +509,9 @@ if profile != "smoke":
     assert (unbiased.amax(dim=1) > 0).all()
     errors = unbiased.std(dim=1) / 20**0.5
     assert (unbiased.mean(dim=1).abs() < 4 * errors).all()
+
+
+# %% mystnb={"image": {"alt": "Dots of the kernel distance scatter evenly above and below zero, less and less as the number of pictures grows."}}
 plt.axhline(0, color="black", linewidth=1)
 plt.plot(counts, unbiased, "o", color=plots.COLOURS[0], markersize=4, alpha=0.5)
 plt.plot(counts, unbiased.mean(dim=1), color=plots.COLOURS[0])
@@ -758,6 +763,7 @@ def show(names):
         )
 
 
+# %%
 table = {name: measure(images) for name, images in sets.items()}
 show(table)
 ceiling, best, soft = table["held out"], table["DCGAN"], table["VAE"]
@@ -1063,6 +1069,8 @@ changed = {
     "VAE": sets["VAE"],
     "VAE, black/white": (sets["VAE"] > 0.5).float(),
 }
+
+# %%
 moves = {
     name: metrics.judge_frechet_distance(images, train)
     for name, images in changed.items()
@@ -1109,6 +1117,7 @@ def fooled_by(column):
     return [name for name in tricks if sign * table[name][column] >= best]
 
 
+# %%
 show(honest + tricks)
 for column in table["held out"]:
     fooling = ", ".join(fooled_by(column)) or "none of these"
