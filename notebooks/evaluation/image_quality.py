@@ -898,9 +898,9 @@ assert row["recall"] <= 10 / n
 #
 # That a network can be sure of pictures in which nobody sees anything, made out of noise, was shown by Nguyen, Yosinski
 # and Clune (2015); that a picture can be changed until its *features* are those of another one, by Sabour et al. (2016).
-# Before that, Szegedy et al. (2014) had found adversarial examples of deep networks, and Goodfellow, Shlens and Szegedy
-# (2015) had explained why they are so easy to find: in hundreds of pixels many tiny changes, each in the direction of
-# the gradient, add up to a large one.
+# Szegedy et al. (2014) had found adversarial examples of deep networks before them; Goodfellow, Shlens and Szegedy (2015)
+# explain why they are so easy to find: in hundreds of pixels many tiny changes, each in the direction of the gradient,
+# add up to a large one.
 
 
 # %%
