@@ -3,15 +3,16 @@
 import html
 import itertools
 import math
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 _UNIT = 84.0  # pixels from one column or row to the next
 _HALF = 23.0  # half the height of a node, and half the width of one with a short label
-_GRADIENT = "#d9822b"  # an orange that stands out on white and on black
+_BACK = "#d9822b"  # an orange that stands out on white and on black
 _STROKE = 'stroke="currentColor" stroke-width="1.5"'
 _LINE = f'fill="none" {_STROKE}'
-_DASHED = f'fill="none" stroke="{_GRADIENT}" stroke-width="2" stroke-dasharray="6 4"'
+_DASHED = f'fill="none" stroke="{_BACK}" stroke-width="2" stroke-dasharray="6 4"'
 
 
 class Diagram:
@@ -24,7 +25,7 @@ class Diagram:
         return self.svg
 
     def __repr__(self) -> str:
-        return f"Diagram: {self.alt}"
+        return textwrap.fill(f"Diagram: {self.alt}", 84)
 
 
 def draw(
@@ -35,7 +36,7 @@ def draw(
     variables: Collection[str] = (),
     observed: Collection[str] = (),
     bare: Collection[str] = (),
-    gradients: Sequence[tuple[str, ...]] = (),
+    dashed: Sequence[tuple[str, ...]] = (),
     labels: Mapping[str, str] | None = None,
     notes: Mapping[str, str] | None = None,
     plates: Sequence[tuple[float, float, float, float, str]] = (),
@@ -49,7 +50,7 @@ def draw(
     - `arrows`: names in their order, `("x", "E", "z")` for an arrow from x to E and one from E to z.
     - `variables`: nodes that are circles, random variables; `observed` are shaded ones. `bare` have no frame. All
       others are boxes: networks and operations.
-    - `gradients`: as `arrows`, for the way that a gradient takes: dashed, coloured, and bent to the side.
+    - `dashed`: as `arrows`, for what goes back, a gradient or an inference: dashed, coloured, and bent to the side.
     - `labels`: what stands in a node if it is not its name, since two nodes may say the same.
     - `notes`: small print below a node, its shape above all.
     - `plates`: frames (left, top, right, bottom, label) around what is repeated, as in graphical models.
@@ -57,7 +58,7 @@ def draw(
     Raises `ValueError` for an arrow, a label or a note of a node that is not there, and for an empty `alt`.
     """
     labels, notes = labels or {}, notes or {}
-    _check(alt, nodes, [*arrows, *gradients], {*variables, *observed, *bare, *labels, *notes})
+    _check(alt, nodes, [*arrows, *dashed], {*variables, *observed, *bare, *labels, *notes})
     places = {name: (_UNIT * column, _UNIT * row) for name, (column, row) in nodes.items()}
     widths = {name: max(_HALF, 9.0 + 5.5 * len(labels.get(name, name))) for name in nodes}
     circles = {*variables, *observed}
@@ -80,7 +81,7 @@ def draw(
         parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="10" {_LINE}/>')
         parts.append(_text(x + w - 14, y + h - 9, label, size=14))
     ways = [(path, 0.0, _LINE, "currentColor") for path in arrows]
-    for path, bend, look, colour in [*ways, *[(path, 0.4, _DASHED, _GRADIENT) for path in gradients]]:
+    for path, bend, look, colour in [*ways, *[(path, 0.4, _DASHED, _BACK) for path in dashed]]:
         for start, end in itertools.pairwise(path):
             (x0, y0), (x1, y1) = places[start], places[end]
             middle = (x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0)

@@ -21,7 +21,7 @@ def test_nodes_arrows_and_words() -> None:
         [("x", "E", "z")],
         variables=["z"],
         bare=["x"],
-        gradients=[("z", "E")],
+        dashed=[("z", "E")],
         labels={"E": "E<1"},
         notes={"x": "28×28"},
         plates=[(-0.5, -2, 3, 1, "N")],
@@ -37,7 +37,7 @@ def test_nodes_arrows_and_words() -> None:
 
 
 def test_all_lies_inside_the_frame() -> None:
-    drawn = diagrams.draw("x", NODES, [("x", "E", "z", "x")], gradients=[("z", "E")], notes={"x": "1"})
+    drawn = diagrams.draw("x", NODES, [("x", "E", "z", "x")], dashed=[("z", "E")], notes={"x": "1"})
     left, top, width, height = map(float, elements(drawn, "svg")[0].attrib["viewBox"].split())
     for path in elements(drawn, "path"):
         numbers = list(map(float, re.findall(r"-?[\d.]+", path.attrib["d"])))
