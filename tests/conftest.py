@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,9 @@ def course_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     for pattern in ("t10k-*.gz", "tinyshakespeare.txt"):
         for file in (ROOT.parent / "shared" / "data").glob(pattern):
             shutil.copyfile(file, folder / file.name)
+    # A shell ignores it for what runs in its background, and then nothing can be stopped.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIGC_COURSE_DATA", str(folder))
