@@ -9,6 +9,7 @@ import shutil
 import struct
 import subprocess
 import unicodedata
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -52,7 +53,9 @@ def picture(folder: Path, name: str, size: int = 8, channels: int = 3) -> NDArra
     fill(beside, "other/0.png", "other/1.png")
     (beside / "this").mkdir()
     shutil.copyfile(own, beside / "this" / name)
-    found = read_folder(beside, size, channels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".* is for training")  # one picture is not enough for a class
+        found = read_folder(beside, size, channels)
     images, labels = (np.concatenate(parts) for parts in zip(*found.splits.values(), strict=True))
     (place,) = np.flatnonzero(labels == found.class_names.index("this"))
     return images[place].transpose(1, 2, 0)
@@ -111,7 +114,13 @@ def test_sub_folders_are_classes_in_alphabetical_order(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "read me.txt").write_text("no picture")
-    assert data.class_names == ("b", "b-dog", "äpfel")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert data.class_names == ("b", "b-dog", "äpfel")
+    assert [str(one.message).split("': ")[-1].split(" has ")[-1] for one in said] == [
+        "65 pictures, and beside them files that are not read: 1 in .txt.",
+        "the sub-folders 'empty', 'notes' have no pictures that can be read and are no classes.",
+    ]
     seen = {}
     for split in SPLITS:
         for colour, label in zip(colours(data)[split], data.split(split)[1].tolist(), strict=True):
@@ -126,7 +135,39 @@ def test_what_is_no_picture_is_passed_over(tmp_path: Path) -> None:
     fill(tmp_path, "__MACOSX/one.png", "__MACOSX/._one.png", "._one.png")
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "labels.txt", "labels.csv", "film.mp4", "no ending"):
         (tmp_path / name).write_bytes(b"something else")
-    assert sum(map(len, colours(ImageData(tmp_path)).values())) == 4
+    with pytest.warns(
+        UserWarning, match=r"has 4 pictures, .*not read: 1 without an ending, 1 in \.csv, 1 in \.mp4, 1 in \.txt\."
+    ):
+        assert sum(map(len, colours(ImageData(tmp_path)).values())) == 4
+
+
+def test_a_folder_of_a_camera_s_own_format_is_not_passed_over_in_silence(tmp_path: Path) -> None:
+    fill(tmp_path, *numbered(4))
+    for number in range(50):
+        (tmp_path / f"IMG_{number}.CR2").write_bytes(b"II*\0 raw")
+    with pytest.warns(UserWarning, match=r"has 4 pictures, and beside them files that are not read: 50 in \.cr2"):
+        ImageData(tmp_path, size=8).prepare_data()
+
+
+def test_a_class_that_nothing_can_learn_is_named(tmp_path: Path) -> None:
+    fill(tmp_path, *(f"kind {number}/only.png" for number in range(10)))
+    data = ImageData(tmp_path, size=8)
+    with pytest.warns(UserWarning, match=r"no picture of 'kind \d', 'kind \d' is for training"):
+        _, labels = data.split("train")
+    assert len(labels) == 8
+
+
+def test_a_folder_that_was_unpacked_into_one_of_its_name(tmp_path: Path) -> None:
+    fill(tmp_path, *numbered(12, "photos/cat/"), *numbered(12, "photos/dog/"))
+    data = ImageData(tmp_path, size=8)
+    with pytest.warns(UserWarning, match=r"one class, 'photos'; if 'photos/cat', 'photos/dog' are .*/photos'\."):
+        assert data.class_names == ("photos",)
+    assert ImageData(tmp_path / "photos", size=8).class_names == ("cat", "dog")
+
+
+def test_pictures_of_one_class_are_one_class(tmp_path: Path) -> None:
+    fill(tmp_path, *numbered(12, "photos/"))
+    assert ImageData(tmp_path, size=8).class_names == ("photos",)
 
 
 def test_names_may_be_anything_that_a_file_system_takes(tmp_path: Path) -> None:
@@ -143,6 +184,7 @@ def test_names_may_be_anything_that_a_file_system_takes(tmp_path: Path) -> None:
     assert data.skipped == ("sch\udcf6n.png",)
 
 
+@pytest.mark.filterwarnings("ignore:.* is for training")
 def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     fill(tmp_path / "elsewhere", "album/1.png", "album/2.png")
     root = fill(tmp_path / "photos", "a/3.png", "b/4.png")
@@ -151,7 +193,8 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     (root / "a" / "up").symlink_to(root)
     (root / "itself").symlink_to(root / "itself")
     data = ImageData(root)
-    assert data.class_names == ("a", "b", "c")
+    with pytest.warns(UserWarning, match=r"not read: 1 without an ending"):  # the link to itself
+        assert data.class_names == ("a", "b", "c")
     assert sum(map(len, colours(data).values())) == 5
     assert len(set(itertools.chain(*colours(data).values()))) == 4
 
@@ -465,6 +508,7 @@ def broken(path: Path, kind: str) -> None:
         path.symlink_to("nowhere.jpg")
 
 
+@pytest.mark.filterwarnings("ignore:.* the sub-folders .bad. have no pictures that can be read")
 @pytest.mark.parametrize(
     ("name", "kind", "reason"),
     [
@@ -623,6 +667,7 @@ def test_a_folder_without_enough_pictures(tmp_path: Path) -> None:
     (tmp_path / "list.txt").touch()
     with pytest.raises(ValueError, match=r"has no pictures in it"):
         ImageData(tmp_path).prepare_data()
+    (tmp_path / "list.txt").unlink()
     fill(tmp_path, "a.png", "b.png")
     for copy in range(5):
         shutil.copyfile(tmp_path / "a.png", tmp_path / f"copy {copy}.png")
@@ -634,6 +679,24 @@ def test_a_folder_without_enough_pictures(tmp_path: Path) -> None:
         ImageData(tmp_path, skip_broken=True).split("test")
     fill(tmp_path, "d.png")
     assert len(ImageData(tmp_path, skip_broken=True).split("test")[0]) >= 1
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("names", [("train", "test"), ("Train", "Val", "Test"), ("validation", "training")])
+def test_splits_are_not_classes(names: tuple[str, ...], tmp_path: Path) -> None:
+    for name in names:
+        fill(tmp_path, *numbered(12, f"{name}/cat/"), *numbered(12, f"{name}/dog/"))
+    wanted = r"has the sub-folders .*: these are splits, not classes, .* Give one of them, such as '.*/[Tt]rain(ing)?'"
+    with pytest.raises(ValueError, match=wanted):
+        ImageData(tmp_path).split("train")
+    assert ImageData(tmp_path / names[0], size=8).class_names == ("cat", "dog")
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", [None, ["a.png", "b.png"], b"photos"])
+def test_a_folder_is_given_by_one_path(name: Any) -> None:
+    with pytest.raises(ValueError, match=f"name is a {type(name).__name__}; it takes .* the path of one folder"):
+        ImageData(name)
 
 
 @pytest.mark.bad_input

@@ -6,8 +6,10 @@ import gzip
 import hashlib
 import os
 import uuid
+import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 SPLITS = ("train", "validation", "test")
+# What systems put into a folder of their own accord, visibly.
+SYSTEM_FILES = ("__macosx", "thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,29 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise
     finally:
         part.unlink(missing_ok=True)
+
+
+def is_hidden(name: str) -> bool:
+    """Tell whether a file or folder of this name is one that a system keeps beside a person's files."""
+    return name.startswith(".") or name.lower() in SYSTEM_FILES
+
+
+def say_passed_over(folder: Path, others: Sequence[Path], taken: str) -> None:
+    """Warn of the files in a folder that are not read because of what their names end in."""
+    if others:
+        counts = Counter(path.suffix.lower() for path in others)
+        kinds = [
+            f"{count} {f'in {ending}' if ending else 'without an ending'}"
+            for ending, count in sorted(counts.items(), key=lambda kind: (-kind[1], kind[0]))
+        ]
+        warnings.warn(
+            f"{str(folder)!r} has {taken}, and beside them files that are not read: {few(kinds)}.", stacklevel=3
+        )
+
+
+def few(words: Sequence[str]) -> str:
+    """Return the words, the first five of them if there are more, separated by commas."""
+    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
 
 
 def is_full(error: Exception) -> bool:

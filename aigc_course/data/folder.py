@@ -15,13 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from aigc_course.data.files import SPLITS
+from aigc_course.data.files import SPLITS, few, is_hidden, say_passed_over
 
 # HEIC is among them although Pillow needs a plugin for it: a phone's photographs are named, not passed over in silence.
 ENDINGS = (
     *(".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png"),
     *(".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"),
 )
+# What sub-folders are called where somebody has split the pictures already.
+SPLIT_NAMES = {*SPLITS, "training", "testing", "val", "valid", "dev"}
 
 
 class Folder(NamedTuple):
@@ -60,25 +62,36 @@ def read_folder(folder: Path, size: int, channels: int, *, skip_broken: bool = F
     Hidden files and files that do not end like a picture are passed over. Symbolic links are followed, but not in
     circles.
 
+    A `UserWarning` says what may not be meant: files that do not end like a picture, sub-folders without pictures
+    beside others, a single sub-folder that has several itself, and classes of which no picture is for training.
+
     The split is drawn by a fixed seed over the sorted paths, so that neither the machine nor the order in which it
     lists files plays a part. Equal files count as one picture, which is in one split with all its copies.
 
     Raises `ValueError`: for a folder without pictures or with fewer than three different ones, for pictures beside
-    sub-folders with pictures, for pictures that cannot be read unless `skip_broken`; and as `check_folder` does.
+    sub-folders with pictures, for sub-folders that are splits and not classes (`train/`, `test/`), for pictures that
+    cannot be read unless `skip_broken`; and as `check_folder` does.
     """
     check_folder(folder)
+    files = list(_files(folder))
+    pictures = [path for path in files if path.suffix.lower() in ENDINGS]
     # Normalised, since one system writes ä as one character and another as two; the order must not depend on it.
-    found = sorted(
-        (unicodedata.normalize("NFC", path.relative_to(folder).as_posix()), path) for path in _pictures(folder)
-    )
+    found = sorted((_name(path, folder), path) for path in pictures)
     names = [name for name, _ in found]
     if not names:
         raise ValueError(f"{str(folder)!r} has no pictures in it; they end in {', '.join(ENDINGS)}.")
     above = [name for name in names if "/" not in name]
     if above and len(above) < len(names):
         raise ValueError(
-            f"{str(folder)!r} has pictures ({_few([*map(repr, above)])}) beside sub-folders with pictures, which are "
+            f"{str(folder)!r} has pictures ({few([*map(repr, above)])}) beside sub-folders with pictures, which are "
             "classes. Move the pictures into sub-folders too, or all pictures into one folder without sub-folders."
+        )
+    tops = sorted({name.partition("/")[0] for name in names} - set(above))
+    if len(tops) > 1 and {top.lower() for top in tops} <= SPLIT_NAMES:
+        given = next((top for top in tops if top.lower().startswith("train")), tops[0])
+        raise ValueError(
+            f"{str(folder)!r} has the sub-folders {', '.join(map(repr, tops))}: these are splits, not classes, and the "
+            f"split is drawn here. Give one of them, such as {str(folder / given)!r}, or move their pictures together."
         )
 
     def attempt(path: Path) -> tuple[bytes, NDArray[np.uint8]] | str:
@@ -98,8 +111,8 @@ def read_folder(folder: Path, size: int, channels: int, *, skip_broken: bool = F
     if broken and not skip_broken:
         raise ValueError(
             f"{str(folder)!r} has {len(names)} pictures, {len(broken)} of which cannot be read: "
-            f"{_few([f'{name!r} ({reason})' for name, reason in broken])}. Mend or remove them, or leave "
-            "them out with skip_broken=True."
+            f"{few([f'{name!r} ({reason})' for name, reason in broken])}. Save them anew as JPEG or PNG, remove them, "
+            "or leave them out with skip_broken=True."
         )
     read = [(name, *result) for name, result in results if not isinstance(result, str)]
     copies: dict[bytes, list[int]] = {}
@@ -122,25 +135,52 @@ def read_folder(folder: Path, size: int, channels: int, *, skip_broken: bool = F
     for split in SPLITS:
         places = sorted(place for group in drawn[split] for place in groups[group])
         splits[split] = images[places], labels[places]
+    others = [path for path in files if path.suffix.lower() not in ENDINGS]
+    say_passed_over(folder, others, f"{len(names)} pictures")
+    if not above:
+        _say_strange_classes(folder, names, class_names, {class_names[label] for label in splits["train"][1]})
     return Folder(splits, () if above else tuple(class_names), tuple(name for name, _ in broken))
 
 
-def _pictures(folder: Path, through: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Find the pictures in a folder and below it. `through`: the real folders on the way here, to notice circles."""
+def _say_strange_classes(folder: Path, names: list[str], classes: list[str], trained: set[str]) -> None:
+    """Warn if what the sub-folders hold is hardly what a person means by classes."""
+    remarks = []
+    present = {_name(path, folder) for path in folder.iterdir() if path.is_dir() and not is_hidden(path.name)}
+    if empty := sorted(present - set(classes)):
+        remarks.append(
+            f"the sub-folders {few([*map(repr, empty)])} have no pictures that can be read and are no classes"
+        )
+    if untrained := sorted(set(classes) - trained):
+        remarks.append(
+            f"no picture of {few([*map(repr, untrained)])} is for training, since a tenth of all pictures, drawn at "
+            "random, is for validation and a tenth for the test; a class takes at least ten or so"
+        )
+    inner = sorted({"/".join(name.split("/")[:2]) for name in names if name.count("/") > 1})
+    if len(classes) == 1 and len(inner) > 1:
+        remarks.append(
+            f"there is one sub-folder and so one class, {classes[0]!r}; if {few([*map(repr, inner)])} are the classes, "
+            f"give {str(folder / classes[0])!r}"
+        )
+    if remarks:
+        warnings.warn(f"{str(folder)!r}: {'; '.join(remarks)}.", stacklevel=3)
+
+
+def _name(path: Path, folder: Path) -> str:
+    return unicodedata.normalize("NFC", path.relative_to(folder).as_posix())
+
+
+def _files(folder: Path, through: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Find the files in a folder and below it. `through`: the real folders on the way here, to notice circles."""
     real = folder.resolve()
     if real in through:
         return
     for path in folder.iterdir():
-        if path.name.startswith(".") or path.name == "__MACOSX":
+        if is_hidden(path.name):
             continue
         if path.is_dir():
-            yield from _pictures(path, (*through, real))
-        elif path.suffix.lower() in ENDINGS:
+            yield from _files(path, (*through, real))
+        else:
             yield path
-
-
-def _few(words: list[str]) -> str:
-    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
 
 
 def _read_picture(content: bytes, size: int, channels: int) -> NDArray[np.uint8]:

@@ -136,15 +136,20 @@ def load_images(
     - `skip_broken`: leave out pictures that cannot be read. Otherwise they are an error, which lists them.
 
     Raises `ValueError` for an unknown name or split, for these arguments beside a data set's name or outside their
-    range, and for a folder without pictures, with fewer than three different ones, with pictures beside sub-folders or
-    with broken ones; `FileNotFoundError` for a folder that does not exist; `RuntimeError` for a file that is broken or
-    cannot be downloaded; `PermissionError` where the cache directory cannot be written.
+    range, and for a folder without pictures, with fewer than three different ones, with pictures beside sub-folders,
+    with sub-folders that are splits (`train/`, `test/`) or with broken pictures; `FileNotFoundError` for a folder that
+    does not exist; `RuntimeError` for a file that is broken or cannot be downloaded; `PermissionError` where the cache
+    directory cannot be written. A `UserWarning` names files and sub-folders that are not read.
     """
     return ImageData(name, size=size, channels=channels, skip_broken=skip_broken).split(split)
 
 
 def _folder(name: str | Path, size: int | None, channels: int | None, skip_broken: bool) -> Path | None:
     """Return the folder that `name` stands for, None for a data set; raise unless the other arguments go with it."""
+    if not isinstance(name, str | Path):
+        raise ValueError(
+            f"name is a {type(name).__name__}; it takes the name of a data set or the path of one folder of pictures."
+        )
     if name in VALIDATION_SIZES:
         for argument, value in (("size", size), ("channels", channels), ("skip_broken", skip_broken or None)):
             if value is not None:
