@@ -1,9 +1,12 @@
 """Texts of one's own: files and folders as people have them, long ones, and what is no text."""
 
+import gzip
+import itertools
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -12,6 +15,9 @@ from aigc_course.data import BytePairTokenizer, CharTokenizer, TextData, load_te
 from aigc_course.data.text import load_splits
 from aigc_course.data.tokens import _pieces, read_tokens
 from aigc_course.recurrent import StreamData
+
+# Beside its texts the folder of these tests holds a picture and a PDF.
+pytestmark = pytest.mark.filterwarnings("ignore:.* files that are not read")
 
 SPLITS = ("train", "validation", "test")
 WORDS = "Überall 山水 naïve cafés, don't 12 😀 tied:\n  indented\n\nlast "
@@ -119,6 +125,16 @@ def test_of_few_files_each_is_cut(tmp_path: Path) -> None:
     assert all(0.89 < len(parts["train"][i]) / len(texts[i]) < 0.91 for i in range(3))
 
 
+def test_what_a_folder_holds_beside_texts_is_named(tmp_path: Path) -> None:
+    (tmp_path / "README.txt").write_text("read me, " * 40, encoding="utf-8")
+    (tmp_path / "folder.txt").mkdir()
+    for number in range(30):
+        (tmp_path / f"{number}.docx").write_bytes(b"PK\x03\x04")
+        (tmp_path / "folder.txt" / f"{number}.PDF").write_bytes(b"%PDF-1.7")
+    with pytest.warns(UserWarning, match=r"has 1 text, and .* not read: 30 in \.docx, 30 in \.pdf\."):
+        assert whole(tmp_path) == "read me, " * 40
+
+
 def test_a_folder_trains(tmp_path: Path) -> None:
     folder(tmp_path, 12)
     x, y = next(iter(TextData(str(tmp_path), context=8, batch_size=4, tokenizer=300).train_dataloader()))
@@ -144,6 +160,27 @@ def test_pieces_have_the_tokens_of_the_whole(text: str) -> None:
     at_once = BytePairTokenizer(text, 280)
     assert by_pieces._library.to_str() == at_once._library.to_str()
     assert rows.tolist() == at_once._library.encode(text).ids
+
+
+@pytest.mark.parametrize("words", [1, 3])
+def test_a_text_without_spaces_takes_no_time(words: int) -> None:
+    letters = np.random.default_rng(0).choice([*"ACGT"], 300_000)
+    text = " ".join(map("".join, np.array_split(letters, words)))
+    assert "".join(_pieces(text)) == text
+    assert max(map(len, _pieces(text))) <= 18_000
+    tokenizer = BytePairTokenizer(text, 300)  # took minutes: the library's time grows with the square of a word
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_only_words_without_end_are_cut() -> None:
+    text = ("a" * 1_990 + " b ") * 20 + "c" * 9_000 + (" d" + "e" * 100) * 500
+    tokenizer = BytePairTokenizer(text[:50_000], 300)
+    pieces = list(_pieces(text))
+    assert "".join(pieces) == text
+    cut = [left for left, right in itertools.pairwise(pieces) if not right.startswith(" ")]
+    assert all(set(left) == {"c"} or left.endswith("c") for left in cut)
+    assert len(cut) <= 3
+    assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 def test_there_are_pieces_and_they_are_short() -> None:
@@ -197,6 +234,8 @@ def test_characters_take_little_memory(tmp_path: Path) -> None:
         (b"%PDF-1.7 obj " * 50, "utf-8", r"own\.txt is a PDF, RTF or ZIP file .*\.docx.* not plain text"),
         (b"PK\x03\x04 word/document.xml" * 50, "latin-1", r"own\.txt is a PDF, RTF or ZIP file"),
         (b"{\\rtf1 text" * 50, "utf-8", r"own\.txt is a PDF, RTF or ZIP file"),
+        (bytes.fromhex("D0CF11E0A1B11AE1") * 50, "latin-1", r"own\.txt is a PDF, .* a \.doc or a \.gz"),
+        (gzip.compress(b"text " * 50), "latin-1", r"own\.txt is a PDF, .* a \.doc or a \.gz"),
         (b"text " * 50, "utf-88", "encoding is 'utf-88', and Python knows no such encoding"),
         (b"text " * 50, "rot13", "encoding is 'rot13', and Python knows no such encoding"),
         (b"text " * 50, None, "encoding is None, and Python knows no such encoding"),
@@ -213,6 +252,27 @@ def test_what_is_no_text(tmp_path: Path, content: bytes, encoding: Any, message:
 
 
 @pytest.mark.bad_input
+def test_utf_8_is_not_read_in_an_encoding_of_one_byte(tmp_path: Path) -> None:
+    (tmp_path / "new.txt").write_text("Crème brûlée. " * 50, encoding="utf-8")
+    (tmp_path / "old.txt").write_bytes(("Ärger " * 50).encode("latin-1"))
+    with pytest.raises(ValueError, match=r"old\.txt cannot be read as a text in utf-8"):
+        load_text(tmp_path)
+    for encoding in ("latin-1", "cp1252"):
+        assert "Ärger" in load_text(tmp_path / "old.txt", encoding=encoding)
+        with pytest.raises(ValueError, match=rf"new\.txt is a text in UTF-8: {encoding} would turn its 'è' into 'Ã¨'"):
+            load_text(tmp_path, encoding=encoding)
+    (tmp_path / "new.txt").write_text("in ASCII " * 50, encoding="utf-8")
+    assert "Ärger" in load_text(tmp_path, encoding="latin-1")
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("text", ["Once upon a time\nthere was a king.", "Once upon a time / there was a king. " * 50])
+def test_a_text_itself_is_no_path(text: str) -> None:
+    with pytest.raises(ValueError, match=r"text is 'Once .* … with [\d,]+ characters; it takes .* not the text itself"):
+        load_text(text)
+
+
+@pytest.mark.bad_input
 def test_folders_without_texts(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\0")
     with pytest.raises(ValueError, match=r"the folder .* has no texts: no file in it ends in \.txt, "):
@@ -222,7 +282,7 @@ def test_folders_without_texts(tmp_path: Path) -> None:
 
 
 @pytest.mark.bad_input
-@pytest.mark.parametrize("name", ["notes.txt", "", None, 3])
+@pytest.mark.parametrize("name", ["notes.txt", "", None, 3, ["a.txt", "b.txt"]])
 def test_names_that_are_neither_texts_nor_paths(name: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(

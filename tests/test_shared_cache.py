@@ -1,7 +1,9 @@
 """The cache on other people's disks: read where nothing can be written, shared by several, full."""
 
 import errno
+import fcntl
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +98,28 @@ def full(path: Any, *arguments: Any, **options: Any) -> None:
     with open(path, "wb") as stream:
         stream.write(b"half")
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENOLCK])
+def test_a_disk_without_locks_is_used_without(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    monkeypatch.setenv("AIGC_COURSE_DATA", str(tmp_path))
+    for made in (trained, never):
+        _, history = training.cached("small", {}, made, Small)
+        assert history == {"loss": [1.0]}
+
+
+def test_another_error_of_a_lock_comes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    monkeypatch.setenv("AIGC_COURSE_DATA", str(tmp_path))
+    with pytest.raises(OSError, match="Input/output error"):
+        training.cached("small", {}, trained, Small)
 
 
 def test_a_full_disk_is_named_and_nothing_half_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,6 +70,9 @@ def cached_file(name: str, *, anew: bool = False) -> Iterator[Path]:
     A file that is there is given where nothing can be written too, such as a folder that a class shares: files come
     whole or not at all, so that a reader needs no lock. With `anew` it is about to be written.
 
+    On a disk without locks, as some that are shared over a network are, two processes may make the same file at once;
+    each moves its own into place whole.
+
     Raises `PermissionError` if the file is missing, or to be written, and cannot be.
     """
     path = _cache_root() / name
@@ -81,6 +84,10 @@ def cached_file(name: str, *, anew: bool = False) -> Iterator[Path]:
         lock.acquire()
     except PermissionError:
         if anew or not path.exists():
+            raise
+        lock = None
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK):
             raise
         lock = None
     try:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from aigc_course.checks import importing_extra
-from aigc_course.data.files import SPLITS, RemoteFile, fetch
+from aigc_course.data.files import SPLITS, RemoteFile, fetch, is_hidden, say_passed_over
 
 SHAKESPEARE_FILE = RemoteFile(
     "tinyshakespeare.txt",
@@ -38,6 +38,9 @@ TANG_FILES = tuple(
 # The share of a text, by characters, that is held out for validation and again for the test.
 HELD_OUT = {"python_docs": 0.08, "folk_tunes": 0.05, "shakespeare": 0.05, "tang_poems": 0.05}
 
+
+# How files begin that are not plain text, though some end in .txt: PDF, RTF, ZIP, .doc, gzip.
+_NO_TEXT = (b"%PDF-", b"{\\rtf", b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"\x1f\x8b")
 
 # What a folder's texts end in; a file that is given by itself may end in anything.
 TEXT_ENDINGS = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org", ".abc")
@@ -70,8 +73,11 @@ def load_text(name: str | Path = "python_docs", split: str = "train", *, encodin
     Sources: the Python Software Foundation's documentation; H. Schaffrath's Essen folk song collection, ABC by
     S. Shlien; Karpathy (2015), https://github.com/karpathy/char-rnn; https://github.com/chinese-poetry/chinese-poetry.
 
-    Raises `ValueError` for an unknown name, split or encoding, for a file that is not text in this encoding or too
-    short for three splits, and for a folder without texts; `FileNotFoundError` for a path that is not there;
+    A `UserWarning` says which other files of a folder are not read.
+
+    Raises `ValueError` for an unknown name, split or encoding, for a file that is not text in this encoding (UTF-8 with
+    letters beyond ASCII is none in an encoding of one byte per character) or too short for three splits, and for a
+    folder without texts; `FileNotFoundError` for a path that is not there;
     `RuntimeError` for a download that is broken or cannot be had; `ModuleNotFoundError` for `folk_tunes` if the
     package's extra `music` is not installed.
     """
@@ -84,7 +90,12 @@ def load_splits(name: str | Path = "python_docs", *, encoding: str = "utf-8") ->
     """Return all three splits of a text by their names; the source is read once. Raises as `load_text` does."""
     if isinstance(name, Path):
         return _own_splits(name, encoding)
-    if name not in HELD_OUT:
+    if isinstance(name, str) and ("\n" in name or len(name) > 1_000):
+        raise ValueError(
+            f"text is {name[:30]!r} … with {len(name):,} characters; it takes a text's name or path, not the text "
+            "itself. Write it to a file: Path('mine.txt').write_text(text, encoding='utf-8')."
+        )
+    if not isinstance(name, str) or name not in HELD_OUT:
         if isinstance(name, str) and name and (Path(name).exists() or "/" in name or os.sep in name):
             return _own_splits(Path(name), encoding)
         raise ValueError(
@@ -140,25 +151,28 @@ def _own_splits(path: Path, encoding: str) -> dict[str, str]:
 
 def _read_folder(folder: Path, encoding: str) -> list[str]:
     """The different texts of a folder that are not blank, in the order of their paths on every machine."""
-    found = (file.relative_to(folder) for file in folder.rglob("*") if file.suffix.lower() in TEXT_ENDINGS)
-    hidden = (".", "__MACOSX")  # what systems keep beside the files, often under the same endings
-    files = sorted(file.as_posix() for file in found if not any(part.startswith(hidden) for part in file.parts))
+    below = (file.relative_to(folder) for file in folder.rglob("*") if not file.is_dir())
+    # What systems keep beside the files often has the same endings.
+    found = [file for file in below if not any(map(is_hidden, file.parts))]
+    files = sorted(file.as_posix() for file in found if file.suffix.lower() in TEXT_ENDINGS)
     if not files:
         raise ValueError(
             f"the folder {folder} has no texts: no file in it ends in {', '.join(TEXT_ENDINGS)}. "
             "Save each text there as plain text, or give the path of one file."
         )
     texts = dict.fromkeys(_read(folder / file, encoding).strip("\n") for file in files)
+    others = [file for file in found if file.suffix.lower() not in TEXT_ENDINGS]
+    say_passed_over(folder, others, f"{len(files)} {'texts' if len(files) > 1 else 'text'}")
     return [text for text in texts if text.strip()]
 
 
 def _read(file: Path, encoding: str) -> str:
     """The text of a file with line feeds at the ends of its lines, and without byte order marks."""
     data = file.read_bytes()
-    if data.startswith((b"%PDF-", b"PK\x03\x04", b"{\\rtf")):
+    if data.startswith(_NO_TEXT):
         raise ValueError(
-            f"{file} is a PDF, RTF or ZIP file (.docx, .odt and .epub are ZIP files) and not plain text. "
-            "Save its text as a .txt file in UTF-8."
+            f"{file} is a PDF, RTF or ZIP file (.docx, .odt and .epub are ZIP files), a .doc or a .gz, and not plain "
+            "text. Save its text as a .txt file in UTF-8."
         )
     try:
         text = data.decode(encoding)
@@ -172,8 +186,24 @@ def _read(file: Path, encoding: str) -> str:
             + ("Its first bytes say that it is in UTF-16; give encoding='utf-16'." if marked else "")
             + ("" if marked else "If it is a text, give its encoding, such as encoding='latin-1' or 'utf-16-le'.")
         )
+    # One character for each byte, though some bytes are parts of a letter: hardly any other text looks like UTF-8.
+    if len(text) == len(data) and not data.isascii() and _is_utf8(data):
+        letter = next(letter for letter in data.decode("utf-8") if not letter.isascii())
+        raise ValueError(
+            f"{file} is a text in UTF-8: {encoding} would turn its {letter!r} into "
+            f"{letter.encode('utf-8').decode(encoding)!r}. All files of a folder are read in one encoding; leave it "
+            "out, and save files of another one as UTF-8."
+        )
     # The mark is at the start of every file, and where files were joined it is in the middle.
     return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _cut(text: str) -> dict[str, str]:

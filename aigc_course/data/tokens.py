@@ -114,7 +114,7 @@ class BytePairTokenizer:
         return self._library.decode(tokens.tolist())
 
 
-_PIECE = 16_000  # characters
+_PIECE, _LONGEST = 16_000, 2_000  # characters
 _BORDER = re.compile(r"(?<=\S)(?=[ \n])")
 
 
@@ -122,12 +122,17 @@ def _pieces(text: str) -> Iterator[str]:
     """The text in pieces of about `_PIECE` characters, which keep the tokens that it has as a whole.
 
     The library takes hundreds of bytes of memory for each byte of what it is given at once. A piece ends before a space
-    or line feed that follows something else: a word always ends there, whatever comes before and after.
+    or line feed that follows something else: a word always ends there, whatever comes before and after. Only words of
+    more than `_LONGEST` characters, such as the letters of a genome, are cut: the library's time grows with the square
+    of a word's length.
     """
     start = 0
     while start < len(text):
-        border = _BORDER.search(text, start + _PIECE)
-        end = border.start() if border else len(text)
+        end = min(start + 2 * _LONGEST, len(text))
+        for least in (_PIECE, _LONGEST):
+            if border := _BORDER.search(text, start + least, start + least + _LONGEST):
+                end = border.start()
+                break
         yield text[start:end]
         start = end
 
