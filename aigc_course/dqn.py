@@ -199,7 +199,8 @@ class ConvQNetwork(nn.Module):
     channels, kernel size and stride of each convolution; `hidden`: units of the dense layer; `dueling`: as for
     `DenseQNetwork`.
 
-    Raises `ValueError` for a size below 1 or a picture that the convolutions leave nothing of.
+    Raises `ValueError` for a size below 1, for a shape with the channels last, or for a picture that the convolutions
+    leave nothing of.
     """
 
     def __init__(
@@ -216,6 +217,12 @@ class ConvQNetwork(nn.Module):
         check_count("hidden", hidden)
         if len(shape) != 3 or min(shape) < 1:
             raise ValueError(f"shape is {tuple(shape)}; it takes (channels, height, width), all ≥ 1.")
+        if shape[2] <= 4 and min(shape[:2]) > 6:
+            raise ValueError(
+                f"shape is {tuple(shape)}, which looks like (height, width, channels); it takes (channels, height, "
+                "width). Turn the game's pictures: gymnasium.wrappers.TransformObservation(game, lambda picture: "
+                "picture.transpose(2, 0, 1), gymnasium.spaces.Box(0, 255, (channels, height, width), np.uint8))."
+            )
         self.shape, self.actions = tuple(shape), actions
         self.arguments: dict[str, Any] = {"shape": self.shape, "actions": actions, "hidden": hidden, "dueling": dueling}
         self.arguments["layers"] = [list(layer) for layer in layers]
@@ -534,7 +541,8 @@ class DQN(training.NetworkModel):
     def _games(self) -> Games:
         data = cast(Any, self.trainer).datamodule
         if not isinstance(data, Games):
-            raise ValueError(f"the data are {type(data).__name__}; an agent learns from Games, which it plays itself.")
+            found = "a loader" if data is None else f"of the type {type(data).__name__}"
+            raise ValueError(f"the data are {found}; an agent learns from Games, which it plays itself.")
         return data
 
     @property

@@ -40,9 +40,10 @@ def make_games(
 
     Raises `ValueError` for a name that Gymnasium does not know, a count below 1, a game whose actions are not numbered
     or whose observations are from another space, or one that cannot be copied, and `ModuleNotFoundError` for MinAtar or
-    an Atari game if the package's extra `games` is not installed. `reset` and `step` of the games raise `ValueError`
-    for what does not follow Gymnasium's interface, for observations outside their space (a `Box`'s bounds are not
-    looked at) and for numbers that are not finite; what a game raises itself comes through.
+    an Atari game if the package's extra `games` is not installed, and for another game that needs a missing package.
+    `reset` and `step` of the games raise `ValueError` for what does not follow Gymnasium's interface, for observations
+    outside their space (a `Box`'s bounds are not looked at) and for numbers that are not finite; what a game raises
+    itself comes through.
     """
     check_count("count", count)
     if max_steps is not None:
@@ -110,6 +111,8 @@ def _make_game(name: str | Callable[..., gym.Env] | gym.Env, options: dict[str, 
             minatar.gym.register_envs()
     try:
         game = gym.make(name, **options)
+    except gym.error.DependencyNotInstalled as error:
+        raise ModuleNotFoundError(f"{name} needs a package that is not installed. {error}") from error
     except gym.error.Error as error:
         raise ValueError(
             f"name is {name!r}, and Gymnasium does not know such a game ({error}) "

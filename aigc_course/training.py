@@ -25,7 +25,7 @@ from typing import Any, cast
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
@@ -76,6 +76,20 @@ class EpochLogger(pl.LightningModule):
         super().__init__()
         self._collected: dict[str, list[Tensor]] = {}
 
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Return the model of a checkpoint that Lightning wrote; options and arguments as in Lightning.
+
+        Raises `ValueError` for a file that is no such checkpoint.
+        """
+        stored = read_checkpoint(checkpoint_path)
+        try:
+            return super().load_from_checkpoint(checkpoint_path, **options)
+        except (RuntimeError, TypeError) as error:
+            trained = stored.get("aigc_course", {}).get("model", "another class")
+            error.add_note(f"The checkpoint was made by a model of the class {trained}, with other arguments perhaps.")
+            raise
+
     def collect(self, **figures: Tensor) -> None:
         """Keep a step's figures, numbers without shape, for the epoch's means."""
         for name, value in figures.items():
@@ -114,7 +128,12 @@ def tensors_of(batch: Any, *names: str, least: int) -> list[Tensor]:
             found += f" of {', '.join(type(part).__name__ for part in batch) or 'nothing'}"
         alone = f", or {names[0]} alone" if least == 1 else ""
         raise ValueError(f"the batch is {found}; the model takes ({', '.join(names)}){alone}.")
-    return list(parts)
+    # Labels and the like may be whole numbers of any size; PyTorch takes 64 bits only.
+    return [parts[0], *(part.long() if _is_whole(part) else part for part in parts[1:])]
+
+
+def _is_whole(values: Tensor) -> bool:
+    return not (values.is_floating_point() or values.is_complex() or values.dtype == torch.bool)
 
 
 def as_floats(name: str, values: Tensor, model: pl.LightningModule) -> Tensor:
@@ -145,6 +164,29 @@ def planned_steps(model: pl.LightningModule) -> int:
     return max(1, int(steps))
 
 
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Return what a checkpoint that Lightning wrote holds.
+
+    Raises `FileNotFoundError` if nothing is there, and `ValueError` for anything else.
+    """
+    try:
+        # Mapped, not read: an agent's buffer is large, and nobody looks at it here.
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{str(path)!r} cannot be read as a checkpoint: it was cut off when it was written or copied, or it is "
+            f"another kind of file ({type(error).__name__}: {str(error).splitlines()[0]})."
+        ) from error
+    if not isinstance(stored, dict) or "pytorch-lightning_version" not in stored:
+        raise ValueError(
+            f"{str(path)!r} is not a checkpoint that Lightning wrote. If it holds the weights of a model, "
+            "torch.save(model.state_dict(), path), build the model and call model.load_state_dict(torch.load(path))."
+        )
+    return stored
+
+
 class NetworkModel(EpochLogger):
     """A model that is given its networks as arguments, and whose checkpoints know how to build them again.
 
@@ -170,7 +212,7 @@ class NetworkModel(EpochLogger):
 
         Raises `ValueError` if the checkpoint holds a network that is not one of the course's and none is given.
         """
-        stored = torch.load(checkpoint_path, map_location="cpu", weights_only=True).get("hyper_parameters", {})
+        stored = read_checkpoint(checkpoint_path).get("hyper_parameters", {})
         for name, value in stored.items():
             if isinstance(value, dict) and value.keys() == {"class", "arguments"} and name not in options:
                 if value["arguments"] is None:
@@ -213,17 +255,36 @@ class _Curve(pl.Callback):
         self.good_weights: dict[str, Any] = {}
         self.started = False
         self.epochs = 0  # whose figures are in the history
+        self.finite: dict[str, Tensor] = {}  # whether the numbers of the first epoch's batches are, by the kind of data
         self._ended = 0  # epochs that came to their end
         self._between = False  # an epoch's end and the next one's start
         self._for_other_process = for_other_process
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = True
+        _say_older_checkpoint(trainer)
         _refuse_single(trainer.train_dataloader, float(trainer.num_training_batches), pl_module)
         self._keep(pl_module)
 
     def _keep(self, pl_module: pl.LightningModule) -> None:
         self.good_weights = {name: value.detach().clone() for name, value in pl_module.state_dict().items()}
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._look_at("training", batch)
+
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._look_at("validation", batch)
+
+    def _look_at(self, kind: str, batch: Any) -> None:
+        if not self.history:  # later on broken figures have another reason
+            for part in batch if isinstance(batch, list | tuple) else [batch]:
+                if isinstance(part, Tensor) and part.is_floating_point():
+                    # The answer stays on the device until somebody asks.
+                    self.finite[kind] = part.isfinite().all() & self.finite.get(kind, torch.tensor(True))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Too early to look: the model's own hook of this name comes after the callbacks', and may log more.
@@ -260,6 +321,7 @@ class _Curve(pl.Callback):
         if self._between:
             self._take(trainer, pl_module)
         checkpoint["aigc_course"] = {
+            "model": type(pl_module).__name__,
             "between_epochs": self._between,
             "epochs": self.epochs,
             "history": {name: list(values) for name, values in self.history.items()},
@@ -302,6 +364,19 @@ def _refuse_single(loader: Any, batches: float, model: pl.LightningModule) -> No
         )
 
 
+def _say_older_checkpoint(trainer: pl.Trainer) -> None:
+    """Warn if another training left a last checkpoint where this one's will be: it keeps the name."""
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.save_last and callback.dirpath:
+            last = Path(callback.dirpath) / f"{callback.CHECKPOINT_NAME_LAST}{callback.FILE_EXTENSION}"
+            if last.exists() and str(last) != callback.last_model_path:
+                warnings.warn(
+                    f"{str(last)!r} is the last checkpoint of another training and stays so; this one's gets another "
+                    "name, such as last-v1.ckpt. Take an empty folder for each training.",
+                    stacklevel=2,
+                )
+
+
 def _generator_states() -> dict[str, Any]:
     """The states of all random generators, as plain values: nothing else can be read with `weights_only=True`."""
     name, keys, *rest = cast(Any, np.random.get_state())  # noqa: NPY002 (the generator that seed_everything seeds)
@@ -337,11 +412,26 @@ def _quiet_lightning() -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"(pytorch_lightning|lightning_fabric|torch\.utils\.data)\.")
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+            # Without a word, one would begin again in silence, and the other write nothing.
+            warnings.filterwarnings("default", message=".*there is no last checkpoint available")
+            warnings.filterwarnings("default", message=".*could not find the monitored key")
             yield
     finally:
         for logger, level in levels.items():
             logger.setLevel(level)
 
+
+# What to do about errors of PyTorch's that do not say it, by words that are in them.
+_ADVICE = {
+    "Error(s) in loading state_dict": (
+        "ckpt_path is a checkpoint of another model, or of one with other arguments. The class's own "
+        "load_from_checkpoint(path) builds the model as it was; give that one to fit."
+    ),
+    "default_collate": (
+        "The data set gives something that is not a tensor. One of torchvision's takes a transform that makes tensors, "
+        "such as transform=torchvision.transforms.ToTensor()."
+    ),
+}
 
 # Set while a model is trained for the cache: there the stop button stops everything, since half a model is none.
 _for_cache: ContextVar[bool] = ContextVar("_for_cache", default=False)
@@ -384,13 +474,20 @@ def fit(
 
     **Returns:** for example `{"train_loss": [180.2, 140.9], "val_loss": [150.1, 133.3]}`.
 
-    Raises `ValueError` for a `max_epochs` that is not a whole number of at least 1, for data of another kind or without
-    a batch, for a last batch of one example where the model has batch normalisation, for a checkpoint that `fit` did
-    not make at the end of an epoch, and for several processes where a model takes its own optimiser steps (GAN, DQN);
-    and `FloatingPointError` after the first epoch with a figure that is not finite; the model then has the weights of
-    the epoch before.
+    Raises `ValueError` for a `max_epochs` that is not a whole number of at least 1, for a model or data of another
+    kind, for data without a batch or with numbers that are not finite, for a last batch of one example where the model
+    has batch normalisation, for a checkpoint that `fit` did not make at the end of an epoch, and for several processes
+    where a model takes its own optimiser steps (GAN, DQN); and `FloatingPointError` after the first epoch with a figure
+    that is not finite; the model then has the weights of the epoch before.
     """
     check_count("max_epochs", max_epochs)
+    if not isinstance(getattr(model, "_orig_mod", model), pl.LightningModule):  # which torch.compile wraps
+        raise ValueError(
+            f"model is a {type(model).__name__}; it takes a LightningModule, such as vae.VAE(...), or gan.GAN(...) and "
+            "dqn.DQN(...) around their networks."
+        )
+    if ckpt_path is not None and ckpt_path not in ("last", "best"):
+        read_checkpoint(ckpt_path)
     if not isinstance(data, pl.LightningDataModule | DataLoader):
         raise ValueError(
             f"data is a {type(data).__name__}; it takes a LightningDataModule or a DataLoader, such as "
@@ -425,7 +522,7 @@ def fit(
         try:
             with _quiet_lightning():
                 pl.seed_everything(seed, workers=True, verbose=False)
-                trainer = pl.Trainer(max_epochs=max_epochs, **options)
+                trainer = pl.Trainer(max_epochs=int(max_epochs), **options)
                 if trainer.strategy.launcher is not None and not model.automatic_optimization:
                     raise ValueError(
                         f"strategy and devices ask for processes beside this one, and a {type(model).__name__}, whose "
@@ -436,6 +533,16 @@ def fit(
             history = json.loads(handed_over.read_text()) if _starts_from_memory(trainer) else curve.history
         except FloatingPointError:
             model.load_state_dict(curve.good_weights)
+            if broken := [kind for kind, finite in curve.finite.items() if not finite]:
+                raise ValueError(
+                    f"the {' and '.join(broken)} data hold numbers that are not finite (nan or inf), such as a missing "
+                    "value of a table; leave those examples out, or fill in a value."
+                ) from None
+            raise
+        except (RuntimeError, TypeError) as error:
+            for words, advice in _ADVICE.items():
+                if words in str(error):
+                    error.add_note(advice)
             raise
         except SystemExit as end:
             # Lightning makes the end of the program out of the stop button.

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -486,6 +487,8 @@ def test_recipes_can_be_built(name: str, profile: str) -> None:
         (lambda: dqn.DenseQNetwork((4,), 0), "actions is 0"),
         (lambda: dqn.DenseQNetwork((4,), 2, width=0), "width is 0"),
         (lambda: dqn.ConvQNetwork((4, 10), 2), r"shape is \(4, 10\)"),
+        (lambda: dqn.ConvQNetwork((96, 96, 3), 2), r"shape is \(96, 96, 3\), which looks like \(height, width, cha"),
+        (lambda: dqn.ConvQNetwork((7, 7, 4), 2), r"shape is \(7, 7, 4\), which looks like"),
         (lambda: dqn.ConvQNetwork((4, 10, 10), 2, layers=dqn.ATARI_LAYERS), "smaller than what the layers"),
         (lambda: small(discount=1.0), "discount is 1.0"),
         (lambda: small(ema_decay=1.0), "ema_decay is 1.0"),
@@ -524,7 +527,8 @@ def test_a_continuous_game_is_closed_before_it_is_refused() -> None:
             lambda: dqn.Games("Known-v0", capacity=32),
             "learning_starts is 33, and the buffer never holds more than 32",
         ),
-        (lambda: small(), lambda: RingData(batches=1), "the data are RingData; an agent learns from Games"),
+        (lambda: small(), lambda: RingData(batches=1), "the data are of the type RingData; an agent learns from Games"),
+        (lambda: small(), lambda: tiny.loader("vae"), "the data are a loader; an agent learns from Games"),
     ],
 )
 def test_an_agent_and_games_that_do_not_fit(agent: Any, data: Any, message: str) -> None:

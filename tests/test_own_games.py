@@ -339,6 +339,15 @@ def test_a_game_without_an_end_is_not_played_for_ever(monkeypatch: pytest.Monkey
         dqn.play(dqn.DenseQNetwork((1,), 2, width=4), dqn.make_games(Dice, 2))
 
 
+def test_a_known_game_that_lacks_a_package_is_not_called_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(name: str, **options: Any) -> None:
+        raise gym.error.DependencyNotInstalled('run `pip install "gymnasium[box2d]"`')
+
+    monkeypatch.setattr(gym, "make", make)
+    with pytest.raises(ModuleNotFoundError, match=r'LunarLander-v3 needs a package .* install "gymnasium\[box2d\]"'):
+        dqn.make_games("LunarLander-v3", 1)
+
+
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("call", "message"),

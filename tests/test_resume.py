@@ -185,6 +185,56 @@ def test_checkpoints_that_cannot_be_continued(tmp_path: Path) -> None:
         resumed("vae", tmp_path / "none.ckpt")
 
 
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", ["vae", "dense_gan", "gpt"])
+def test_files_that_are_no_checkpoints(name: str, tmp_path: Path) -> None:
+    model, _ = fitted(name, max_epochs=1, **checkpoints(tmp_path))
+    (tmp_path / "cut.ckpt").write_bytes((tmp_path / "epoch=0.ckpt").read_bytes()[:5_000])
+    torch.save(model.state_dict(), tmp_path / "weights.pt")
+    for call in (lambda path: resumed(name, path), type(model).load_from_checkpoint):
+        with pytest.raises(ValueError, match=r"cut\.ckpt' cannot be read as a checkpoint: it was cut off"):
+            call(tmp_path / "cut.ckpt")
+        with pytest.raises(ValueError, match=r"weights\.pt' is not a checkpoint .* model\.load_state_dict\("):
+            call(tmp_path / "weights.pt")
+
+
+@pytest.mark.bad_input
+def test_a_checkpoint_of_another_model(tmp_path: Path) -> None:
+    fitted("vae", max_epochs=1, **checkpoints(tmp_path))
+    path = tmp_path / "epoch=0.ckpt"
+    for kind in (gan.GAN, gpt.GPT):
+        with pytest.raises(TypeError) as error:
+            kind.load_from_checkpoint(path)
+        assert "made by a model of the class VAE" in error.value.__notes__[0]
+    with pytest.raises(RuntimeError) as mismatch:
+        resumed("autoencoder", path)
+    assert "load_from_checkpoint(path) builds the model as it was" in mismatch.value.__notes__[0]
+
+
+def test_beginning_again_is_said(tmp_path: Path) -> None:
+    save = pl.callbacks.ModelCheckpoint(tmp_path, save_last=True)
+    with pytest.warns(UserWarning, match="there is no last checkpoint available"):
+        fitted("vae", callbacks=save, ckpt_path="last")
+
+
+def test_a_checkpoint_that_is_never_written_is_said(tmp_path: Path) -> None:
+    save = pl.callbacks.ModelCheckpoint(tmp_path, monitor="val_loss")
+    with pytest.warns(UserWarning, match=r"could not find the monitored key .*'train_loss'"):
+        fitted("vae", callbacks=save)
+
+
+def test_the_last_checkpoint_of_another_training_is_said(tmp_path: Path) -> None:
+    def save() -> pl.callbacks.ModelCheckpoint:
+        return pl.callbacks.ModelCheckpoint(tmp_path / "kept", save_last=True)
+
+    fitted("vae", callbacks=save())
+    fitted("vae", callbacks=save(), ckpt_path=tmp_path / "kept" / "last.ckpt", max_epochs=3)
+    assert torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)["epoch"] == 2
+    with pytest.warns(UserWarning, match=r"last\.ckpt' is the last checkpoint of another training and stays so"):
+        fitted("vae", callbacks=save())
+    assert torch.load(tmp_path / "kept" / "last.ckpt", weights_only=True)["epoch"] == 2
+
+
 # --- the stop button --------------------------------------------------------------------------------------------------
 
 

@@ -1,18 +1,21 @@
 """Options of the trainer and data of one's own: what `fit` passes on works with every model, or is refused by name."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import tiny
 import torch
-from torch import Tensor
+import torchvision
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from aigc_course import gpt, training
+from aigc_course import gan, gpt, training
 from aigc_course.data import ImageData
 
 
@@ -147,6 +150,54 @@ def test_pictures_of_another_kind(name: str) -> None:
 
 
 @pytest.mark.bad_input
+@pytest.mark.bad_input
+@pytest.mark.parametrize("kind", ["training", "validation"])
+def test_numbers_that_are_missing_are_not_blamed_on_the_learning_rate(kind: str) -> None:
+    options: dict[str, Any] = {}
+    if kind == "training":
+        points = torch.randn(12, 2)
+        points[5, 1] = math.nan
+        model: pl.LightningModule = gan.GAN(gan.DenseGenerator(2, (2,)), gan.DenseDiscriminator((2,)))
+        data: DataLoader[Any] = DataLoader(TensorDataset(points), batch_size=4)
+    else:
+        model, data = tiny.model("vae"), tiny.loader("vae")
+        images = torch.rand(12, 1, 28, 28)
+        images[5, 0, 3] = math.inf
+        options = {"validation": DataLoader(TensorDataset(images), batch_size=4)}
+    with pytest.raises(ValueError, match=f"the {kind} data hold numbers that are not finite"):
+        training.fit(model, data, max_epochs=2, accelerator="cpu", **options)
+
+
+@pytest.mark.bad_input
+def test_networks_and_modules_that_cannot_be_trained_by_themselves() -> None:
+    for model in (nn.Linear(2, 2), gan.DenseGenerator(2, (2,))):
+        with pytest.raises(ValueError, match=f"model is a {type(model).__name__}; it takes a LightningModule"):
+            training.fit(model, tiny.loader("vae"), max_epochs=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["conditional_vae", "conditional_gan", "gpt"])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
+def test_labels_are_whole_numbers_of_any_size(name: str, dtype: torch.dtype) -> None:
+    x, y = tiny.loader(name).dataset[:]
+    model = tiny.model(name)
+    history = training.fit(model, DataLoader(TensorDataset(x, y.to(dtype)), batch_size=4), max_epochs=1)
+    expected = training.fit(tiny.model(name), DataLoader(TensorDataset(x, y), batch_size=4), max_epochs=1)
+    assert history == expected
+
+
+def test_pictures_that_are_no_tensors_get_advice() -> None:
+    pictures = torchvision.datasets.FakeData(12, (1, 28, 28))
+    with pytest.raises(TypeError) as error:
+        training.fit(tiny.model("vae"), DataLoader(pictures, batch_size=4), max_epochs=1)
+    assert "ToTensor()" in error.value.__notes__[0]
+
+
+@pytest.mark.bad_input  # for the shape checks, whose int is Python's alone
+def test_a_whole_number_of_numpy_is_one() -> None:
+    epochs: Any = np.int64(2)
+    assert len(training.fit(tiny.model("vae"), tiny.loader("vae"), max_epochs=epochs)["train_loss"]) == 2
+
+
 def test_one_example_alone_meets_no_batch_normalisation() -> None:
     nine = TensorDataset(2 * torch.rand(9, 1, 28, 28) - 1)
     with pytest.raises(ValueError, match="9 examples in batches of 4 leave one alone in the last batch"):

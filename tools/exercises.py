@@ -42,6 +42,13 @@ STUDENT = "student"
 # The variable of the environment by which the processes of a grading are known.
 MARK = "AIGC_COURSE_GRADING"
 _LARGEST = 2**28
+# What students send in the place of a notebook, by how it begins.
+_KINDS = {
+    b"PK": "a ZIP archive; unpack it first",
+    b"%PDF": "a PDF; ask for the .ipynb file",
+    b"<": "a web page; ask for the .ipynb file",
+    b"http": "a link; ask for the file itself",
+}
 
 
 def solution(source: Path) -> NotebookNode:
@@ -135,7 +142,7 @@ def read(path: Path) -> NotebookNode:
     """
     try:
         if path.exists() and not path.is_file():
-            raise ValueError("it is a folder, or something else that is not a file")
+            raise ValueError("it is a folder, or something else that is not a file; name the notebooks in it")
         if path.stat().st_size > _LARGEST:
             raise ValueError(f"the file has more than {_LARGEST // 2**20} MB")
         data = path.read_bytes()
@@ -146,6 +153,10 @@ def read(path: Path) -> NotebookNode:
     try:
         content = json.loads(data)
     except (ValueError, RecursionError) as error:
+        begins = data.lstrip(b"\xef\xbb\xbf \t\r\n")
+        for beginning, kind in _KINDS.items():
+            if begins.startswith(beginning):
+                raise ValueError(f"the file is not a notebook but {kind}") from error
         raise ValueError(f"the file is not JSON, or it was cut off: {error}") from error
     if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
         raise ValueError("the file is JSON, but not a notebook")
