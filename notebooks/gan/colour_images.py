@@ -18,7 +18,7 @@
 # - turn a GAN for grey pictures into one for colour by changing two layers, and find those layers without being told;
 # - say what a larger picture costs in weights and multiplications before you pay for it;
 # - explain why a colour is one thing and not three greys, and recognise the four common ways of showing it wrongly;
-# - measure generated pictures where no judge knows the subject, and know which measure a fog of colours can fool;
+# - measure generated pictures where no judge knows the subject, and say which measure a fog of colours can fool;
 # - see what a GAN learns first, and what it learns late or never.
 #
 # **You need**: the networks of [Convolutions: the DCGAN](dcgan.ipynb). The [notation](../../book/notation.md) is on a
@@ -99,7 +99,7 @@ plt.show()
 # %% [markdown]
 # ## Two layers
 #
-# A colour picture is a tensor of shape $(3, \text{side}, \text{side})$: three numbers a pixel, the amounts of red, green
+# A colour picture is a tensor of shape $(3, \text{side}, \text{side})$: three numbers per pixel, the amounts of red, green
 # and blue light. What has to change in a generator and a discriminator that were built for shape
 # $(1, \text{side}, \text{side})$?
 #
@@ -192,8 +192,8 @@ for try_side in (16, 32, 64):
 # ## What a larger side costs
 #
 # Before a long training it pays to know what a picture costs. The meta device can count multiplications too: it goes
-# through the motions without doing them. (A *multiplication* here is one product with the addition that follows; PyTorch
-# counts both, hence the 2.)
+# through all operations without computing them. (A *multiplication* here is one product with the addition that follows;
+# PyTorch counts both, hence the 2.)
 
 # %%
 sides, cost = [16, 32, 64, 128], {"generator": [], "discriminator": []}
@@ -229,17 +229,19 @@ plt.xlabel("side (pixels)")
 plt.ylabel("multiplications for a picture")
 plt.legend()
 plt.show()
+for multiplications in cost.values():
+    for small, large in itertools.pairwise(multiplications):
+        assert large > 4 * small
 
 # %% [markdown]
 # Twice the side is four times the pixels, and costs *more* than four times. Each layer that is there already works on
 # four times as many places, and one more layer comes on top. The pattern of channels keeps this in bounds: where the
 # side doubles, both the incoming and the outgoing channels are halved, so that every hidden layer costs about the
-# same. The weights grow too, by a factor of three to five, and nearly all of them sit in the coarse layers, where
+# same. The weights grow too, by a factor of about three to five, and most of them sit in the coarse layers, where
 # channels are many.
 #
-# One step of training needs these networks several times over, forwards and backwards. And a larger picture needs more
-# steps, since it has more that can be wrong. So the `cpu` profile of this chapter stays at 32×32; the `gpu` profile
-# doubles the side.
+# One step of training needs these networks several times over, forwards and backwards. So the `cpu` profile of this
+# chapter stays at 32×32; the `gpu` profile doubles the side.
 #
 # A second question about size is **how far the discriminator sees**. A number behind the first convolution depends on
 # 4×4 pixels; each further one with kernel 4 and stride 2 widens this *receptive field* $r$ by three steps of the layer before,
@@ -263,6 +265,7 @@ for try_side in (16, 32, 64):
         f"side {try_side}: {steps} convolutions, field {field} by the formula, "
         f"{int(reached.any(dim=0).sum())} columns reached"
     )
+    assert reached.any(dim=0).sum() == field > try_side / 2
 
 
 # %% [markdown]
@@ -335,22 +338,24 @@ for colour, name in enumerate(["red", "green", "blue"]):
         x[:, colour : colour + 1].expand(-1, 3, -1, -1) for x in (mixed, x_test)
     ]
     print(f"    {name} by itself: {colour_distance(*only):.2f}")
+    assert colour_distance(*only) < colour_distance(x_validation, x_test)
+assert colour_distance(mixed, x_test) > 2 * colour_distance(x_validation, x_test)
 
 
 # %% [markdown]
-# The first line is the **floor**: two sets of real frames do not agree perfectly either, since one has more dark banks than
-# the other. The mixed pictures are far above it, although each channel by itself is not. Whatever measures the channels one by
-# one will miss the fault.
+# The first line is one draw of the **floor**: two sets of real frames do not agree perfectly either, since they come from
+# different lives of the player. The mixed pictures are far above it, although each channel by itself is not. A measure
+# that looks at the channels one by one will miss the fault.
 
 # %% [markdown]
 # ## Train it
 #
-# One thing changes. With batch normalisation, as in the paper, the discriminator wins this game: it tells nearly all
-# frames apart, and flat areas come out grainy. *Spectral normalisation* limits how steep it can be, so that it cannot be so
-# sure ([why and how](wasserstein_gan.ipynb)). For the rest it is a `GAN` with two networks of shape
-# $(3, \text{side}, \text{side})$. To watch, we keep sixty-four codes and let
-# the averaged generator draw them at up to sixteen moments, close together at first, when most happens. Lightning's way of
-# adding this to a training is a *callback*.
+# One thing changes: the discriminator has *spectral normalisation* in place of batch normalisation. It limits how steep
+# the discriminator can be, and so how sure ([why and how](wasserstein_gan.ipynb)). (Try `normalisation="batch"`, and
+# compare the scores and the samples.) For the rest it is a `GAN` with two networks of shape
+# $(3, \text{side}, \text{side})$. To watch, we keep sixty-four codes and let the averaged generator draw them at up to
+# sixteen moments, close together at first, when most happens. Lightning's way of adding this to a training is a
+# *callback*.
 
 
 # %%
@@ -395,22 +400,23 @@ history = training.fit(
 print("the last epoch's means:")
 for name, values in sorted(history.items()):
     print(f"{name:>18} {values[-1]:.2f}")
+real, fake = history["real_score"][-1], history["fake_score"][-1]
+assert profile == "smoke" or 0.15 < fake < 0.5 < real < 0.85
 
 
-# %% mystnb={"image": {"alt": "The mean score of real frames runs a little above one half, that of generated ones a little below; the two drift apart slowly."}}
+# %% mystnb={"image": {"alt": "At the end the mean score of real frames is above one half, that of generated ones below, and both are far from 0 and 1."}}
 ax = plots.curves(history, ["real_score", "fake_score"], ylabel="mean of D")
 ax.axhline(0.5, color="black", linestyle="--")
 ax.set_ylim(0, 1)
 plt.show()
 
 # %% [markdown]
-# After the first few epochs the two curves drift apart slowly, on either side of one half. The discriminator gets a
-# little surer with time and never sure: a limit on its slope is a limit on its certainty. As always, the curves do
-# not say how good the pictures are.
+# The two curves end on either side of one half, far from the edges: the discriminator tells frames apart, but it is not
+# sure. As always, the curves do not say how good the pictures are.
 #
 # Now the pictures: each column is one code, each row a moment.
 
-# %% mystnb={"image": {"alt": "Four rows of the same eight codes at four moments: first plain grey, then pale stripes of blue between greens, then clear colours and banks, at last small things."}}
+# %% mystnb={"image": {"alt": "Four rows of the same eight codes at four moments: first plain grey, then stripes of blue between greens, then clearer colours and banks, at last small things."}}
 kept = sorted(snapshots.pictures)
 rows = [kept[round(step * (len(kept) - 1) / 3)] for step in range(4)]
 plots.image_grid(
@@ -454,15 +460,15 @@ display(
 
 # %% [markdown]
 # The film shows the end first, then thirty-two codes at the moments we kept. The grey of the first moment splits into
-# a blue stripe and green at both sides. Then single frames get banks of their own, narrow or wide, and dots gather in
-# the river. Towards the end the banks stay nearly where they are, and it is the small things that still change.
+# a blue stripe and green at both sides. Then single frames get banks of their own, narrow or wide, and dots appear in
+# the river.
 
 # %% [markdown]
 # ## Look at it
 #
 # New codes this time, beside frames from the test split, which the GAN has never met.
 
-# %% mystnb={"image": {"alt": "Two rows of real frames above four rows of generated ones: mostly straight rivers between light banks, a few blotchy dark banks, and small things as blurred patches."}}
+# %% mystnb={"image": {"alt": "Two rows of real frames above four rows of generated ones: rivers between banks, and small things as blurred patches."}}
 torch.manual_seed(2)
 samples = ((model.sample(500) + 1) / 2).cpu()
 plots.image_grid(
@@ -472,10 +478,9 @@ plots.image_grid(
 plt.show()
 
 # %% [markdown]
-# River, banks, small trees and houses at the sides, dots where boats and tanks would be: all of it is there, and in its own
-# colours. Look for the differences. Most samples show the commonest view, a straight river between light banks. The dark banks and the
-# islands are rarer than among the real frames, and where they occur they are blotchy. A small thing is a patch of the right
-# colour rather than a boat.
+# River, banks, dots where boats and tanks would be: all of it is there, and in its own colours. Look for the differences. A
+# small thing is a patch of the right colour rather than a boat. And are the rarer views, dark banks and islands, as frequent
+# among the samples as among the real frames? The eye is a poor counter; the next section measures.
 
 # %% [markdown]
 # ## Background first
@@ -487,9 +492,12 @@ plt.show()
 # %%
 # averaged over the three colours
 spreads = [x.std(dim=0).mean(dim=0) for x in (x_test, samples)]
+quotient = (spreads[1].mean() / spreads[0].mean()).item()
+print(f"mean spread of the samples, relative to held-out frames: {quotient:.2f}")
+assert profile == "smoke" or 0.3 < quotient < 0.98
 
 
-# %% mystnb={"image": {"alt": "Three maps. The spread of held-out frames is large at the banks; that of samples has the same layout and is smaller; in their difference orange, less spread, prevails."}}
+# %% mystnb={"image": {"alt": "Three maps. The spread of held-out frames is large at the banks; that of the samples is smaller on average; in their difference orange, less spread, prevails."}}
 figure, axes = plt.subplots(1, 3, figsize=(6, 2.2))
 for ax, title, values in zip(
     axes, ["held-out", "generated"], spreads, strict=False
@@ -509,17 +517,16 @@ plt.show()
 
 # %% [markdown]
 # Left, the banks vary much, since the river is wide in one frame and narrow in the next; the small bright patch at
-# the lower edge is where the player's plane moves. The samples' map has the same layout. The right map is the
-# difference: orange, where the samples vary less than they should, covers the rims of the river and most of the rest.
-# So the eye was right: there is too little variety, mostly in where the banks are.
+# the lower edge is where the player's plane moves. The right map is the difference, and orange, where the samples vary
+# less than they should, prevails: there is too little variety.
 #
 # Small things are a small part of every pixel's spread. To see them apart, split a picture $x$ into a **coarse** part, the averages
 # of its fields of 4×4 pixels (drawn on the full grid again), and the rest, the **fine** part:
 #
 # $$x = c(x) + \big(x - c(x)\big).$$
 #
-# River and banks are in the first, tanks and boats, and the rims of the banks, in the second. For each moment that we kept we
-# compare how much the parts vary from picture to picture with how much they vary in held-out frames.
+# River and banks are in the first part; tanks and boats, and the rims of the banks, are in the second. For each moment that
+# we kept we compare how much the parts vary from picture to picture with how much they vary in held-out frames.
 
 
 # %%
@@ -540,13 +547,23 @@ shares = torch.stack(
         for epoch in kept
     ]
 )
+
+
+# %%
 print(
     f"after {kept[-1]} epochs: coarse part {shares[-1, 0]:.2f}, "
     f"fine part {shares[-1, 1]:.2f} of the real spread"
 )
+print(f"largest on the way: coarse part {shares[:, 0].max():.2f},", end=" ")
+print(f"fine part {shares[:, 1].max():.2f}")
+if profile != "smoke":
+    half = len(kept) // 2
+    assert shares[0].max() < 0.3
+    assert shares[1:half, 0].mean() > shares[1:half, 1].mean()
+    assert shares[-1].max() < 1
 
 
-# %% mystnb={"image": {"alt": "Two lines against the epoch, both below the real spread: the coarse part rises first and falls back at the end, the fine part keeps rising and overtakes it."}}
+# %% mystnb={"image": {"alt": "Two lines against the epoch, which begin near zero and end below the real spread; in the first half of the axis the coarse part is above the fine part."}}
 for part, name, marker in [
     (0, "coarse: river, banks", "o"),
     (1, "fine: small things, rims", "s"),
@@ -564,17 +581,14 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# Both parts begin at nothing: at first every code gives the same picture. For most of the training the coarse part is
-# ahead: that a bank can be here or there is learnt before the things upon it. In the end it is the other way round.
-# The fine part still grows while the coarse part gives up some of the variety that it had; the samples come to agree
-# on the commonest river. That is a mild form of the collapse that you saw on the [ring](adversarial_game.ipynb), and
-# the scores gave no sign of it; a glance at the samples shows that variety is missing, not that there had been more.
+# Both parts begin near nothing: at first all codes give nearly the same picture. In the early epochs the coarse part is
+# ahead: that a bank can be here or there is learnt before the things upon it. At the end neither part varies as much as in
+# real frames. Compare the two printed lines as well: where a part ends below its largest value, the generator has given up
+# variety that it once had. That is a mild form of the collapse that you saw on the [ring](adversarial_game.ipynb), and the
+# scores give no sign of it.
 #
-# Why is the coarse part first? The discriminator's task decides it. At first, one glance at large areas tells real from generated, and its
-# gradient speaks of nothing else. A missing boat, a few pixels among a thousand, only starts to matter when all larger things are
-# right; and then it matters only in the share of pictures in which the discriminator notices. A mean over pixels, as in
-# a VAE's loss, would weigh the boat by its area from beginning to end. The GAN's loss does not know areas: it can care for
-# small things, but it does so last.
+# Why is the coarse part first? A likely reason is the discriminator's task. As long as large areas are wrong, they are
+# enough to tell real from generated frames, and a missing boat, a few pixels among a thousand, adds little to the loss.
 
 # %% [markdown]
 # ## Measure without a judge
@@ -594,7 +608,7 @@ plt.show()
 #   normalisation, which sees the training frames once and is then fixed, puts the bend in the middle of what occurs. Each
 #   number is divided by its spread on the training frames.
 #
-# Larger pictures are averaged down to 32×32 first, so that the figures keep their meaning.
+# Larger pictures are averaged down to 32×32 first, so that the numbers keep their meaning.
 
 
 # %%
@@ -641,7 +655,7 @@ def distances(x):
 # %% [markdown]
 # A distance is worth as much as the things it can tell apart, so we let it measure more than the GAN:
 #
-# - **held-out**: the validation frames, the floor for a set of 500;
+# - **held-out**: the validation frames, one draw of the floor for a set of 500;
 # - **fog**: pictures from a Gaussian with the mean and the covariance of the training pixels. There is a short way to
 #   draw them: add up all training frames minus their mean, each times a standard normal number of its own, and divide by
 #   $\sqrt{n-1}$. (We then cut values outside $[0, 1]$, which changes both a little.)
@@ -673,16 +687,23 @@ for name, x in sets.items():
         f"{name:10} {measured[name][0]:6.3f} "
         f"{measured[name][1]:7.1f} {colour_distance(x, x_test):8.2f}"
     )
+fields, random = [
+    {name: both[column] for name, both in measured.items()} for column in (0, 1)
+]
+if profile != "smoke":
+    assert min(fields, key=fields.get) == "fog"
+    assert random["held-out"] < random["GAN"]
+    assert 2 * random["GAN"] < min(random["fog"], random["mixed"])
 
 # %% [markdown]
 # It is (c): by the colours of fields the fog is *better than real frames*. It must be. A linear function of pixels
 # has a mean and a covariance that follow from those of the pixels, the fog was made with nearly the right ones, and
-# the Fréchet distance looks at nothing else. The held-out frames have only five hundred pictures of a few lives to
-# match them with.
+# the Fréchet distance looks at nothing else. The held-out frames are only five hundred pictures from a few lives, whose
+# mean and covariance differ by chance.
 #
-# The random features are not taken in. On which side of its bend a ReLU is depends on what comes *together* in a picture, and of that the mean and
-# covariance of pixels say little. By this measure the fog lies far away, and so do the mixed channels. The GAN is much
-# nearer to the floor than to either, and is not at the floor: the missing variety is a difference of means and covariances too.
+# The random features are not fooled. On which side of its bend a ReLU is depends on what comes *together* in a picture, and
+# of that the mean and covariance of pixels say little. By this measure the fog lies far away, and so do the mixed channels.
+# The GAN is much nearer than either, and it is not at the floor.
 #
 # Two lessons. A small Fréchet distance is a statement about features, never about pictures as such. And a measure should be
 # shown something wrong on purpose before one believes it.
@@ -704,10 +725,9 @@ print(
     "median distance to the nearest training frame: "
     f"samples {median:.2f}, held-out frames {median_real:.2f}"
 )
-print(
-    "nearer than the nearest 1 % of held-out frames: "
-    f"{(near.distances < near_real.distances.quantile(0.01)).sum()} of 500 samples"
-)
+nearer = (near.distances < near_real.distances.quantile(0.01)).sum()
+print(f"nearer than the nearest 1 % of held-out frames: {nearer} of 500 samples")
+assert profile == "smoke" or (nearer <= 5 and median > median_real)
 
 # %% mystnb={"image": {"alt": "Upper row: generated frames. Lower row: the nearest training frame of each, with the same banks and other small things."}}
 plots.image_grid(
@@ -717,16 +737,16 @@ plots.image_grid(
 plt.show()
 
 # %% [markdown]
-# No copies: the samples are *further* from the training frames than held-out frames are. Each has a training frame of the same
-# kind, with the same banks, but other dots and a smoother surface. The sample's grain alone adds to its distance from everything; a
-# large distance is no merit. It is only small distances that would accuse.
+# No copies: the samples are mostly *further* from the training frames than held-out frames are. Each has a training frame of
+# a similar kind, but with other dots and a smoother surface. The sample's grain alone adds to its distance from everything,
+# so that a large distance is no merit. Only small distances would be suspicious.
 
 # %% [markdown]
 # ## When it fails
 #
 # **Scaled for another network.** Recipes for photographs often subtract the mean and divide by the spread of *ImageNet*, colour by
 # colour. That suits a classifier that was trained so. A generator that ends in tanh can never make such pictures, since
-# their values leave $[-1, 1]$. The discriminator would win by looking at the brightest pixel. The package refuses:
+# their values leave $[-1, 1]$. The discriminator could win by looking at the brightest pixel. The package refuses:
 
 # %%
 mean, deviation = (
@@ -769,14 +789,13 @@ plt.show()
 # banks all three do, and they turn black. In the third row red and blue have changed places, as happens between
 # libraries that order colours RGB and BGR. In the fourth a tensor was *reshaped* from one order of axes to the other,
 # which keeps the sequence of the numbers and gives them to other places; `permute` would have moved the axes. In the
-# last row only the first channel is drawn, in grey: what the article did. None of these raises an error.
+# last row only the first channel is drawn, in grey. None of these raises an error.
 
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# One article announces a GAN in colour: its generator makes 64×64×3, its discriminator takes 28×28×1, no scaling to the range
-# of tanh is shown, and the result is drawn as one grey channel, like our last row. It could not have run, and had it run one would not have seen
-# the colours. The [errata](../../book/errata.md) list the faults one by one.
+# One announces a GAN in colour that cannot run, and draws its pictures like our last row. More in the
+# [errata](../../book/errata.md#errata-architecture).
 
 # %% [markdown]
 # ## The promise
@@ -813,7 +832,7 @@ if profile != "smoke":
 # - Colour changes the generator's last layer and the discriminator's first; a larger side adds layers, and costs more than in proportion
 #   to its pixels.
 # - The three channels of a pixel belong together. Whatever treats them one by one, a model or a measure, misses that.
-# - A GAN learns large areas first and small things later, because that is the order in which they give it away. It may lose variety again.
+# - Our GAN learnt large areas first and small things later, and it shows less variety than the data. It may lose variety again.
 # - Without a judge, compare sets of pictures by features, beside a floor of held-out frames and beside something that is wrong on purpose.
 #   Linear features can be fooled by a Gaussian fog.
 # - Scale to $[-1, 1]$ on the way in, back to $[0, 1]$ on the way out, `permute` the axes, and keep the order of the colours.
@@ -872,9 +891,10 @@ assert random > measured["held-out"][1]
 #
 # <details><summary>Answer</summary>
 #
-# People are small and rarely in the same place, so they are learnt last, if at all. Look at the fine part of the spread over the
-# epochs, and whether it still rises; at the number of pictures that show people at all; and at the resolution: a person of two pixels is
-# not a person. Longer training, larger or cropped pictures, and more pictures with people help, in this order of cost.
+# People are small and rarely in the same place, so they are likely to be learnt last, if at all. Look at the fine part of
+# the spread over the epochs, and whether it still rises; at the number of pictures that show people at all; and at the
+# resolution: a person of two pixels is not a person. Try longer training, larger or cropped pictures, and more pictures
+# with people.
 # </details>
 #
 # The graded assignment of this part is [here](../exercises/gan.ipynb).
