@@ -1,7 +1,7 @@
 r"""The Gaussian mixture: density, sampling, and two ways to fit it, by EM and by gradient descent.
 
 The module reads from top to bottom: the density of a component, the mixture, the steps of EM, the same mixture as a
-`LightningModule`. Log-likelihoods are in nats a point. Sources: Dempster, Laird and Rubin (1977), "Maximum Likelihood
+`LightningModule`. Log-likelihoods are in nats per point. Sources: Dempster, Laird and Rubin (1977), "Maximum Likelihood
 from Incomplete Data via the EM Algorithm", https://doi.org/10.1111/j.2517-6161.1977.tb01600.x; Bishop (2006), "Pattern
 Recognition and Machine Learning", chapter 9.
 """
@@ -33,7 +33,7 @@ def gaussian_log_prob(
     the sum of the logarithms on the diagonal of $L$, and the quadratic form is $\lVert u \rVert^2$ where
     $L u = x - \mu$.
     """
-    differences = (x[:, None] - means).permute(1, 2, 0)  # (k, d, n): one right-hand side a point
+    differences = (x[:, None] - means).permute(1, 2, 0)  # (k, d, n): one right-hand side per point
     u = torch.linalg.solve_triangular(scale_tril, differences, upper=False)
     half_log_det = scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
     return -0.5 * (x.shape[1] * math.log(2 * math.pi) + u.square().sum(dim=1).T) - half_log_det
@@ -88,7 +88,7 @@ class GaussianMixture:
         return self.weights.log() + gaussian_log_prob(x, self.means, self.scale_tril)
 
     def log_prob(self, x: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        r"""Return the log-density $\log p(x_n) = \log \sum_k \exp(\log \pi_k + \log \mathcal N_k)$, in nats a point.
+        r"""Return the log-density $\log p(x_n) = \log \sum_k \exp(\log \pi_k + \log \mathcal N_k)$, in nats per point.
 
         Raises `ValueError` for another shape than (n, d) and for values that are not finite, as its neighbours do.
         """
@@ -211,7 +211,7 @@ def fit_em(
     - `x`: the points; `n_components`: K.
     - `seed`: of the start that `initialise` makes; `start`: the mixture to start from instead.
     - `reg_covar`: added to the variances, see `em_step`.
-    - `tol`: EM ends when a step changes the mean log-likelihood by less than this, in nats a point.
+    - `tol`: EM ends when a step changes the mean log-likelihood by less than this, in nats per point.
     - `max_steps`: or after so many steps.
 
     Raises `ValueError` where `initialise` does, for a start with another number of components or dimensions, for a
@@ -275,7 +275,7 @@ class PointData(pl.LightningDataModule):
 
 
 class GradientMixture(pl.LightningModule):
-    r"""The same mixture, fitted by gradient descent on minus the mean log-likelihood, in nats a point.
+    r"""The same mixture, fitted by gradient descent on minus the mean log-likelihood, in nats per point.
 
     A step along the gradient keeps no constraint, so the parameters are numbers without any:
     $\pi = \operatorname{softmax}(a)$, and $\Sigma_k = L_k L_k^\top$ with $L_k$ lower triangular, its diagonal the

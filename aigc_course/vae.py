@@ -38,7 +38,7 @@ def reparameterise(
 
 
 def gaussian_kl(mu: Float[Tensor, "batch latent"], log_var: Float[Tensor, "batch latent"]) -> Float[Tensor, " batch"]:
-    r"""Return the divergence of $q = \mathcal N(\mu, \operatorname{diag} \sigma^2)$ from the prior, in nats an example.
+    r"""Return the divergence of $q = \mathcal N(\mu, \operatorname{diag} \sigma^2)$ from the prior in nats per example.
 
     $$D_{\mathrm{KL}}\big(q \,\|\, \mathcal N(0, I)\big)
     = \tfrac12 \sum_j \big(\mu_j^2 + \sigma_j^2 - 1 - \log\sigma_j^2\big)$$
@@ -52,14 +52,15 @@ def gaussian_kl(mu: Float[Tensor, "batch latent"], log_var: Float[Tensor, "batch
 def bernoulli_log_likelihood(
     logits: Float[Tensor, "batch ..."], x: Float[Tensor, "batch ..."]
 ) -> Float[Tensor, " batch"]:
-    r"""Return $\log p(x \mid z)$ under independent Bernoulli pixels, in nats an example.
+    r"""Return $\log p(x \mid z)$ under independent Bernoulli pixels, in nats per example.
 
     $$\log p(x \mid z) = \sum_i \big(x_i \log p_i + (1 - x_i) \log(1 - p_i)\big)$$
 
     with $p_i = \operatorname{sigmoid}(\ell_i)$ of the logits $\ell$. It is summed, not averaged, over the pixels. Grey
-    values in [0, 1] serve as soft targets: it is minus the binary cross-entropy. For them it is no normalised density
-    (Loaiza-Ganem and Cunningham, 2019, https://arxiv.org/abs/1907.06845), and nats measured so cannot be compared with
-    the literature's on binarised MNIST.
+    values in [0, 1] serve as soft targets: it is minus the binary cross-entropy, and the average log-probability of
+    pixels that are drawn lit or dark with these values. It never exceeds minus the entropy of such pixels. As a density
+    of the grey values themselves it is not normalised (Loaiza-Ganem and Cunningham, 2019,
+    https://arxiv.org/abs/1907.06845).
     """
     return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(dim=1)
 
@@ -70,9 +71,10 @@ PATCH = 4  # pixels; 7 × 7 patches make a picture of 28 × 28
 
 
 def _active(layer: nn.Linear | nn.Conv2d) -> nn.Sequential:
-    """The layer and its activation, initialised as He et al. (2015), https://arxiv.org/abs/1502.01852, found.
+    """The layer and its activation, initialised as in He et al. (2015), https://arxiv.org/abs/1502.01852.
 
-    It keeps the signal's size from layer to layer; PyTorch's default shrinks it, and training then begins slowly.
+    Under a ReLU it keeps the size of the signal from layer to layer. Under a SiLU the signal shrinks, but by far less
+    than with PyTorch's default.
     """
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(cast(Tensor, layer.bias))
@@ -82,8 +84,8 @@ def _active(layer: nn.Linear | nn.Conv2d) -> nn.Sequential:
 class _Encoder(nn.Module):
     """From a picture, and its label as a one-hot vector, to `outputs` numbers.
 
-    Each patch of 4×4 pixels becomes one place with 16 channels (of each colour), so that in a picture of 28×28 the
-    convolutions have 49 places to visit and not 784: that is what makes them quick on a CPU.
+    Each patch of 4×4 pixels becomes one position with 16 channels (of each colour), so that in a picture of 28×28 the
+    convolutions visit 49 positions and not 784, which saves time on a CPU.
     """
 
     def __init__(self, shape: Sequence[int], channels: int, width: int, outputs: int, num_classes: int = 0) -> None:
@@ -210,13 +212,13 @@ class _PictureModel(training.EpochLogger):
 
 
 class Autoencoder(_PictureModel):
-    r"""A plain autoencoder: the VAE's networks without its probability. A code is a point, nothing shapes the codes.
+    r"""A plain autoencoder: the VAE's networks without its probability. A code is a point; no loss shapes the codes.
 
-    Its loss is the reconstruction term alone, $-\log p(x \mid z)$ at $z = \operatorname{encode}(x)$ in nats a picture,
-    logged as `train_loss` and `val_loss`.
+    Its loss is the reconstruction term alone, $-\log p(x \mid z)$ at $z = \operatorname{encode}(x)$ in nats per
+    picture, logged as `train_loss` and `val_loss`.
 
-    **Arguments:** `latent_dim`: numbers in a code, at least 1; `shape`: of a picture, as for `VAE`; `learning_rate`:
-    the highest in the schedule; `channels`, `width`: of the convolutions and of the hidden layer.
+    **Arguments:** `latent_dim`: dimension of the code, at least 1; `shape`: of a picture, as for `VAE`;
+    `learning_rate`: the highest in the schedule; `channels`, `width`: of the convolutions and of the hidden layer.
 
     Raises `ValueError` for a size below 1, a learning rate that is not positive, and shapes and pictures that `VAE`
     would refuse.
@@ -272,7 +274,7 @@ class Autoencoder(_PictureModel):
 
 
 class ELBO(NamedTuple):
-    """The two terms of the evidence lower bound, one value an example, in nats: the bound is their difference."""
+    """The reconstruction and KL terms of the ELBO, one value per example, in nats: the bound is their difference."""
 
     log_likelihood: Float[Tensor, " batch"]
     kl: Float[Tensor, " batch"]
@@ -287,18 +289,18 @@ class VAE(_PictureModel):
 
     $$-\mathbb E_{q(z \mid x)}[\log p(x \mid z)] + \beta \, D_{\mathrm{KL}}\big(q(z \mid x) \,\|\, p(z)\big),$$
 
-    estimated with one sample of $z$ a picture, in nats a picture, averaged over the batch. With classes, encoder and
-    decoder get the label too: $q(z \mid x, y)$ and $p(x \mid z, y)$; the prior of $z$ does not depend on it.
+    estimated with one sample of $z$ per picture, in nats per picture, averaged over the batch. With classes, encoder
+    and decoder get the label too: $q(z \mid x, y)$ and $p(x \mid z, y)$; the prior of $z$ does not depend on it.
 
     Logged once an epoch: `train_loss` (β-weighted), `train_kl`, and, held out and without β, `val_loss` (the negative
     ELBO), `val_log_likelihood`, `val_kl`.
 
     **Arguments:**
 
-    - `latent_dim`: numbers in a code, at least 1.
+    - `latent_dim`: dimension of the code, at least 1.
     - `shape`: `(channels, height, width)` of a picture; height and width are multiples of 4.
     - `num_classes`: 0 for an unconditional model.
-    - `beta`: weight of the divergence in the training loss, ≥ 0; 1 is the ELBO.
+    - `beta`: weight of the KL term in the training loss, ≥ 0; 1 is the ELBO.
     - `learning_rate`: the highest in the schedule.
     - `channels`, `width`: of the convolutions and of the hidden layer.
 
@@ -342,7 +344,7 @@ class VAE(_PictureModel):
         return self._logits(z, labels)
 
     def elbo(self, x: Float[Tensor, "batch c h w"], labels: Int[Tensor, " batch"] | None = None) -> ELBO:
-        r"""Return the bound's terms for each picture: $\log p(x \mid z)$ at one $z \sim q(z \mid x)$, the divergence.
+        r"""Return the bound's terms for each picture: $\log p(x \mid z)$ at one $z \sim q(z \mid x)$, and the KL term.
 
         $$\log p(x) \ge \mathbb E_{q(z \mid x)}[\log p(x \mid z)] - D_{\mathrm{KL}}\big(q(z \mid x) \,\|\, p(z)\big)$$
         """
@@ -363,7 +365,7 @@ class VAE(_PictureModel):
         r"""Return n pictures, the pixels' probabilities in [0, 1], from codes $z \sim \mathcal N(0, \tau^2 I)$.
 
         **Arguments:** `labels`: the n classes asked for, in a conditional model; `temperature`: $\tau$ ≥ 0; 1 is the
-        model's own distribution, less gives more typical and less various pictures.
+        model's own distribution, a lower one gives more typical and less varied pictures.
         """
         check_count("n", n)
         check_not_negative("temperature", temperature)
@@ -429,7 +431,7 @@ def iwae_bound(
     *,
     chunk: int = 10,
 ) -> Float[Tensor, " batch"]:
-    r"""Return the importance-weighted bound on $\log p(x)$, in nats a picture.
+    r"""Return the importance-weighted bound on $\log p(x)$, in nats per picture.
 
     $$\log p(x) \ge \mathbb E\left[\log \frac1k \sum_{i=1}^k \frac{p(x \mid z_i)\, p(z_i)}{q(z_i \mid x)}\right],
     \qquad z_i \sim q(z \mid x)$$
@@ -458,7 +460,7 @@ def iwae_bound(
 def negative_elbo(
     model: VAE, x: Float[Tensor, "batch c h w"], labels: Int[Tensor, " batch"] | None = None, *, samples: int = 20
 ) -> float:
-    """Return the mean negative ELBO (without β) of held-out pictures, in nats a picture, over `samples` draws of z.
+    """Return the mean negative ELBO (without β) of held-out pictures, in nats per picture, over `samples` draws of z.
 
     Raises `ValueError` for samples below 1, and as the model does.
     """

@@ -18,8 +18,8 @@
 # - turn a VAE into one that draws what it is asked for, and derive its bound from the unconditional one;
 # - separate *what* a picture shows from *how* it is drawn, and carry a style from one digit to another;
 # - measure whether a model does as it is told, with a judge that it has never met;
-# - explain why a model with a better bound can be the worse generator, and what code size, β and patience do about it;
-# - recognise a decoder that ignores its label although the loss looks healthy.
+# - say why a model with a better bound can be the worse generator, and tell two causes apart by a measurement;
+# - recognise a decoder that ignores its label although its training loss looks healthy.
 #
 # **You need**: the bound, the encoder and the decoder of
 # [The variational autoencoder](variational_autoencoder.ipynb); [notation](../../book/notation.md).
@@ -54,6 +54,8 @@ profile = training.resolve_profile(profile)
 epochs = {"smoke": 1, "cpu": 80, "gpu": 80}[profile]
 # for each model of a comparison
 short = {"smoke": 1, "cpu": 15, "gpu": 15}[profile]
+# for the ten networks that share no weights
+apart_epochs = {"smoke": 1, "cpu": 10, "gpu": 10}[profile]
 # otherwise the package's defaults
 size = {"channels": 8, "width": 64} if profile == "smoke" else {}
 print(
@@ -74,8 +76,8 @@ plots.image_grid(unconditional.sample(16))
 plt.show()
 
 # %% [markdown]
-# It draws what it likes. Its `sample` has no argument through which we could ask, and among the numbers of its code there
-# is none that means "the kind of digit": kinds are spread over the whole code, mixed with slant and thickness.
+# It draws what it likes. Its `sample` has no argument through which we could ask, and none of its latent dimensions was
+# made to mean "the kind of digit".
 #
 # We can draw many and throw most away. For that somebody has to look at each picture, so we use a **judge**: a small
 # classifier that comes with the package, trained on the same training split and never shown a generated picture.
@@ -85,34 +87,33 @@ torch.manual_seed(0)
 drawn = metrics.judge_probabilities(unconditional.sample(1000))
 threes = ((drawn.argmax(dim=1) == 3) & (drawn.amax(dim=1) > 0.9)).sum().item()
 print(f"Of 1,000 samples the judge is sure of a 3 in {threes}.")
+assert threes < 300
 
 # %% [markdown]
-# All the others would be waste, and it gets worse the rarer the wish: a street at night, in rain, with a red bus. We want
-# a model that is *told* $y$ and then draws from $p_\theta(x \mid y)$.
+# All the others would be thrown away, and the more special the wish, the more are: think of a street at night, in rain, with
+# a red bus. We want a model that is *told* $y$ and then draws from $p_\theta(x \mid y)$.
 
 # %% [markdown]
 # ## One letter more in every line
 #
-# The story of how a picture comes about gets one more ingredient. Somebody names a class $y \in \{0, \dots, 9\}$. A code
-# $z$ is drawn from the prior $p(z) = \mathcal N(0, I)$, as before and **without looking at $y$**. The decoder then draws
-# the picture from both:
+# The way a picture is made gets one more ingredient. A class $y \in \{0, \dots, 9\}$ is given. A code $z$ is drawn from the
+# prior $p(z) = \mathcal N(0, I)$, as before and **without looking at $y$**. The decoder then draws the picture from both:
 #
 # $$p_\theta(x \mid y) = \int p_\theta(x \mid z, y)\, p(z)\, dz .$$
 #
-# The encoder is given the label too, $q_\phi(z \mid x, y)$. Nothing in the derivation of the bound cared what else was
+# The encoder is given the label too, $q_\phi(z \mid x, y)$. The derivation of the bound did not depend on what else was
 # known, so every line holds with $y$ behind the bar:
 #
 # $$
 # \log p_\theta(x \mid y) \;\ge\;
-# \underbrace{\mathbb E_{q_\phi(z \mid x, y)}\big[\log p_\theta(x \mid z, y)\big]}_{\text{do code and label explain the picture?}}
-# - \underbrace{D_{\mathrm{KL}}\big(q_\phi(z \mid x, y) \,\|\, p(z)\big)}_{\text{what does the code cost?}} .
+# \underbrace{\mathbb E_{q_\phi(z \mid x, y)}\big[\log p_\theta(x \mid z, y)\big]}_{\text{reconstruction term}}
+# - \underbrace{D_{\mathrm{KL}}\big(q_\phi(z \mid x, y) \,\|\, p(z)\big)}_{\text{KL term}} .
 # $$
 #
-# This is a **conditional VAE** (Kingma et al., 2014; Sohn, Lee and Yan, 2015). The label comes free of charge: it stands
-# behind every bar, so there is no divergence to pay for it. The code costs nats. A model that wants a good bound will
-# therefore not spend code on what the label says already, and the code is left with the rest: slant, thickness, size,
-# the shape of the loop. We call that the **style**. This division of labour is a hope resting on prices, not a law, and
-# towards the end we shall see it break.
+# This is a **conditional VAE** (Kingma et al., 2014; Sohn, Lee and Yan, 2015). The label is free: it stands behind every
+# bar, so no term charges for it. The code costs nats. So the bound rewards a model that leaves out of the code what the
+# label says already, and keeps there only the rest: slant, thickness, size, the shape of the loop. We call that the
+# **style**. This division of labour is rewarded, not enforced, and we shall measure how far it goes.
 
 # %% [markdown]
 # ## From scratch
@@ -144,7 +145,7 @@ class TinyConditionalVAE(nn.Module):
 # %%
 data = ImageData("digits", batch_size=100, rotate=5.0, shift=0.5, scale=0.03)
 x_train, y_train = data.split("train")
-x_test, y_test = data.split("test")
+x_valid, y_valid = data.split("validation")
 torch.manual_seed(0)
 tiny = TinyConditionalVAE()
 optimizer = torch.optim.Adam(tiny.parameters(), lr=2e-3)
@@ -166,7 +167,7 @@ for epoch in range(3):
 # %%
 torch.manual_seed(0)
 model = vae.VAE(latent_dim=4, num_classes=10, **size)
-x, labels = x_test[:8], y_test[:8]
+x, labels = x_valid[:8], y_valid[:8]
 torch.manual_seed(1)
 log_likelihood, kl = model.elbo(x, labels)
 
@@ -190,13 +191,13 @@ print("The package computes what we wrote by hand.")
 
 
 # %% [markdown]
-# One thing is stronger than in our sketch. Ten inputs appended to the code can only shift what the decoder's first layer
-# gives. In the package each class also turns features *up and down*: after two of the decoder's layers
+# One thing is stronger than in our sketch. Ten inputs appended to the code can only shift the output of the decoder's first
+# layer. In the package each class also scales features *up and down*: after two of the decoder's layers
 #
 # $$h \leftarrow (1 + \gamma_y) \odot h + \delta_y ,$$
 #
 # with vectors $\gamma_y$ and $\delta_y$ that are learnt for every class $y$ (Perez et al., 2018). The same code can then
-# mean something different for a 1 and for an 8, as it should: a 1 has no loops that could be large or small.
+# mean something different for a 1 and for an 8, which is useful: a 1 has no loops that could be large or small.
 
 # %%
 history = training.fit(model, data, max_epochs=epochs)
@@ -205,19 +206,19 @@ print(
     f"{history['val_loss'][-1]:.0f} at the end"
 )
 
-# %% mystnb={"image": {"alt": "Training and validation loss fall steeply, then flatten; the training line starts above the other and meets it late."}}
+# %% mystnb={"image": {"alt": "Training and validation loss fall steeply, then flatten."}}
 ax = plots.curves(
-    history, ["train_loss", "val_loss"], ylabel="negative ELBO (nats a picture)"
+    history, ["train_loss", "val_loss"], ylabel="negative ELBO (nats per picture)"
 )
 if profile != "smoke":
     ax.set_ylim(min(history["train_loss"]) - 5, min(history["val_loss"]) + 50)
 plt.show()
 
 # %% [markdown]
-# The curve falls as the unconditional one did. Again the training line may lie above the other, since the training
-# pictures are turned and shifted a little. A sick curve would show the validation line climbing while the training line
-# falls: with a label and a code, a decoder can learn 4,000 pictures by heart. (It does so here if you set `rotate`,
-# `shift` and `scale` to zero. Try it.)
+# The curve falls as the unconditional one did. Again the training line may lie above the other: the training pictures are
+# turned and shifted a little, the validation pictures are not. A sick curve would show the validation line climbing while
+# the training line falls, as a model does that learns its pictures by heart. (Try what happens when you set `rotate`,
+# `shift` and `scale` to zero.)
 
 # %% mystnb={"image": {"alt": "Ten rows of eight generated digits; each row shows the digit named at its left, in different handwriting."}}
 torch.manual_seed(0)
@@ -228,8 +229,8 @@ plots.image_grid(
 plt.show()
 
 # %% [markdown]
-# Each row was asked for by the number at its left. Most pictures are what we ordered, in eight handwritings each; a few
-# are smudges. How many?
+# Each row was asked for by the number at its left. Most pictures are what we asked for, in different handwritings; some are
+# not. How many?
 
 # %% [markdown]
 # ## Measure obedience
@@ -248,13 +249,12 @@ def obedience(model, n=200 if profile == "smoke" else 2000):
 
 
 accuracy = obedience(model)
-print(f"judge accuracy on generated digits: {accuracy:.3f}")
-print(
-    "judge accuracy on held-out digits:  "
-    f"{metrics.judge_accuracy(x_test, y_test):.3f}"
-)
+ceiling = metrics.judge_accuracy(x_valid, y_valid)
+print(f"judge accuracy on generated digits:  {accuracy:.3f}")
+print(f"judge accuracy on validation digits: {ceiling:.3f}")
+assert 0.95 < ceiling < 1
 
-# %% mystnb={"image": {"alt": "Ten bars of the share read as asked, one for each class; all are high, a few lower than the rest."}}
+# %% mystnb={"image": {"alt": "Ten bars of the share read as asked, one for each class; all are high, and they are not level."}}
 torch.manual_seed(0)
 asked = torch.arange(2000) % 10
 right = (
@@ -266,32 +266,38 @@ plt.xticks(range(10))
 plt.xlabel("class asked for")
 plt.ylabel("share read as asked")
 plt.show()
+assert profile == "smoke" or 0.6 < min(shares) < max(shares) - 0.01
 
 # %% [markdown]
-# The second printed figure is the ceiling: the judge itself does not read every real digit right. The bars are not level,
-# and not in the order one would guess: a simple shape does not make an easy class. What decides instead is a matter of
-# where codes come from, which we shall take up below under "Nats against obedience".
+# The second printed figure is the ceiling: the judge itself does not read every real digit right. The bars are not level:
+# some classes are harder for this model than others.
 #
-# Two warnings go with this number. It says nothing about **variety**: a model that draws one perfect 3 for ever scores
+# Two warnings go with this number. It says nothing about **variety**: a model that always draws the same perfect 3 scores
 # full marks. And the judge is a network with blind spots of its own. So we look at the pictures as well, and measure the
-# bound, which does punish a lack of variety: a held-out digit that the model cannot draw costs nats.
+# bound, which does punish a lack of variety: a held-out digit that the model cannot draw costs nats. This is the one
+# measurement of this chapter on the test split; everything else, comparisons above all, is done on the validation split.
 
 # %%
+x_test, y_test = data.split("test")
 torch.manual_seed(0)
 neg_elbo = vae.negative_elbo(model, x_test, y_test)
 iwae = -vae.iwae_bound(model, x_test, 100, y_test).mean().item()
+least = F.binary_cross_entropy(x_test, x_test, reduction="none")
+least = least.flatten(1).sum(dim=1).mean().item()
 print(f"negative ELBO on held-out digits: {neg_elbo:.1f} nats;")
-print(f"importance-weighted with k = 100: {iwae:.1f} nats")
+print(f"importance-weighted with k = 100: {iwae:.1f} nats;")
+print(f"entropy of the grey values, below which no model gets: {least:.1f} nats")
 
 # %% [markdown]
 # These nats are for $-\log p_\theta(x \mid y)$, given the label; the last chapter's were for $-\log p_\theta(x)$, without
-# it, so even perfect models of both kinds would differ, by at most $\log 10 \approx 2.3$ nats, the worth of a label. This
-# model also has a much shorter code, on purpose, as we shall see.
+# it. Even for perfect models of both kinds the two would differ on average, by at most $\log 10 \approx 2.3$ nats, the
+# information in a label. This model also has a much shorter code, on purpose, as we shall see. (The entropy of the grey
+# values is explained in the [last chapter](variational_autoencoder.ipynb).)
 
 # %% [markdown]
 # ## Style and class apart
 #
-# Now the promise of the division of labour. We draw eight codes, and decode **the same eight** with each of the ten labels.
+# Now for the division of labour. We draw eight codes, and decode **the same eight** with each of the ten labels.
 #
 # > **Predict, then run.** What will the pictures in one *column* have in common? (a) Nothing. (b) Slant, thickness or
 # > size. (c) They are the same digit.
@@ -307,49 +313,150 @@ plots.image_grid(sheet, row_labels=[str(digit) for digit in range(10)])
 plt.show()
 
 # %% [markdown]
-# It is (b). A column is one handwriting: where one digit leans or is bold, the others of its column tend to as well. Nobody
-# told the model what slant is, or that a leaning 1 and a leaning 7 belong together. It found that one code for "leaning",
-# read in the same way for every class, is cheaper than ten.
+# It is (b). A column is one handwriting: where one digit leans or is bold, the others of its column tend to as well. We can
+# measure that. The **slant** of a picture is how far its ink moves to the right per row upwards. We decode the same
+# codes with two labels and ask how the slants correlate, and average over all pairs of labels:
+
+
+# %%
+def slant(pictures):  # (n, 784) or (n, 1, 28, 28) -> (n,)
+    p, at = pictures.reshape(-1, 28, 28), torch.arange(28.0)
+    row, column = (
+        (p.sum(dim=dim) * at).sum(dim=1) / p.sum(dim=(1, 2)) for dim in (2, 1)
+    )
+    rows, columns = at - row[:, None], at - column[:, None]
+    together = torch.einsum("nij,ni,nj->n", p, rows, columns)
+    return -together / torch.einsum("nij,ni->n", p, rows**2)
+
+
+@torch.no_grad()
+def style_agreement(decode):  # 1: the same code leans alike in every class
+    z = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    every = [slant(decode(z, torch.full((200,), y)).sigmoid()) for y in range(10)]
+    return torch.corrcoef(torch.stack(every))[~torch.eye(10, dtype=bool)].mean()
+
+
+# %%
+shared_style = style_agreement(model.decode)
+print(f"mean correlation of the slants of two classes: {shared_style:.2f}")
+assert profile == "smoke" or shared_style > 0.5
+
+# %% [markdown]
+# Nobody told the model what slant is, or that a leaning 1 and a leaning 7 belong together. Where does it get that from? Not
+# from the bound. Flip the sign of the code in every second class: encoder and decoder of class $y$ both multiply the code
+# by $s_y$, which is 1 or −1. The decoder gets the same code as before, and the KL term depends on $\mu_j^2$ only. So the bound is exactly the same for every picture, but one $z$ now means different
+# styles in different classes:
+
+# %%
+torch.manual_seed(0)
+flips = torch.tensor([1.0, -1.0]).repeat(5)[:, None]  # s_y, one row per class
+s = flips[y_valid]
+with torch.no_grad():
+    mu, log_var = model.encode(x_valid, y_valid)
+    noise = (0.5 * log_var).exp() * torch.randn_like(mu)
+    before = model.decode(mu + noise, y_valid)
+    z = s * mu + s * noise  # the flipped model's code
+    after = model.decode(s * z, y_valid)
+
+# %%
+reconstructions = [
+    vae.bernoulli_log_likelihood(logits, x_valid) for logits in (before, after)
+]
+kls = [vae.gaussian_kl(mean, log_var) for mean in (mu, s * mu)]
+largest = max((a - b).abs().max().item() for a, b in (reconstructions, kls))
+flipped_style = style_agreement(lambda z, y: model.decode(flips[y] * z, y))
+print(f"largest change of a term of the bound, in any picture: {largest}")
+print(f"mean correlation of the slants of two classes: {flipped_style:.2f}")
+assert largest < 1e-3
+assert profile == "smoke" or flipped_style < shared_style - 0.3
+
+# %% [markdown]
+# What remains is the networks: all classes share their weights. To see what that does, we train the tiny model of "From
+# scratch" twice: once for all classes, and once as ten networks, one for each class, with the same loss and no weight in
+# common.
+
+
+# %%
+def train_tiny(x, y, batch_size):
+    tiny = TinyConditionalVAE()
+    optimizer = torch.optim.Adam(tiny.parameters(), lr=2e-3)
+    for _ in range(apart_epochs):
+        for batch in torch.randperm(len(x)).split(batch_size):
+            log_likelihood, kl = tiny.terms(x[batch], y[batch])
+            optimizer.zero_grad()
+            (kl - log_likelihood).mean().backward()
+            optimizer.step()
+    return lambda z, y: tiny.decoder(torch.cat([z, F.one_hot(y, 10)], dim=1))
+
+
+# %%
+torch.manual_seed(0)
+together = train_tiny(x_train, y_train, 100)
+each = [
+    train_tiny(x_train[y_train == y], y_train[y_train == y], 20) for y in range(10)
+]
+
+
+def ten_networks(z, y):
+    own = each[int(y[0])]
+    return own(z, y)
+
+
+# %%
+agreements = {
+    "one network for all classes": style_agreement(together),
+    "ten networks": style_agreement(ten_networks),
+}
+print("mean correlation of the slants of two classes:")
+for name, value in agreements.items():
+    print(f"{name}: {value:.2f}")
+assert profile == "smoke" or agreements["ten networks"] < 0.5
+assert profile == "smoke" or agreements["one network for all classes"] > 0.7
+
+# %% [markdown]
+# Sharing the weights aligns the styles. One network reads the code in nearly the same way whatever the label; ten networks
+# each find a slant, but in a direction of their own.
 #
 # The codes need not be invented. We take them from real, held-out digits, and write other digits in the same hand.
 
 # %% mystnb={"image": {"alt": "The first row shows eight real digits. Below, four digits are written eight times in a hand like that of the digit above."}}
 with torch.no_grad():
-    styles, _ = model.encode(x_test[:8], y_test[:8])
+    styles, _ = model.encode(x_valid[:8], y_valid[:8])
     wanted = torch.tensor([0, 3, 4, 8]).repeat_interleave(8)
     copies = model.decode(styles.repeat(4, 1), wanted).sigmoid()
 rows = ["real", "as 0", "as 3", "as 4", "as 8"]
-plots.image_grid(torch.cat([x_test[:8], copies]), row_labels=rows)
+plots.image_grid(torch.cat([x_valid[:8], copies]), row_labels=rows)
 plt.show()
 
 # %% [markdown]
 # The first row is real; below it, each hand writes a 0, a 3, a 4 and an 8. How often does it work? We encode every
-# held-out digit with its own label, decode it with the *next* one (a 9 becomes a 0), and ask the judge two questions:
+# validation digit with its own label, decode it with the *next* one (a 9 becomes a 0), and ask the judge two questions:
 # is it the class we wanted now, or still the old one?
 
 
 # %%
 def transfer(model):
     with torch.no_grad():
-        styles, _ = model.encode(x_test, y_test)
-        copies = model.decode(styles, (y_test + 1) % 10).sigmoid()
+        styles, _ = model.encode(x_valid, y_valid)
+        copies = model.decode(styles, (y_valid + 1) % 10).sigmoid()
     return metrics.judge_accuracy(
-        copies, (y_test + 1) % 10
-    ), metrics.judge_accuracy(copies, y_test)
+        copies, (y_valid + 1) % 10
+    ), metrics.judge_accuracy(copies, y_valid)
 
 
 new, old = transfer(model)
 print(f"read as the class wanted: {new:.3f}; still read as the old one: {old:.3f}")
+assert profile == "smoke" or new > 0.8 > 0.1 > old
 
 # %% [markdown]
-# The label rules, the code obeys. Keep this pair of numbers in mind for the section "When it fails".
+# In this model the label decides the class. Keep this pair of numbers in mind for the section "When it fails".
 
 # %% [markdown]
 # ## Nats against obedience
 #
-# Our code has four numbers, the last chapter's had sixteen. Surely more is better?
+# Our code has four dimensions, the last chapter's had sixteen. Surely more is better?
 #
-# > **Predict, then run.** We train models with 2, 4, 8 and 16 numbers of code. As the code grows, (a) bound and judge
+# > **Predict, then run.** We train models with 2, 4, 8 and 16 latent dimensions. As the code grows, (a) bound and judge
 # > accuracy both get better; (b) the bound gets better and the accuracy worse; (c) the other way round.
 
 
@@ -357,21 +464,25 @@ print(f"read as the class wanted: {new:.3f}; still read as the old one: {old:.3f
 def small_model(latent_dim, beta=1.0, max_epochs=short):
     torch.manual_seed(0)
     model = vae.VAE(latent_dim, num_classes=10, beta=beta, **size)
-    training.fit(model, data, max_epochs=max_epochs)
-    return model
+    model_curve = training.fit(model, data, max_epochs=max_epochs)
+    return model, model_curve
 
 
-by_latents = {latent_dim: small_model(latent_dim) for latent_dim in [2, 4, 8, 16]}
+by_latents, latent_curves = {}, {}
+for latent_dim in [2, 4, 8, 16]:
+    by_latents[latent_dim], latent_curves[latent_dim] = small_model(latent_dim)
 torch.manual_seed(0)
-nats = [vae.negative_elbo(m, x_test, y_test) for m in by_latents.values()]
+nats = [vae.negative_elbo(m, x_valid, y_valid) for m in by_latents.values()]
 from_prior = [obedience(m) for m in by_latents.values()]
 for latent_dim, n, share in zip(by_latents, nats, from_prior, strict=True):
-    print(
-        f"{latent_dim:2d} numbers of code: "
-        f"{n:6.1f} nats, judge accuracy {share:.3f}"
-    )
+    print(f"{latent_dim:2d} dimensions: {n:6.1f} nats, judge accuracy {share:.3f}")
 
-# %% mystnb={"image": {"alt": "Four points, one for each size of code: to the right lie better bounds, and lower judge accuracy."}}
+# %%
+if profile != "smoke":
+    assert nats[0] - nats[-1] > 5, "a longer code gives a better bound"
+    assert from_prior[0] - from_prior[-1] > 0.1, "and obeys less"
+
+# %% mystnb={"image": {"alt": "Four points, one for each number of latent dimensions: from the shortest code to the longest the bound gets better and the judge accuracy lower."}}
 plt.plot(nats, from_prior, marker="o")
 for latent_dim, n, share in zip(by_latents, nats, from_prior, strict=True):
     plt.annotate(
@@ -379,221 +490,298 @@ for latent_dim, n, share in zip(by_latents, nats, from_prior, strict=True):
     )
 plt.gca().invert_xaxis()
 plt.margins(0.12)
-plt.xlabel("negative ELBO (nats a picture; better to the right)")
+plt.xlabel("negative ELBO (nats per picture; better to the right)")
 plt.ylabel("judge accuracy")
 plt.show()
 
 # %% [markdown]
-# It is (b). Each point is a model, with the size of its code beside it. With more numbers the model explains real digits
-# far better, and obeys less when it draws new ones. (All four are trained for a shorter time than the main model, so the
-# one with four numbers obeys less than that does.)
+# It is (b). Each point is a model, with its number of latent dimensions beside it. With more dimensions the model explains
+# real digits far better, and obeys less when it draws new ones. (All four are trained for a shorter time than the main
+# model.)
 #
 # Why? The bound is measured at codes that the **encoder** proposes for real pictures. Samples start from codes of the
-# **prior**. The decoder is only as good as the codes it has practised on, and those are the encoder's clouds, all
-# together: the *aggregate posterior* of a class,
+# **prior**. In training the decoder of class $y$ sees only the encoder's clouds for pictures of that class, all together
+# the *aggregate posterior* of the class,
 #
 # $$q(z \mid y) = \mathbb E_{x \sim \text{data of class } y}\big[q_\phi(z \mid x, y)\big].$$
 #
-# If it were equal to the prior, there would be no difference. But the divergence in the bound pulls each *single* cloud
-# towards the prior, at a price, and nothing makes the clouds together fill it without holes. A class has 400 training
-# pictures; strewn over a plane they cover it, strewn over sixteen dimensions they leave most of it empty. That is a claim
-# we can test: the same decoder, the same labels, only the codes from two sources.
+# If it were equal to the prior, there would be no difference. Does the loss ask for that? In part. Averaged over the
+# pictures of a class, the KL term splits exactly (Hoffman and Johnson, 2016):
+#
+# $$
+# \mathbb E_x\big[D_{\mathrm{KL}}\big(q_\phi(z \mid x, y) \,\|\, p(z)\big)\big]
+# = \underbrace{I_q(x; z \mid y)}_{\text{information}} + \underbrace{D_{\mathrm{KL}}\big(q(z \mid y) \,\|\, p(z)\big)}_{\text{mismatch}} .
+# $$
+#
+# (Write the logarithm of $q_\phi(z \mid x, y) / p(z)$ as that of $q_\phi(z \mid x, y) / q(z \mid y)$ plus that of
+# $q(z \mid y) / p(z)$, and average.) So the loss charges for the mismatch, nat for nat. But it does not forbid it: a nat of
+# mismatch is worth its price if it saves more than a nat in the reconstruction term. How large is it? The code of
+# one of $n$ pictures cannot say more than which of them it was, so $I \le \log n$, and what is left is mismatch:
+
+# %%
+pictures_per_class = torch.bincount(y_train).double()
+at_most = (pictures_per_class[y_train].log()).mean().item()  # I, in nats
+mismatch = []
+for latent_dim, m in by_latents.items():
+    torch.manual_seed(0)
+    with torch.no_grad():
+        kl = m.elbo(x_train, y_train).kl.mean().item()
+    mismatch.append(kl - at_most)
+    print(f"{latent_dim:2d} dimensions: KL term {kl:4.1f} nats,", end=" ")
+    print(f"of which mismatch at least {max(0.0, mismatch[-1]):.1f}")
+assert profile == "smoke" or mismatch == sorted(mismatch)
+assert profile == "smoke" or mismatch[-1] > 5
+
+# %% [markdown]
+# The mismatch grows with the code. (This is the mismatch of these training pictures. With more of them it would on average
+# be smaller, since the KL divergence is convex.) It can have two causes:
+#
+# - **holes**: the prior has codes where no picture's code ever lies;
+# - **a leak**: the codes say something about the class, although the label says it already. Then $q(z \mid y)$ differs from
+#   class to class, and a decoder that has learnt to look at the code for the class hears the label less.
+#
+# A test can tell them apart. We ask for the class $y$ with codes from three sources: pictures of that class; pictures of
+# *another* class, drawn at random; and the prior. Codes of the second kind are real codes, and not in a hole. If only
+# holes were to blame, they would do well. If the class has leaked, they do badly. Before we trust the test, we ask what a
+# decoder that does not listen at all would score: the last chapter's model, whose decoder never sees the label.
 
 
 # %%
-# codes from the encoder's clouds around held-out digits, and not from the prior
-def obedience_at_home(model):
+@torch.no_grad()
+def by_source(encode, decode, latent_dim):
     torch.manual_seed(0)
-    with torch.no_grad():
-        z = vae.reparameterise(*model.encode(x_test, y_test))
-        return metrics.judge_accuracy(model.decode(z, y_test).sigmoid(), y_test)
+    own = y_valid.repeat(4)
+    z = vae.reparameterise(*encode(x_valid.repeat(4, 1, 1, 1), own))
+    other = (own + torch.randint(1, 10, own.shape)) % 10
+    prior = torch.randn(len(z), latent_dim)
+    asked = [(z, own), (z, other), (prior, other)]
+    return [metrics.judge_accuracy(decode(*ask).sigmoid(), ask[1]) for ask in asked]
 
 
-at_home = [obedience_at_home(m) for m in by_latents.values()]
-for latent_dim, home, prior in zip(by_latents, at_home, from_prior, strict=True):
-    print(
-        f"{latent_dim:2d} numbers of code: "
-        f"{home:.3f} from the encoder's codes, {prior:.3f} from the prior's"
-    )
+# %%
+def deaf_encode(x, labels):
+    return unconditional.encode(x)
 
-# %% mystnb={"image": {"alt": "Two lines against the size of the code: from the encoder's codes it stays high or rises, from the prior's it falls."}}
-plt.plot(list(by_latents), at_home, marker="o", label="codes from the encoder")
-plt.plot(list(by_latents), from_prior, marker="s", label="codes from the prior")
+
+def deaf_decode(z, labels):
+    return unconditional.decode(z)
+
+
+deaf_scores = by_source(deaf_encode, deaf_decode, 16)
+sources = {k: by_source(m.encode, m.decode, k) for k, m in by_latents.items()}
+print("codes from:                 own class, another class, prior")
+for name, scores in [("does not see the label", deaf_scores), *sources.items()]:
+    name = f"{name} dimensions" if name in sources else name
+    print(f"{name:28s}" + "  ".join(f"{score:.3f}" for score in scores))
+
+# %%
+if profile != "smoke":
+    assert deaf_scores[0] > 0.85, "the first column cannot fail"
+    assert max(deaf_scores[1:]) < 0.25
+    for k in (8, 16):
+        assert sources[k][0] - sources[k][1] > 0.15, "a leak"
+        assert abs(sources[k][1] - sources[k][2]) < 0.15, "and holes add little"
+
+# %% mystnb={"image": {"alt": "Three lines against the number of latent dimensions: with codes of the own class the accuracy stays high; with codes of another class and of the prior it falls, and these two lie close together."}}
+columns = zip(*sources.values(), strict=True)
+names = [
+    "codes of the same class",
+    "codes of another class",
+    "codes from the prior",
+]
+for column, name, marker in zip(columns, names, "o^s", strict=True):
+    plt.plot(list(sources), column, marker=marker, label=name)
 plt.xscale("log", base=2)
-plt.xticks(list(by_latents), [str(latent_dim) for latent_dim in by_latents])
-plt.xlabel("numbers in the code")
+plt.xticks(list(sources), [str(latent_dim) for latent_dim in sources])
+plt.xlabel("latent dimensions")
 plt.ylabel("judge accuracy")
 plt.legend()
 plt.show()
 
 # %% [markdown]
-# The gap between the lines is the mismatch, and it opens as the code grows. The decoder is not to blame: given codes from
-# where it has practised, it obeys. Given codes from the prior, it must draw at places where it has never been.
+# The first column is worth nothing: the decoder that does not see the label scores as high as the others there, for the code
+# of a 3 decodes to a 3 whatever is asked. The second column separates them. With eight and sixteen dimensions a code of
+# another class makes the decoder miss about as often as a code from the prior does. So what these models suffer from
+# is mainly the leak: their decoders take the class from the code as well as from the label. The division of labour has not
+# gone far enough.
 #
-# Is the mismatch a law of nature? All four models were trained briefly. We give the longest code as many epochs as the main
-# model had.
+# Does it stay so? All four models were trained briefly. We give the longest code as many epochs as the main model had.
 
 # %%
-patient = small_model(16, max_epochs=epochs)
+patient, _ = small_model(16, max_epochs=epochs)
 torch.manual_seed(0)
-print(
-    f"16 numbers, {short} epochs: "
-    f"{nats[-1]:.1f} nats, judge accuracy {from_prior[-1]:.3f}"
-)
-
-
-# %%
-patient_nats, patient_accuracy = (
-    vae.negative_elbo(patient, x_test, y_test),
-    obedience(patient),
-)
-print(
-    f"16 numbers, {epochs} epochs: "
-    f"{patient_nats:.1f} nats, judge accuracy {patient_accuracy:.3f}"
-)
-print(
-    f"and from the encoder's codes, after {epochs} epochs: "
-    f"{obedience_at_home(patient):.3f}"
-)
+patient_nats = vae.negative_elbo(patient, x_valid, y_valid)
+patient_scores = by_source(patient.encode, patient.decode, 16)
+for name, n, scores in [
+    (f"16 dimensions, {short} epochs", nats[-1], sources[16]),
+    (f"16 dimensions, {epochs} epochs", patient_nats, patient_scores),
+]:
+    text = "  ".join(f"{score:.3f}" for score in scores)
+    print(f"{name}: {n:.1f} nats, {text}")
+if profile != "smoke":
+    assert patient_nats < nats[-1] - 3
+    assert patient_scores[1] > sources[16][1] + 0.1
+    assert patient_scores[2] > sources[16][2] + 0.1
 
 
 # %% [markdown]
-# Patience mends much of it: while the bound improves, the clouds spread, and the decoder learns to give sense to more of the
-# space. A gap remains. The lesson is to measure both, at the length of training you can afford: with little, a short
-# code is the better generator; with much, the long one comes close and keeps its better bound.
+# Longer training mends much of it: bound, obedience with codes of another class and obedience with codes from the prior all
+# get better. The lesson is to measure both nats and obedience, at the length of training you can afford: with little, a
+# short code is the better generator; with much, the long one comes close and keeps its better bound.
 #
 # The choice depends on the use too. To *compress, compare or restore* pictures, codes come from the encoder, and the bound
-# is what counts. To *invent*, codes come from the prior, and the mismatch counts as well. Later parts of the course
-# take other ways out: a second model that learns $q(z)$, or no encoder at all.
+# is what counts. To *invent*, codes come from the prior, and the mismatch counts as well. There are other ways
+# out: a second model that learns $q(z)$, or no encoder at all, as in the
+# [GANs of the next part](../gan/adversarial_game.ipynb).
 
 # %% [markdown]
 # ## β: paying more for the code
 #
-# Another handle on the same balance is the weight $\beta$ of the divergence (Higgins et al., 2017):
+# Another handle on the same balance is the weight $\beta$ of the KL term (Higgins et al., 2017):
 #
 # $$\text{loss} = -\,\mathbb E_{q_\phi}\big[\log p_\theta(x \mid z, y)\big] + \beta\, D_{\mathrm{KL}}\big(q_\phi(z \mid x, y) \,\|\, p(z)\big) .$$
 #
-# For $\beta > 1$ the loss is no longer the tightest bound the model could offer: we give up nats on purpose to make the
-# clouds wider, so that they overlap and leave fewer holes. Three models with eight numbers of code:
+# For $\beta > 1$ the loss is still a bound, but a looser one: we give up nats on purpose for a code that says less. Three
+# models with eight latent dimensions; after the nats stand the judge accuracies with codes of another class and of the
+# prior:
 
 # %%
 by_beta = {1.0: by_latents[8]}
-by_beta |= {beta: small_model(8, beta=beta) for beta in (2.0, 4.0)}
+by_beta |= {beta: small_model(8, beta=beta)[0] for beta in (2.0, 4.0)}
+terms = []
 for beta, m in by_beta.items():
     torch.manual_seed(0)
     with torch.no_grad():
-        log_likelihood, kl = m.elbo(x_test, y_test)
-    explanation = f"explanation {-log_likelihood.mean():5.1f} nats"
-    costs = f"{explanation}, code {kl.mean():4.1f} nats"
-    print(f"beta {beta:.0f}: {costs}, judge accuracy {obedience(m):.3f}")
+        log_likelihood, kl = m.elbo(x_valid, y_valid)
+    _, other, prior = by_source(m.encode, m.decode, 8)
+    terms.append([-log_likelihood.mean().item(), -kl.mean().item(), other, prior])
+    costs = (
+        f"reconstruction {-log_likelihood.mean():5.1f}, KL {kl.mean():4.1f} nats"
+    )
+    print(f"beta {beta:.0f}: {costs}, accuracy {other:.3f}, {prior:.3f}")
+
+
+# %%
+if profile != "smoke":
+    assert all(
+        list(column) == sorted(column) for column in zip(*terms, strict=True)
+    )
+    assert terms[2][0] - terms[2][1] > terms[0][0] - terms[0][1] + 5, (
+        "and the bound"
+    )
+    assert terms[2][3] > terms[0][3] + 0.1
 
 
 # %% [markdown]
-# Read the lines from top to bottom. The code gets cheaper, and the explanation worse by more than was saved, so the bound
-# gets worse. The judge accuracy rises, since the prior is now a better description of where the codes are. A moderate
-# $\beta$ can be a good bargain: few nats for much obedience.
+# Read the lines from top to bottom. The KL term gets smaller, and the reconstruction term worse by more than was saved, so
+# the bound gets worse. Obedience rises, with codes of another class as with codes of the prior: a costly code carries less
+# of what the label says already. A moderate $\beta$ can be a good compromise.
 #
-# What does a single number of the code do? We take the four whose means $\mu_j(x)$ vary most from picture to picture,
+# What does a single latent dimension do? We take the four whose means $\mu_j(x)$ vary most from picture to picture,
 # move each from $-2$ to $2$, and leave the others at zero.
 
-# %% mystnb={"image": {"alt": "Four rows of the digit 4. Along the upper rows slant and width change, along the lower ones hardly anything."}}
+# %% mystnb={"image": {"alt": "Four rows of the digit 4, which change along each row; the upper rows change more than the lowest."}}
 strict = by_beta[4.0]
 with torch.no_grad():
-    order = strict.encode(x_test, y_test)[0].var(dim=0).argsort(descending=True)[:4]
+    means = strict.encode(x_valid, y_valid)[0]
+    order = means.var(dim=0).argsort(descending=True)[:4]
     codes = torch.zeros(4, 8, 8)
     for row, index in enumerate(order):
         codes[row, :, index] = torch.linspace(-2, 2, 8)
     sheet = strict.decode(codes.flatten(0, 1), torch.full((32,), 4)).sigmoid()
 plots.image_grid(sheet, row_labels=[f"z{index + 1}" for index in order.tolist()])
 plt.show()
+changes = sheet.view(4, 8, -1).var(dim=1).mean(dim=1)
+assert profile == "smoke" or changes[:2].mean() > 1.2 * changes[3]
 
 # %% [markdown]
-# Each row moves one number. The upper ones change the writing most, its slant and its width, and it is tempting to call
-# such numbers *disentangled*: one number, one meaning. This is what β-VAE became known for. Two honest remarks belong here.
+# Each row moves one latent dimension. The upper ones change the writing most, and it is tempting to call such dimensions
+# *disentangled*: one dimension, one meaning. This is what β-VAE became known for. Two remarks belong here.
 #
-# - What we measured is the price of the code and its consequences. We did not measure disentangling, for which one needs
+# - What we measured is the size of the two terms and the obedience. We did not measure disentangling, for which one needs
 #   the true factors behind the pictures, and digits do not come with them. A row that pleases the eye is no measurement.
-# - Without some knowledge put in from outside it cannot be had for certain: for any model whose numbers have one meaning
-#   each there is another whose numbers are thoroughly mixed, and which gives every picture the same probability; rotate the
-#   code, and the prior does not notice. Locatello et al. (2019) prove it, and find in some 12,000 trained models that seed and settings matter more
-#   than the method. Burgess et al. (2018) explain what β does achieve.
+# - Without some knowledge put in from outside it cannot be guaranteed: for any model whose dimensions have one meaning
+#   each there is another whose dimensions are thoroughly mixed, and which gives every picture the same probability; rotate
+#   the code, and the prior does not notice. (It is the argument of the flipped signs above.) Locatello et al. (2019) prove
+#   it, and find in more than 12,000 trained models that seed and settings matter more than the method. Burgess et al.
+#   (2018) explain what β does achieve.
 #
-# The label is such knowledge from outside. That is why class and style came apart so cleanly above: we had told the model
-# what the class is.
+# The label is such knowledge from outside: we tell the model what the class is, and can measure how far class and style
+# come apart.
 
 # %% [markdown]
 # ## When it fails: a decoder that does not listen
 #
-# The division of labour rested on prices: the label is free, the code costs nats. Make the code free as well, by a tiny
-# $\beta$ and sixteen numbers of it.
+# The label is free and the code costs nats: that is what rewards the division of labour. Now we make the code almost free as
+# well. The KL term gets a tiny weight, $\beta = 0.01$, and the code sixteen dimensions.
 #
-# > **Predict, then run.** $\beta = 0.01$. Reconstructions will be excellent. If we then encode a real digit and ask for
-# > the *next* class in the same style, we get (a) the new digit; (b) the old digit, as if we had not asked; (c) noise.
+# > **Predict, then run.** Reconstructions will be excellent. If we then encode a real digit and ask for the *next* class
+# > in the same style, we get (a) the new digit; (b) the old digit, as if we had not asked; (c) noise.
 
 # %% mystnb={"image": {"alt": "Three rows. Real digits; faithful copies; and, asked for the next digit, pictures that mostly stay the old one."}}
-deaf = small_model(16, beta=0.01)
+deaf, deaf_curve = small_model(16, beta=0.01)
 with torch.no_grad():
-    styles, _ = deaf.encode(x_test[:8], y_test[:8])
-    same = deaf.decode(styles, y_test[:8]).sigmoid()
-    other = deaf.decode(styles, (y_test[:8] + 1) % 10).sigmoid()
+    styles, _ = deaf.encode(x_valid[:8], y_valid[:8])
+    same = deaf.decode(styles, y_valid[:8]).sigmoid()
+    other = deaf.decode(styles, (y_valid[:8] + 1) % 10).sigmoid()
 plots.image_grid(
-    torch.cat([x_test[:8], same, other]), row_labels=["real", "copy", "next"]
+    torch.cat([x_valid[:8], same, other]), row_labels=["real", "copy", "next"]
 )
 plt.show()
 
 # %%
 deaf_new, deaf_old = transfer(deaf)
 long_new, long_old = transfer(by_latents[16])
-print(
-    f"main model, 4 numbers:    read as wanted {new:.3f}, "
-    f"still the old class {old:.3f}"
-)
-print(
-    f"16 numbers, beta = 1:     read as wanted {long_new:.3f}, "
-    f"still the old class {long_old:.3f}"
-)
-print(
-    f"16 numbers, beta = 0.01:  read as wanted {deaf_new:.3f}, "
-    f"still the old class {deaf_old:.3f}"
-)
+for name, wanted, kept in [
+    ("main model, 4 dimensions:", new, old),
+    ("16 dimensions, beta = 1:", long_new, long_old),
+    ("16 dimensions, beta = 0.01:", deaf_new, deaf_old),
+]:
+    print(f"{name:28s} read as wanted {wanted:.3f}, still the old {kept:.3f}")
+assert profile == "smoke" or deaf_old > 0.5
 
 
 # %%
-with torch.no_grad():
-    explained = [
-        -m.elbo(x_test, y_test).log_likelihood.mean()
-        for m in (by_latents[16], deaf)
-    ]
-print(
-    "explanation of held-out digits: "
-    f"{explained[0]:.0f} nats with beta = 1, {explained[1]:.0f} with beta = 0.01"
-)
-print(
-    "judge accuracy of samples: "
-    f"{from_prior[-1]:.3f} with beta = 1, {obedience(deaf):.3f} with beta = 0.01"
-)
+curves = {"beta = 1": latent_curves[16], "beta = 0.01": deaf_curve}
+ends = {
+    name: {key: values[-1] for key, values in curve.items()}
+    for name, curve in curves.items()
+}
+for name, end in ends.items():
+    print(f"{name:12s} train_loss {end['train_loss']:.0f} nats;", end=" ")
+    print(f"reconstruction {-end['val_log_likelihood']:.0f},", end=" ")
+    print(f"KL {end['val_kl']:.0f}, val_loss {end['val_loss']:.0f}")
+deaf_obedience = obedience(deaf)
+print(f"judge accuracy of samples: {from_prior[-1]:.3f}, {deaf_obedience:.3f}")
+
+
+# %%
+if profile != "smoke":
+    usual, free = ends.values()
+    assert free["train_loss"] < usual["train_loss"] - 10
+    assert free["val_log_likelihood"] > usual["val_log_likelihood"] + 5
+    assert free["val_loss"] > usual["val_loss"] + 10
+    assert deaf_obedience < min(from_prior)
 
 
 # %% [markdown]
-# The answer is mostly (b). The code says everything, the class included, so the decoder learnt to read the class from
-# there; the label told it nothing new, and it never learnt to listen. The middle line is the same network after the same
-# length of training, and only $\beta$ differs: there the division of labour has begun, if not as cleanly as with a short
-# code.
+# The answer is mostly (b). A likely reason: the code says everything, the class included, so the label tells the decoder
+# nothing new, and it need not learn to use it. The middle line is the same network after the same length of training, and
+# only $\beta$ differs: there the label counts for more, if not for as much as with a short code.
 #
-# Nothing in the training loss betrays the deaf model. It falls lower than any other in this chapter, and held-out digits
-# are explained better than by any other. Samples from the prior fare worst of all, since nothing holds the codes near it.
+# The training loss does not betray the deaf model: it is far lower than that of its twin with $\beta = 1$, and held-out digits
+# are reconstructed better too. What does betray it is the logged `val_loss`. That is the negative ELBO, without $\beta$, and
+# there the large KL term counts in full: the codes lie far from the prior. Samples from the prior fare worst of all.
 #
-# How to recognise it: change the condition, keep the rest, and see whether the output follows. Do so with every
-# conditional model, however large. How to cure it: make the code dearer ($\beta$ back to 1) or shorter, so that it
-# does not pay to send the class twice. Later parts meet the same failure where a prompt is ignored, and a stronger cure
-# that is called guidance.
+# How to recognise it: look at the ELBO itself, not only at a weighted loss. Above all change the condition, keep the
+# rest, and see whether the output follows. Do so with every conditional model, however large. How to cure it: make the code
+# more costly ($\beta$ back to 1) or shorter, so that it does not pay to say the class twice.
 
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# One article prints a conditional VAE whose layers are left out, so that its optimiser has nothing to train and the
-# program does not start. Another says that generative models need labelled data: the last chapter's needed none. Both are
-# taken apart in the [errata](../../book/errata.md).
+# Readers who have seen the source articles find half a conditional VAE, and labels that nobody needs, in the
+# [errata](../../book/errata.md#errata-vae).
 
 # %% [markdown]
 # ## The promise
@@ -618,8 +806,6 @@ print(figures["judge_accuracy"])
 # %%
 if profile != "smoke":
     assert figures["judge_accuracy"] >= 0.87, "digits asked for by class"
-    assert nats[0] - nats[-1] > 5, "a longer code gives a better bound"
-    assert from_prior[0] - from_prior[-1] > 0.1, "and obeys less"
     assert deaf_old > long_old + 0.2, "a free code makes the decoder deaf"
 
 
@@ -627,11 +813,13 @@ if profile != "smoke":
 # ## Summary
 #
 # - A condition is one letter behind every bar: encoder and decoder get the label, the prior does not, the bound keeps its form.
-# - What the label says for nothing, the code need not say at a price: the code keeps the style.
+# - The label is free and the code costs nats, so the bound rewards a code that keeps to the style. That the same code means
+#   the same style in every class comes from shared weights, not from the bound.
 # - Measure obedience with a judge, variety with held-out nats, and look at the pictures: each is blind to something.
-# - A bound is measured at the encoder's codes, samples begin at the prior's. Where the two differ, a better bound can
-#   mean worse samples; short codes and a larger β narrow the gap and cost nats, longer training narrows it and costs time.
-# - To find out whether a model listens, change the condition and keep the rest.
+# - A bound is measured at the encoder's codes, samples begin at the prior's. Averaged over the data, the KL term is
+#   information plus mismatch between the two. Where the class leaks into the code, a better bound can mean worse samples;
+#   short codes and a larger β help and cost nats, longer training helps and costs time.
+# - To find out whether a model listens, change the condition and keep the rest; ask of every test what a deaf model scores.
 #
 # ## Check yourself
 #
@@ -666,9 +854,8 @@ assert shuffled < 0.25
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The loss falls and looks as healthy as that of "From scratch", if a little higher: the model learns to do without the
-# labels and becomes an unconditional VAE. The judge accuracy is about one in ten, pure chance. Only a measurement that
-# uses the condition can find a fault in the condition.
+# The loss falls and looks healthy: the model learns to do without the labels and becomes an unconditional VAE. The judge
+# accuracy is about one in ten, pure chance. Only a measurement that uses the condition can find a fault in the condition.
 #
 # </details>
 #
@@ -678,15 +865,15 @@ assert shuffled < 0.25
 # %% tags=["hide-cell"]
 # @title Solution
 with torch.no_grad():
-    before, _ = model.encode(x_test, y_test)
-    moved = model.decode(before, (y_test + 1) % 10).sigmoid()
-    after, _ = model.encode(moved, (y_test + 1) % 10)
+    before, _ = model.encode(x_valid, y_valid)
+    moved = model.decode(before, (y_valid + 1) % 10).sigmoid()
+    after, _ = model.encode(moved, (y_valid + 1) % 10)
 agreement = [
     torch.corrcoef(torch.stack([before[:, j], after[:, j]]))[0, 1].item()
     for j in range(4)
 ]
 print(
-    "correlation of each number, before and after:",
+    "correlation of each dimension, before and after:",
     ", ".join(f"{value:.2f}" for value in agreement),
 )
 if profile != "smoke":
@@ -715,9 +902,9 @@ if profile != "smoke":
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# At a low temperature codes stay near the origin, where the decoder has practised most: the pictures are typical,
-# accuracy rises, and their variance falls. The judge does not see the missing variety. At temperature 1 the samples are
-# the model's own; comparisons between models are made there.
+# At a low temperature codes stay near the origin: the pictures are typical, accuracy rises, and their variance falls. The
+# judge does not see the missing variety. At temperature 1 the samples are the model's own; comparisons between models are
+# made there.
 #
 # </details>
 #
@@ -726,9 +913,10 @@ if profile != "smoke":
 # <details><summary>Answer</summary>
 #
 # It would not be wrong; Sohn, Lee and Yan (2015) use one. A normal prior with a mean and spread of its own for every class is
-# the standard prior followed by a shift and a stretch, which a decoder that knows the class can do itself. But with
-# one prior for all classes the same $z$ means the same style everywhere, since all classes share one space: with separate
-# priors that link would be lost.
+# the standard prior followed by a shift and a stretch, which a decoder that knows the class can do itself. So with a
+# decoder that is flexible enough the bound is the same. One prior for all classes is simpler, and it makes "the same $z$
+# under another label" a natural question. That the answer is "the same style" is not due to the prior, as the flipped
+# signs showed, but to the weights that the classes share.
 #
 # </details>
 #
@@ -741,6 +929,8 @@ if profile != "smoke":
 #   only, and the sheet of one style in ten classes.
 # - K. Sohn, H. Lee and X. Yan, *Learning Structured Output Representation using Deep Conditional Generative Models*,
 #   NeurIPS 2015: conditions that are pictures themselves.
+# - M. D. Hoffman and M. J. Johnson, *ELBO surgery: yet another way to carve up the variational evidence lower bound*,
+#   workshop on Advances in Approximate Bayesian Inference at NIPS 2016: the KL term as information and mismatch.
 # - I. Higgins et al., [beta-VAE](https://openreview.net/forum?id=Sy2fzU9gl) (2017), and C. P. Burgess et al.,
 #   [Understanding disentangling in β-VAE](https://arxiv.org/abs/1804.03599) (2018).
 # - F. Locatello et al.,
