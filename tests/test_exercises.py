@@ -49,6 +49,7 @@ class Assignment:
         answers = _load(ROOT / "tests" / "exercises" / f"{name}_wrong.py")
         self.wrong: dict[str, list[tuple[str, str, dict[str, float]]]] = answers.WRONG
         self.otherwise: dict[str, str] = answers.OTHERWISE
+        self.right: dict[str, dict[str, str]] = answers.RIGHT
 
     @cached_property
     def solved(self) -> NotebookNode:
@@ -78,14 +79,16 @@ class Assignment:
         submissions = {"solution": self.solved, "release": self.released, "careless": self._careless()}
         for k in range(max(map(len, self.wrong.values()))):
             submissions[f"wrong {k}"] = self._handed_in({q: g[k][1] for q, g in self.wrong.items() if k < len(g)})
-        points, problems = tool.grade(self.source, submissions)
+        submissions |= {f"right {style}": self._handed_in(codes) for style, codes in self.right.items()}
+        points, problems = tool.grade(self.source, submissions, seconds_per_cell=SECONDS)
         assert not problems, problems
         return points
 
     def _handed_in(self, codes: dict[str, str]) -> NotebookNode:
         notebook = copy.deepcopy(self.solved)
         for question, code in codes.items():
-            cell_of(notebook, question).source = code
+            cell = cell_of(notebook, question)
+            cell.source = f"{cell.source}\n{code}" if question == "setup" else code
         return notebook
 
     def _careless(self) -> NotebookNode:
@@ -98,6 +101,9 @@ class Assignment:
         return notebook
 
 
+# The correct answers are written to be slow as well. With the default limit, every check is far from it.
+SECONDS = 15
+
 NAMES = sorted(path.stem for path in SOURCES.glob("*.py"))
 assignment_of = cache(Assignment)
 WRONG_CASES = [
@@ -106,6 +112,7 @@ WRONG_CASES = [
     for question, given in assignment_of(name).wrong.items()
     for k, (what, _, expected) in enumerate(given)
 ]
+RIGHT_CASES = [(name, style) for name in NAMES for style in assignment_of(name).right]
 
 
 @pytest.fixture(params=NAMES)
@@ -128,6 +135,12 @@ def test_untouched_release_gets_nothing(assignment: Assignment) -> None:
 
 def test_careless_student_loses_nothing(assignment: Assignment) -> None:
     assert assignment.points["careless"] == assignment.points["solution"]
+
+
+@pytest.mark.parametrize(("name", "style"), RIGHT_CASES)
+def test_right_answer_in_another_style_gets_full_marks(name: str, style: str) -> None:
+    assignment = assignment_of(name)
+    assert assignment.points[f"right {style}"] == assignment.points["solution"]
 
 
 def test_every_coding_question_has_wrong_answers(assignment: Assignment) -> None:
@@ -227,7 +240,7 @@ def test_points_in_the_text_are_those_of_the_labels(assignment: Assignment) -> N
         if label(cell).get("grade"):
             graded[question] = graded.get(question, 0) + label(cell)["points"]
             if cell.cell_type == "code":
-                check = re.match(r"# Check (\d)([a-d]) \((1 point|[2-9] points)\): ", cell.source)
+                check = re.match(r"# Check (\d)([a-f]) \((1 point|[2-9] points)\): ", cell.source)
                 assert check is not None
                 assert (check[1], float(check[3][0])) == (question, label(cell)["points"])
                 checks.append(check[1] + check[2])

@@ -6,10 +6,12 @@
 
 Everything happens in a temporary course folder with a gradebook of its own; nothing is left behind and nothing is
 downloaded. Each submission is graded by itself: one that cannot be graded is named, with the reason, and costs the
-others nothing. Grading runs the students' code with the rights of whoever calls it: trusted classes only.
+others nothing. Where an answer in words was left empty, but may stand in a cell of the student's own, the entry says
+which "needs a look". Grading runs the students' code with the rights of whoever calls it: trusted classes only.
 """
 
 import argparse
+import ast
 import json
 import os
 import re
@@ -39,6 +41,8 @@ TOTAL = "total"
 # nbgrader's names for the assignment, its only notebook and a course's only student, whatever the files are called.
 NAME = "assignment"
 STUDENT = "student"
+# What nbgrader writes where an answer in words belongs.
+PLACEHOLDER = "YOUR ANSWER HERE"
 # The variable of the environment by which the processes of a grading are known.
 MARK = "AIGC_COURSE_GRADING"
 _LARGEST = 2**28
@@ -49,6 +53,8 @@ _KINDS = {
     b"<": "a web page; ask for the .ipynb file",
     b"http": "a link; ask for the file itself",
 }
+# A `!pip install` in a submission must not change the teacher's environment: pip and uv find no Python and no index.
+_NO_INSTALLING = {"PIP_PYTHON": os.devnull, "PIP_NO_INDEX": "1", "UV_PYTHON": os.devnull, "UV_OFFLINE": "1"}
 
 
 def solution(source: Path) -> NotebookNode:
@@ -87,12 +93,13 @@ def grade(
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """Run and grade notebooks that students sent; return their points, and the problems of those without points.
 
-    The points are by student and grade_id. Answers that a person must grade have no entry, unless they were left empty:
-    those have 0. The entry "total" is the sum of the others. The problems are by student, in words. Every student is in
-    one of the two.
+    The points are by student and grade_id. Answers that a person must grade have no entry, unless they were left empty
+    and stand nowhere else: those have 0. The entry "total" is the sum of the others. The problems are by student, in
+    words. Every student is in one of the two.
 
     Only the text and the labels of a student's cells are used. Everything else comes from the source: a check that was
-    changed is restored, and one that was deleted is put back. What code prints costs nothing, even on stderr.
+    changed is restored, and one that was deleted is put back. Imports that were added to the cells at the beginning
+    which are restored go into cells of their own. What code prints costs nothing, even on stderr.
     A cell that runs longer than `seconds_per_cell` is interrupted and fails. There are no points if it cannot be
     interrupted, if the kernel ends, if the notebook takes as long as ten such cells, or if an answer has no cell or
     two. `jobs` notebooks are run side by side; None stands for as many as there are processors.
@@ -129,10 +136,34 @@ def grade(
         for student, course in courses.items():
             result = json.loads((course / "result.json").read_text("utf-8"))
             if "points" in result:
-                points[student] = {**result["points"], TOTAL: sum(result["points"].values())}
+                found = result["points"]
+                for name in elsewhere(solved, submissions[student]):
+                    found.pop(name, None)
+                points[student] = {**found, TOTAL: sum(found.values())}
             else:
                 problems[student] = result["problem"]
     return points, problems
+
+
+def elsewhere(solved: NotebookNode, notebook: NotebookNode) -> list[str]:
+    """Return the answers in words that were left empty, in a notebook with text that may be these answers.
+
+    That is text of the student's own in any cell without a label, or any cell of the student's own below the answer's.
+    """
+    given = {cell.source.strip() for cell in solved.cells} | {""}
+    own = [not _label(cell) and cell.source.strip() not in given for cell in notebook.cells]
+    names = []
+    for cell in solved.cells:
+        entry = cell.metadata.get("nbgrader", {})
+        if entry.get("grade") and entry["solution"]:
+            places = [i for i, other in enumerate(notebook.cells) if _label(other) == entry["grade_id"]]
+            empty = all(notebook.cells[i].source.strip() in ("", PLACEHOLDER) for i in places)
+            if empty and any(
+                mine and (other.cell_type != "code" or i > places[0])
+                for i, (mine, other) in enumerate(zip(own, notebook.cells, strict=True))
+            ):
+                names.append(entry["grade_id"])
+    return names
 
 
 def read(path: Path) -> NotebookNode:
@@ -227,6 +258,7 @@ def _repaired(solved: NotebookNode, notebook: NotebookNode) -> NotebookNode:
 
     position = 0
     for name, original in known.items():
+        added = [line for cell in notebook.cells if _label(cell) == name for line in _added_imports(original, cell)]
         places = [i for i, cell in enumerate(repaired.cells) if _label(cell) == name]
         if not places:
             repaired.cells.insert(position, original)
@@ -234,7 +266,24 @@ def _repaired(solved: NotebookNode, notebook: NotebookNode) -> NotebookNode:
         for i in places[:-1]:  # copies of a check: the last one stands below the answer
             del repaired.cells[i].metadata["nbgrader"]
         position = places[-1] + 1
+        repaired.cells[position:position] = map(nbformat.v4.new_code_cell, added)
+        position += len(added)
     return repaired
+
+
+def _added_imports(original: NotebookNode, cell: NotebookNode) -> list[str]:
+    """Return the imports that a student added to a cell that will be restored, such as the setup cell."""
+    entry = original.metadata.nbgrader
+    if entry.solution or entry.grade or original.cell_type != "code":
+        return []
+    # Lines for IPython, such as `!pip install`, are no Python.
+    text = "\n".join("" if line.lstrip().startswith(("!", "%")) else line for line in cell.source.split("\n"))
+    try:
+        lines = [ast.unparse(node) for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    except (SyntaxError, ValueError):
+        return []
+    known = {ast.unparse(node) for node in ast.parse(original.source).body}
+    return [line for line in lines if line not in known]
 
 
 @contextmanager
@@ -249,7 +298,7 @@ def _course(source: Path) -> Iterator[tuple[Path, Config]]:
         root = Path(folder).resolve()
         variables = clean_environment(root / "settings")
         os.environ.clear()
-        os.environ.update(variables)
+        os.environ.update(variables | _NO_INSTALLING)
         try:
             write(solution(source), root / "source" / NAME / f"{NAME}.ipynb")
             config = Config()
@@ -300,7 +349,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     points, problems = grade(options.source, sent, options.seconds_per_cell, options.jobs)
     problems |= unread
     names = list(dict.fromkeys(map(str, options.submissions)))
-    print(json.dumps({name: points.get(name) or {"problem": problems[name]} for name in names}, indent=2))
+    entries: dict[str, dict[str, object]] = {name: {"problem": problem} for name, problem in problems.items()}
+    solved = solution(options.source)
+    for name, found in points.items():
+        looks = elsewhere(solved, sent[name])
+        entries[name] = {**found, "needs a look": looks} if looks else {**found}
+    print(json.dumps({name: entries[name] for name in names}, indent=2))
     if problems:
         print(f"{len(problems)} of {len(names)} submissions could not be graded:", file=sys.stderr)
         for name in names:

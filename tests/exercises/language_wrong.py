@@ -407,3 +407,7 @@ def training_step(embedding, output, tokens, learning_rate):
     optimiser.step()
     return loss.item()""",
 }
+
+# Right in other ways that students have: for each way of writing its answers; the solution's stand for the rest. What
+# stands under "setup" is added to the setup cell.
+RIGHT: dict[str, dict[str, str]] = {}

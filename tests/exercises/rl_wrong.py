@@ -480,3 +480,7 @@ def training_step(q, state, world, epsilon, learning_rate, discount, generator):
         next_state = 0
     return next_state""",
 }
+
+# Right in other ways that students have: for each way of writing its answers; the solution's stand for the rest. What
+# stands under "setup" is added to the setup cell.
+RIGHT: dict[str, dict[str, str]] = {}
