@@ -31,20 +31,22 @@
 # | 7. In your own words | explain what the losses of a GAN say, and what they do not | 4 |
 #
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
-# below it. You may add cells of your own. Do not copy, split or delete the cells that are here: the grading program
-# knows them by hidden labels.
+# below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
+# here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid
+# `from … import *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use.
 #
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
-# what the docstring promises. Every check has its own points, and every question is graded on its own: a mistake in
-# one question costs nothing in the next. Question 7 is read by a person.
+# what the docstring promises. Values count, not whether they are in single or double precision. Every check has its
+# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 7
+# is read by a person.
 #
 # **How to hand in.** Restart the kernel and run all cells once more. Download the notebook (on Colab:
 # *File → Download → Download .ipynb*), name it `gan.ipynb` (without "Copy of"), and send it the way your teacher asks.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-# All that this assignment needs. Colab has it, so nothing is to be installed, and
-# no GPU is needed.
+# Colab has all that this assignment needs; nothing is to be installed. Put further
+# imports into a cell of your own: this one is restored when your work is graded.
 import math
 import os
 import warnings
@@ -94,26 +96,58 @@ if "NBGRADER_EXECUTION" in os.environ:
 # $\log(1 + e^{\ell})$.
 
 
-# %% nbgrader={"grade": false, "grade_id": "losses", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def gan_losses(real_logits, fake_logits):
-    """Return three losses in nats: the discriminator's, the generator's saturating
-    and its non-saturating one.
+# %% nbgrader={"grade": false, "grade_id": "dloss", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def loss_for_discriminator(real_logits, fake_logits):
+    """Return the discriminator's loss in nats, a scalar to be minimised.
 
     real_logits: (n,), the logits of n real pictures. fake_logits: (m,), those of m
-    generated pictures. Returns a tuple of three scalars, each to be minimised by
-    its player; means over the batches, finite for any logit.
+    generated pictures. Each expectation is the mean over its batch; the loss is
+    finite for any logit, and gradients pass from it to both kinds of logits.
     """
     ### BEGIN SOLUTION
-    discriminator = F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
-    saturating = -F.softplus(fake_logits).mean()
-    non_saturating = F.softplus(-fake_logits).mean()
-    return discriminator, saturating, non_saturating
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "losses-discriminator", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "dloss-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 1a (2 points): the discriminator's loss.
-loss = gan_losses(torch.zeros(3), torch.zeros(5))[0]
+### BEGIN HIDDEN TESTS
+def _run(check):
+    """Run a check with Python's own functions and the usual modules, whatever
+    `import *` has put in their place.
+    """
+    import builtins
+    import types
+
+    import math
+
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+
+    usual = {"math": math, "torch": torch, "Tensor": Tensor, "nn": nn, "F": F}
+    types.FunctionType(check.__code__, {**globals(), **vars(builtins), **usual})()
+
+
+_own = {}
+
+
+def _choose(check, **stand_ins):
+    """Put the stand-ins in the place of the student's functions, unless the check
+    fails with them.
+    """
+    for name, stand_in in stand_ins.items():
+        if globals().get(name) is not stand_in:
+            _own[name] = globals().get(name)
+    globals().update(stand_ins)
+    try:
+        _run(check)
+    except Exception:
+        globals().update((name, _own[name]) for name in stand_ins)
+
+
+### END HIDDEN TESTS
+loss = loss_for_discriminator(torch.zeros(3), torch.zeros(5))
 assert type(loss) is Tensor, f"the loss must be a tensor, not {type(loss)}"
 assert loss.shape == (), (
     f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
@@ -132,32 +166,44 @@ def _check():
         ([2.0, -1.0, 0.5], [-3.0, 0.7]),
         ([-200.0, 200.0], [200.0, -200.0, 1.0]),
     ]:
-        real, fake = (
-            torch.tensor(reals, requires_grad=True),
-            torch.tensor(fakes, requires_grad=True),
+        real, fake = (torch.tensor(logits) for logits in (reals, fakes))
+        expected = -Bernoulli(logits=real).log_prob(torch.ones(len(real))).mean()
+        expected -= Bernoulli(logits=fake).log_prob(torch.zeros(len(fake))).mean()
+        real.requires_grad_(), fake.requires_grad_()
+        loss = loss_for_discriminator(real, fake)
+        assert loss.shape == (), f"one number, not shape {tuple(loss.shape)}"
+        assert abs(loss.item() - expected.item()) < 1e-4 * (1 + expected.item()), (
+            f"logits {reals} and {fakes}: the loss is {expected:.4f}, not {loss:.4f}"
         )
-        loss = gan_losses(real, fake)[0]
-        expected = (
-            -Bernoulli(logits=real.detach()).log_prob(torch.ones(len(real))).mean()
-        )
-        expected -= (
-            Bernoulli(logits=fake.detach()).log_prob(torch.zeros(len(fake))).mean()
-        )
-        assert loss.shape == ()
-        torch.testing.assert_close(loss.detach(), expected)
         loss.backward()
-        torch.testing.assert_close(
-            real.grad, (real.detach().sigmoid() - 1) / len(real)
-        )
-        torch.testing.assert_close(fake.grad, fake.detach().sigmoid() / len(fake))
+        for logits, trust in ((real, real.detach().sigmoid() - 1), (fake, None)):
+            trust = logits.detach().sigmoid() if trust is None else trust
+            torch.testing.assert_close(
+                logits.grad, trust / len(logits), rtol=1e-4, atol=1e-5
+            )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "losses-generator", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+
+# %% nbgrader={"grade": false, "grade_id": "gloss", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def losses_for_generator(fake_logits):
+    """Return the generator's two losses in nats: the saturating and the
+    non-saturating one.
+
+    fake_logits: (m,), the logits of m generated pictures. Returns a tuple of two
+    scalars, each to be minimised; means over the batch, finite for any logit, and
+    gradients pass from them to the logits.
+    """
+    ### BEGIN SOLUTION
+    return -F.softplus(fake_logits).mean(), F.softplus(-fake_logits).mean()
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "gloss-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 1b (2 points): the generator's two losses.
-_, saturating, non_saturating = gan_losses(torch.zeros(3), torch.zeros(5))
+saturating, non_saturating = losses_for_generator(torch.zeros(5))
 both = [("saturating", saturating, -1), ("non-saturating", non_saturating, 1)]
 for name, loss, expected in both:
     assert type(loss) is Tensor, (
@@ -176,33 +222,32 @@ for name, loss, expected in both:
 def _check():
     from torch.distributions import Bernoulli
 
-    real = torch.zeros(2)
     for fakes in ([0.4], [-3.0, 0.7, 1.0], [200.0, -200.0, 1.0]):
-        fake = torch.tensor(fakes, requires_grad=True)
-        judge, probability = (
-            Bernoulli(logits=fake.detach()),
-            fake.detach().sigmoid(),
-        )
-        _, saturating, non_saturating = gan_losses(real, fake)
-        for loss, expected, gradient in [
-            (
-                saturating,
-                judge.log_prob(torch.zeros(len(fake))).mean(),
-                -probability,
-            ),
-            (
-                non_saturating,
-                -judge.log_prob(torch.ones(len(fake))).mean(),
-                probability - 1,
-            ),
-        ]:
-            assert loss.shape == ()
-            torch.testing.assert_close(loss.detach(), expected)
+        fake = torch.tensor(fakes)
+        judge, trust, count = Bernoulli(logits=fake), fake.sigmoid(), len(fake)
+        values = [
+            judge.log_prob(torch.zeros(count)).mean().item(),
+            -judge.log_prob(torch.ones(count)).mean().item(),
+        ]
+        fake.requires_grad_()
+        for name, loss, expected, gradient in zip(
+            ("saturating", "non-saturating"),
+            losses_for_generator(fake),
+            values,
+            (-trust, trust - 1),
+            strict=True,
+        ):
+            assert loss.shape == (), f"one number, not shape {tuple(loss.shape)}"
+            assert abs(loss.item() - expected) < 1e-4 * (1 + abs(expected)), (
+                f"logits {fakes}: the {name} loss is {expected:.4f}, not {loss:.4f}"
+            )
             (found,) = torch.autograd.grad(loss, fake, retain_graph=True)
-            torch.testing.assert_close(found, gradient / len(fake))
+            torch.testing.assert_close(
+                found, gradient / count, rtol=1e-4, atol=1e-5
+            )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 
@@ -233,26 +278,33 @@ def generator_slopes(fake_logits):
 # Check 1c (1 point): both derivatives.
 saturating, non_saturating = generator_slopes(torch.zeros(3))
 # the two losses agree where D = 1/2 ...
-torch.testing.assert_close(saturating, torch.full((3,), -0.5))
-torch.testing.assert_close(non_saturating, torch.full((3,), -0.5))
+half = torch.full((3,), -0.5)
+torch.testing.assert_close(saturating, half, check_dtype=False)
+torch.testing.assert_close(non_saturating, half, check_dtype=False)
 saturating, non_saturating = generator_slopes(torch.tensor([-3.0, 3.0]))
 # ... and mirror each other around it
-torch.testing.assert_close(saturating, non_saturating.flip(0))
+torch.testing.assert_close(saturating, non_saturating.flip(0), check_dtype=False)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     values = [-40.0, -20.0, -3.0, -0.7, 0.0, 1.0, 5.0, 20.0, 40.0]
     saturating, non_saturating = generator_slopes(torch.tensor(values))
-    assert saturating.shape == non_saturating.shape == (len(values),)
+    assert saturating.shape == non_saturating.shape == (len(values),), (
+        f"{len(values)} pictures have that many slopes"
+    )
     for value, first, second in zip(
         values, saturating.tolist(), non_saturating.tolist(), strict=True
     ):
-        assert abs(first * (1 + math.exp(-value)) + 1) < 1e-3
-        assert abs(second * (1 + math.exp(value)) + 1) < 1e-3
+        assert abs(first * (1 + math.exp(-value)) + 1) < 1e-3, (
+            f"the slope of the saturating loss at a logit of {value} is not {first}"
+        )
+        assert abs(second * (1 + math.exp(value)) + 1) < 1e-3, (
+            f"the slope of the other loss at a logit of {value} is not {second}"
+        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -298,9 +350,9 @@ def players(seed=0):
 
 
 # %% [markdown]
-# Write the discriminator's turn, up to the gradients; no weight is changed yet. You may call `gan_losses`. While your
-# work is graded, correct versions stand in for the functions of earlier questions, here and below, so that no mistake
-# costs you points twice.
+# Write the discriminator's turn, up to the gradients; no weight is changed yet. You may call your functions of earlier
+# questions, here and below. A check is passed if it is passed with them or with correct versions in their place, so
+# that no mistake costs you points twice.
 
 
 # %% nbgrader={"grade": false, "grade_id": "dstep", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -316,7 +368,7 @@ def discriminator_backward(generator, discriminator, x, z):
     """
     ### BEGIN SOLUTION
     fake = generator(z).detach()
-    loss, _, _ = gan_losses(discriminator(x), discriminator(fake))
+    loss = loss_for_discriminator(discriminator(x), discriminator(fake))
     loss.backward()
     return loss.detach()
     ### END SOLUTION
@@ -325,33 +377,22 @@ def discriminator_backward(generator, discriminator, x, z):
 # %% nbgrader={"grade": true, "grade_id": "dstep-own", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 2a (1 point): the discriminator gets the gradients of its loss.
 ### BEGIN HIDDEN TESTS
-# A stand-in for the function of question 1, here and in the cells below: no mistake
-# is punished twice.
-def gan_losses(real_logits, fake_logits):
-    sure, unsure = (
-        F.logsigmoid(fake_logits).mean(),
-        F.logsigmoid(-fake_logits).mean(),
-    )
-    return -F.logsigmoid(real_logits).mean() - unsure, unsure, -sure
+# A mistake in question 1 is not punished here and in the cells below: a check is
+# passed if it is passed with these functions or with the student's own.
+def _loss_for_discriminator(real_logits, fake_logits):
+    return -F.logsigmoid(real_logits).mean() - F.logsigmoid(-fake_logits).mean()
 
 
-### END HIDDEN TESTS
-generator, discriminator = players()
-loss = discriminator_backward(
-    generator, discriminator, torch.ones(4, 16), torch.ones(4, 2)
-)
-assert not getattr(loss, "requires_grad", False), (
-    "return the loss without its graph: loss.detach()"
-)
-assert abs(float(loss) - 2 * math.log(2)) < 1, (
-    f"a loss of {loss:.3f}? An untrained discriminator loses about 1.4 nats"
-)
-assert all(p.grad is not None for p in discriminator.parameters()), (
-    "the discriminator got no gradient"
-)
+def _losses_for_generator(fake_logits):
+    return F.logsigmoid(-fake_logits).mean(), -F.logsigmoid(fake_logits).mean()
 
 
-### BEGIN HIDDEN TESTS
+_losses = {
+    "loss_for_discriminator": _loss_for_discriminator,
+    "losses_for_generator": _losses_for_generator,
+}
+
+
 def _check():
     for seed in range(3):
         generator, discriminator = players(seed)
@@ -371,17 +412,55 @@ def _check():
         )
         gradients = torch.autograd.grad(expected, weights)
         loss = discriminator_backward(generator, discriminator, x, z)
-        assert abs(float(loss) - expected.item()) < 1e-5
+        assert abs(float(loss) - expected.item()) < 1e-5, (
+            f"the loss is {expected:.4f}, not {loss:.4f}"
+        )
         for weight, old, gradient in zip(weights, before, gradients, strict=True):
-            torch.testing.assert_close(weight.detach(), old)
-            torch.testing.assert_close(weight.grad, gradient)
+            assert torch.equal(weight.detach(), old), "a weight was changed"
+            torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-6)
 
 
-_check()
+_choose(_check, **_losses)
 ### END HIDDEN TESTS
+generator, discriminator = players()
+loss = discriminator_backward(
+    generator, discriminator, torch.ones(4, 16), torch.ones(4, 2)
+)
+assert not getattr(loss, "requires_grad", False), (
+    "return the loss without its graph: loss.detach()"
+)
+assert abs(float(loss) - 2 * math.log(2)) < 1, (
+    f"a loss of {loss:.3f}? An untrained discriminator loses about 1.4 nats"
+)
+assert all(p.grad is not None for p in discriminator.parameters()), (
+    "the discriminator got no gradient"
+)
+### BEGIN HIDDEN TESTS
+_run(_check)
+### END HIDDEN TESTS
+
 
 # %% nbgrader={"grade": true, "grade_id": "dstep-other", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 2b (1 point): the generator's .grad stays as it was.
+### BEGIN HIDDEN TESTS
+def _check():
+    generator, discriminator = players(1)
+    before = [p.detach().clone() for p in generator.parameters()]
+    discriminator_backward(
+        generator, discriminator, torch.ones(4, 16), torch.ones(4, 2)
+    )
+    for weight, old in zip(generator.parameters(), before, strict=True):
+        assert weight.grad is None, "a gradient reached the generator"
+        assert torch.equal(weight.detach(), old), "a weight was changed"
+    assert all(
+        p.requires_grad
+        for p in [*generator.parameters(), *discriminator.parameters()]
+    ), "a player was frozen"
+    assert generator.training, "the generator was left in another mode"
+
+
+_choose(_check, **_losses)
+### END HIDDEN TESTS
 generator, discriminator = players()
 for weight in generator.parameters():
     weight.grad = torch.full_like(weight, 7.0)
@@ -396,26 +475,8 @@ for weight in generator.parameters():
     assert (weight.grad == 7).all(), (
         "the discriminator's loss changed the generator's .grad"
     )
-
-
 ### BEGIN HIDDEN TESTS
-def _check():
-    generator, discriminator = players(1)
-    before = [p.detach().clone() for p in generator.parameters()]
-    discriminator_backward(
-        generator, discriminator, torch.ones(4, 16), torch.ones(4, 2)
-    )
-    for weight, old in zip(generator.parameters(), before, strict=True):
-        assert weight.grad is None
-        torch.testing.assert_close(weight.detach(), old)
-    assert all(
-        p.requires_grad
-        for p in [*generator.parameters(), *discriminator.parameters()]
-    ), "a player was frozen"
-    assert generator.training
-
-
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -434,8 +495,7 @@ def generator_backward(generator, discriminator, z):
     weights). Returns the loss, a scalar detached from its graph.
     """
     ### BEGIN SOLUTION
-    logits = discriminator(generator(z))
-    _, _, loss = gan_losses(logits, logits)
+    _, loss = losses_for_generator(discriminator(generator(z)))
     loss.backward(inputs=list(generator.parameters()))
     return loss.detach()
     ### END SOLUTION
@@ -443,19 +503,6 @@ def generator_backward(generator, discriminator, z):
 
 # %% nbgrader={"grade": true, "grade_id": "gstep-own", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 2c (1 point): the generator gets the gradients of its loss.
-generator, discriminator = players()
-loss = generator_backward(generator, discriminator, torch.ones(4, 2))
-assert not getattr(loss, "requires_grad", False), (
-    "return the loss without its graph: loss.detach()"
-)
-assert abs(float(loss) - math.log(2)) < 1, (
-    f"a loss of {loss:.3f}? Against an untrained discriminator it is about 0.7"
-)
-assert all(p.grad is not None for p in generator.parameters()), (
-    "the generator got no gradient"
-)
-
-
 ### BEGIN HIDDEN TESTS
 def _check():
     for seed in range(3):
@@ -468,17 +515,51 @@ def _check():
         expected = F.softplus(-discriminator(generator(z))).mean()
         gradients = torch.autograd.grad(expected, weights)
         loss = generator_backward(generator, discriminator, z)
-        assert abs(float(loss) - expected.item()) < 1e-5
+        assert abs(float(loss) - expected.item()) < 1e-5, (
+            f"the loss is {expected:.4f}, not {loss:.4f}"
+        )
         for weight, old, gradient in zip(weights, before, gradients, strict=True):
-            torch.testing.assert_close(weight.detach(), old)
-            torch.testing.assert_close(weight.grad, gradient)
+            assert torch.equal(weight.detach(), old), "a weight was changed"
+            torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-6)
 
 
-_check()
+_choose(_check, **_losses)
 ### END HIDDEN TESTS
+generator, discriminator = players()
+loss = generator_backward(generator, discriminator, torch.ones(4, 2))
+assert not getattr(loss, "requires_grad", False), (
+    "return the loss without its graph: loss.detach()"
+)
+assert abs(float(loss) - math.log(2)) < 1, (
+    f"a loss of {loss:.3f}? Against an untrained discriminator it is about 0.7"
+)
+assert all(p.grad is not None for p in generator.parameters()), (
+    "the generator got no gradient"
+)
+### BEGIN HIDDEN TESTS
+_run(_check)
+### END HIDDEN TESTS
+
 
 # %% nbgrader={"grade": true, "grade_id": "gstep-other", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 2d (1 point): the discriminator's .grad stays as it was.
+### BEGIN HIDDEN TESTS
+def _check():
+    generator, discriminator = players(1)
+    before = [p.detach().clone() for p in discriminator.parameters()]
+    generator_backward(generator, discriminator, torch.ones(4, 2))
+    for weight, old in zip(discriminator.parameters(), before, strict=True):
+        assert weight.grad is None, "a gradient reached the discriminator"
+        assert torch.equal(weight.detach(), old), "a weight was changed"
+    assert all(
+        p.requires_grad
+        for p in [*generator.parameters(), *discriminator.parameters()]
+    ), "a player was frozen"
+    assert discriminator.training, "the discriminator was left in another mode"
+
+
+_choose(_check, **_losses)
+### END HIDDEN TESTS
 generator, discriminator = players()
 for weight in discriminator.parameters():
     weight.grad = torch.full_like(weight, 7.0)
@@ -491,24 +572,8 @@ for weight in discriminator.parameters():
     assert (weight.grad == 7).all(), (
         "the generator's loss changed the discriminator's .grad"
     )
-
-
 ### BEGIN HIDDEN TESTS
-def _check():
-    generator, discriminator = players(1)
-    before = [p.detach().clone() for p in discriminator.parameters()]
-    generator_backward(generator, discriminator, torch.ones(4, 2))
-    for weight, old in zip(discriminator.parameters(), before, strict=True):
-        assert weight.grad is None
-        torch.testing.assert_close(weight.detach(), old)
-    assert all(
-        p.requires_grad
-        for p in [*generator.parameters(), *discriminator.parameters()]
-    ), "a player was frozen"
-    assert discriminator.training
-
-
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -568,16 +633,19 @@ def _check():
     ]:
         log_p, log_q = p.log_prob(x), q.log_prob(x)
         best = optimal_discriminator(log_p, log_q)
-        torch.testing.assert_close(best, log_p.exp() / (log_p.exp() + log_q.exp()))
+        right = log_p.exp() / (log_p.exp() + log_q.exp())
+        torch.testing.assert_close(
+            best, right, rtol=1e-4, atol=1e-5, check_dtype=False
+        )
         # No other answer has a higher value, at any of the points.
         for d in torch.linspace(0.01, 0.99, 50):
             gain = log_p.exp() * (best.log() - d.log()) + log_q.exp() * (
                 (1 - best).log() - (1 - d).log()
             )
-            assert (gain > -1e-6).all()
+            assert (gain > -1e-6).all(), f"an answer of {d:.2f} has a higher value"
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "optimal-stable", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -602,18 +670,22 @@ def _check():
     assert moderate.std() > 0.01, "the answer must depend on the densities"
     for factor in (-1000.0, -100.0, 100.0, 1000.0):
         scaled = optimal_discriminator(log_p + factor, log_q + factor)
-        torch.testing.assert_close(scaled, moderate, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            scaled, moderate, rtol=1e-3, atol=1e-4, check_dtype=False
+        )
     # Ratios as large as e^400 are answered with 0 and 1, and not with something
     # else.
     extreme = optimal_discriminator(
         torch.tensor([400.0, -400.0, -math.inf]), torch.tensor([0.0, 0.0, -800.0])
     )
-    assert extreme.min().item() == 0
-    assert abs(extreme.max().item() - 1) < 1e-6
-    assert ((extreme < 1e-6) | (extreme > 1 - 1e-6)).all()
+    assert extreme.min().item() < 1e-6, "a ratio of e^400 is not answered with 0"
+    assert abs(extreme.max().item() - 1) < 1e-6, "nor with 1"
+    assert ((extreme < 1e-6) | (extreme > 1 - 1e-6)).all(), (
+        f"ratios of e^400 and more have the answers 0 and 1, not {extreme.tolist()}"
+    )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -667,11 +739,29 @@ def value_at_optimum(log_p, log_q):
 # %% nbgrader={"grade": true, "grade_id": "value-common", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 3c (1 point): distributions without zeros, where V(D*) = 2 JSD - log 4.
 ### BEGIN HIDDEN TESTS
-# A stand-in, so that a mistake in D* is not punished twice.
-def optimal_discriminator(log_p, log_q):
+# A mistake in D* is not punished here and in the next cell.
+def _optimal_discriminator(log_p, log_q):
     return torch.sigmoid(log_p - log_q)
 
 
+_best = {"optimal_discriminator": _optimal_discriminator}
+
+
+def _check():
+    draw = torch.Generator().manual_seed(3)
+    for outcomes in (2, 5, 40):
+        log_p, log_q = torch.randn(
+            2, outcomes, generator=draw, dtype=torch.float64
+        ).log_softmax(dim=1)
+        best = log_p.exp() / (log_p.exp() + log_q.exp())
+        expected = (log_p.exp() * best.log() + log_q.exp() * (1 - best).log()).sum()
+        found = value_at_optimum(log_p, log_q)
+        assert abs(found.item() - expected.item()) < 1e-4, (
+            f"{outcomes} outcomes: the value is {expected:.4f}, not {found:.4f}"
+        )
+
+
+_choose(_check, **_best)
 ### END HIDDEN TESTS
 log_p, log_q = (
     torch.tensor([0.1, 0.2, 0.7]).log(),
@@ -685,56 +775,47 @@ assert value.shape == (), (
 assert abs(value_at_optimum(log_p, log_p).item() + math.log(4)) < 1e-5, (
     "a perfect generator brings V down to -log 4"
 )
-torch.testing.assert_close(value, 2 * jensen_shannon(log_p, log_q) - math.log(4))
-
-
+right = 2 * jensen_shannon(log_p, log_q) - math.log(4)
+torch.testing.assert_close(value, right, check_dtype=False)
 ### BEGIN HIDDEN TESTS
-def _check():
-    draw = torch.Generator().manual_seed(3)
-    for outcomes in (2, 5, 40):
-        log_p, log_q = torch.randn(
-            2, outcomes, generator=draw, dtype=torch.float64
-        ).log_softmax(dim=1)
-        best = log_p.exp() / (log_p.exp() + log_q.exp())
-        expected = (log_p.exp() * best.log() + log_q.exp() * (1 - best).log()).sum()
-        assert abs(value_at_optimum(log_p, log_q).item() - expected.item()) < 1e-6
-
-
-_check()
+_run(_check)
 ### END HIDDEN TESTS
+
 
 # %% nbgrader={"grade": true, "grade_id": "value-extreme", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 3d (1 point): outcomes that only one of the two distributions knows, and
 # outcomes that are very rare.
-never = -math.inf
-value = value_at_optimum(torch.tensor([0.0, never]), torch.tensor([never, 0.0]))
-assert value.isfinite(), (
-    f"two distributions without a common outcome have a value, not {value}"
-)
-
-
 ### BEGIN HIDDEN TESTS
 def _check():
     # A tiny probability is as good as none. The function is compared with itself,
     # so a wrong formula loses nothing.
     p, q = torch.tensor([0.5, 0.3, 0.0, 0.2]), torch.tensor([0.0, 0.4, 0.6, 0.0])
-    without_zeros = value_at_optimum(
-        p.clamp(min=1e-5).log(), q.clamp(min=1e-5).log()
-    ).item()
-    assert (
-        abs(
-            without_zeros
-            - value_at_optimum(p.log(), p.clamp(min=1e-5).log()).item()
-        )
-        > 0.01
-    ), "always the same?"
-    assert abs(value_at_optimum(p.log(), q.log()).item() - without_zeros) < 0.01
+    without_zeros, other = (
+        value_at_optimum(each.clamp(min=1e-5).log(), q.clamp(min=1e-5).log()).item()
+        for each in (p, q)
+    )
+    assert abs(without_zeros - other) > 0.01, "always the same?"
+    found = value_at_optimum(p.log(), q.log()).item()
+    assert abs(found - without_zeros) < 0.01, (
+        f"zeros instead of 0.00001 change the value from {without_zeros} to {found}"
+    )
     for tiny in (-20.0, -50.0, -120.0):  # 1 - D* rounds to 0, then q itself does
         log_p, log_q = p.log().clamp(min=tiny), q.log().clamp(min=tiny)
-        assert abs(value_at_optimum(log_p, log_q).item() - without_zeros) < 0.01
+        found = value_at_optimum(log_p, log_q).item()
+        assert abs(found - without_zeros) < 0.01, (
+            f"probabilities of e^{tiny} change the value to {found}"
+        )
 
 
-_check()
+_choose(_check, **_best)
+### END HIDDEN TESTS
+never = -math.inf
+value = value_at_optimum(torch.tensor([0.0, never]), torch.tensor([never, 0.0]))
+assert value.isfinite(), (
+    f"two distributions without a common outcome have a value, not {value}"
+)
+### BEGIN HIDDEN TESTS
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -776,9 +857,9 @@ def output_size(
     with `size` places.
 
     All arguments but `transposed` are integers, and the kernel fits.
-    `output_padding` matters only if `transposed`. Returns an int, what nn.Conv2d(…,
-    kernel, stride, padding), or nn.ConvTranspose2d(…, kernel, stride, padding,
-    output_padding) if `transposed`, would make of it.
+    `output_padding` matters only if `transposed`. Returns an int, what nn.Conv3d(…,
+    kernel, stride, padding), or nn.ConvTranspose3d(…, kernel, stride, padding,
+    output_padding) if `transposed`, would make of each of its axes.
     """
     ### BEGIN SOLUTION
     if transposed:
@@ -789,14 +870,14 @@ def output_size(
 
 # %% nbgrader={"grade": false, "grade_id": "trace", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def trace(layers, size, transposed):
-    """Return the sizes of a square picture after each of the layers (tuples),
-    measured by nn.Conv2d or its transpose.
+    """Return the sizes of a cube after each of the layers (tuples), measured by
+    nn.Conv3d or its transpose.
 
     On the meta device tensors have shapes but no numbers, so nothing is computed.
     Channels don't influence the size.
     """
-    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
-    picture, sizes = torch.empty(1, 1, size, size, device="meta"), [size]
+    kind = nn.ConvTranspose3d if transposed else nn.Conv3d
+    picture, sizes = torch.empty(1, 1, size, size, size, device="meta"), [size]
     for layer in layers:
         picture = kind(1, 1, *layer, device="meta")(picture)
         sizes.append(picture.shape[-1])
@@ -826,18 +907,15 @@ def _check():
         # As a convolution slides: count the positions.
         right = len(range(0, size + 2 * padding - kernel + 1, stride))
         found = output_size(size, kernel, stride, padding)
-        assert type(found) is int
-        assert found == right
+        assert type(found) is int, f"a size is an int, not {found!r}"
+        what = f"{size} places, kernel {kernel}, stride {stride}, padding {padding}"
+        assert found == right, f"{what}: {right}, not {found}"
         assert output_size(size, kernel, stride, padding, 1) == right, (
             "output_padding is for transposed convolutions"
         )
-    for size, *layer in cases[::12]:
-        assert (
-            output_size(size, *layer) == trace([layer], size, transposed=False)[-1]
-        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "size-transposed", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -871,21 +949,21 @@ def _check():
             found = output_size(
                 size, kernel, stride, padding, output_padding, transposed=True
             )
-            assert type(found) is int
-            assert found == covered - 2 * padding + output_padding
-    for size, *layer in cases[::6]:
-        assert (
-            output_size(size, *layer, transposed=True)
-            == trace([layer], size, transposed=True)[-1]
-        )
+            assert type(found) is int, f"a size is an int, not {found!r}"
+            right = covered - 2 * padding + output_padding
+            what = f"{size} inputs, kernel {kernel}, stride {stride}"
+            assert found == right, (
+                f"{what}, padding {padding}: {right}, not {found}"
+            )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Now choose layers for digits of 28×28 pixels. The generator begins with its noise as a picture of a single place,
-# 1×1, and enlarges it step by step. The discriminator takes 28×28 and ends at 1×1, its logit.
+# The same rules hold for each axis of a solid. Now choose layers for objects of 45×45×45 **voxels**, the pixels of
+# three-dimensional pictures. The generator begins with its noise as a picture of a single place, 1×1×1, and enlarges
+# it step by step. The discriminator takes 45×45×45 and ends at 1×1×1, its logit.
 #
 # To keep the networks sensible, every layer has a kernel of at most 7 places and a stride no larger than the kernel:
 # else it would leave gaps between its outputs, or skip over some of its inputs.
@@ -893,8 +971,8 @@ _check()
 
 # %% nbgrader={"grade": false, "grade_id": "layers", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def choose_layers():
-    """Return the layers of a generator from 1 x 1 to 28 x 28 and of a discriminator
-    from 28 x 28 to 1 x 1.
+    """Return the layers of a generator from 1 x 1 x 1 to 45 x 45 x 45 and of a
+    discriminator from 45 x 45 x 45 to 1 x 1 x 1.
 
     Returns two lists. The generator's holds (kernel, stride, padding,
     output_padding) for each transposed convolution, the discriminator's (kernel,
@@ -903,8 +981,8 @@ def choose_layers():
     reduce), and stride <= kernel <= 7.
     """
     ### BEGIN SOLUTION
-    generator = [(7, 1, 0, 0), (4, 2, 1, 0), (4, 2, 1, 0)]  # 1 -> 7 -> 14 -> 28
-    discriminator = [(4, 2, 1), (4, 2, 1), (7, 1, 0)]  # 28 -> 14 -> 7 -> 1
+    generator = [(5, 1, 0, 0), (5, 3, 1, 0), (5, 3, 1, 0)]  # 1 -> 5 -> 15 -> 45
+    discriminator = [(5, 3, 1), (5, 3, 1), (5, 1, 0)]  # 45 -> 15 -> 5 -> 1
     return generator, discriminator
     ### END SOLUTION
 
@@ -913,42 +991,46 @@ def choose_layers():
 # Check 4c (1 point): the generator's layers.
 sizes = trace(choose_layers()[0], 1, transposed=True)
 print("the generator:", " → ".join(map(str, sizes)))
-assert sizes[-1] == 28, f"the generator makes {sizes[-1]}×{sizes[-1]}, not 28×28"
+assert sizes[-1] == 45, f"the generator ends at a size of {sizes[-1]}, not 45"
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     layers = choose_layers()[0]
-    assert len(layers) >= 3
-    assert all(len(layer) == 4 and layer[1] <= layer[0] <= 7 for layer in layers)
+    assert len(layers) >= 3, f"{len(layers)} layers are fewer than three"
+    assert all(len(layer) == 4 and layer[1] <= layer[0] <= 7 for layer in layers), (
+        f"not 4 numbers for each layer, with stride <= kernel <= 7: {layers}"
+    )
     sizes = trace(layers, 1, transposed=True)
     assert sizes == sorted(set(sizes)), "every layer must enlarge the picture"
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "layers-discriminator", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 4d (1 point): the discriminator's layers.
-sizes = trace(choose_layers()[1], 28, transposed=False)
+sizes = trace(choose_layers()[1], 45, transposed=False)
 print("the discriminator:", " → ".join(map(str, sizes)))
 assert sizes[-1] == 1, (
-    f"the discriminator ends at {sizes[-1]}×{sizes[-1]}, not at a single logit"
+    f"the discriminator ends at a size of {sizes[-1]}, not at a single logit"
 )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     layers = choose_layers()[1]
-    assert len(layers) >= 3
-    assert all(len(layer) == 3 and layer[1] <= layer[0] <= 7 for layer in layers)
-    sizes = trace(layers, 28, transposed=False)
+    assert len(layers) >= 3, f"{len(layers)} layers are fewer than three"
+    assert all(len(layer) == 3 and layer[1] <= layer[0] <= 7 for layer in layers), (
+        f"not 3 numbers for each layer, with stride <= kernel <= 7: {layers}"
+    )
+    sizes = trace(layers, 45, transposed=False)
     assert sizes == sorted(set(sizes), reverse=True), (
         "every layer must reduce the picture"
     )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1005,7 +1087,7 @@ mix, between = torch.tensor([0.25, 1.0]), torch.tensor([[3.5], [5.0]])
 found = gradient_penalty(parabola, real, fake, mix)
 # mixing a picture with itself gives the picture
 expected = gradient_penalty(parabola, between, between, mix)
-torch.testing.assert_close(found, expected)
+torch.testing.assert_close(found, expected, check_dtype=False)
 
 
 ### BEGIN HIDDEN TESTS
@@ -1020,12 +1102,14 @@ def _check():
         between = weight * real + (1 - weight) * fake
         found = gradient_penalty(parabola, real, fake, mix).detach()
         torch.testing.assert_close(
-            found, gradient_penalty(parabola, between, between, mix).detach()
+            found,
+            gradient_penalty(parabola, between, between, mix).detach(),
+            rtol=1e-4,
+            atol=1e-5,
+            check_dtype=False,
         )
-        assert (
-            abs(found - gradient_penalty(parabola, real, fake, 1 - mix).detach())
-            > 1e-3
-        )
+        other = gradient_penalty(parabola, real, fake, 1 - mix).detach()
+        assert abs(found - other) > 1e-3, "real and fake make no difference"
 
     def drawn(generator_seed, global_seed):
         torch.manual_seed(global_seed)
@@ -1036,8 +1120,8 @@ def _check():
         )
         return gradient_penalty(
             parabola,
-            5 * torch.ones(2000, 1),
-            torch.ones(2000, 1),
+            5 * torch.ones(500, 1),
+            torch.ones(500, 1),
             generator=generator,
         ).item()
 
@@ -1046,15 +1130,18 @@ def _check():
     assert drawn(None, 0) != drawn(None, 1), (
         "without a generator, torch's own decides"
     )
-    # One u for each example: 2,000 of them leave little to chance.
-    steps = torch.linspace(0, 1, 2000)
+    # One u for each example: 500 of them leave little to chance.
     evenly = gradient_penalty(
-        parabola, 5 * torch.ones(2000, 1), torch.ones(2000, 1), steps
+        parabola,
+        5 * torch.ones(500, 1),
+        torch.ones(500, 1),
+        torch.linspace(0, 1, 500),
     ).item()
-    assert all(abs(drawn(seed, 0) / evenly - 1) < 0.15 for seed in range(8))
+    for seed in (0, 1, 2, 5):
+        assert abs(drawn(seed, 0) / evenly - 1) < 0.2, "u is not from U(0, 1)"
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 
@@ -1095,11 +1182,13 @@ def _check():
                 x,
                 torch.ones(4, dtype=x.dtype),
             )
-            assert found.shape == ()
-            torch.testing.assert_close(found.detach(), expected)
+            assert found.shape == (), f"one number, not shape {tuple(found.shape)}"
+            assert abs(found.item() / expected.item() - 1) < 1e-4, (
+                f"pictures {shape}: the penalty is {expected:.4f}, not {found:.4f}"
+            )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "penalty-graph", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -1125,7 +1214,7 @@ def _check():
         torch.randn(4, n, generator=draw, dtype=torch.float64).requires_grad_()
         for n in (4, 1)
     )
-    step = 1e-5 * torch.randn(4, 4, generator=draw, dtype=torch.float64)
+    step = 1e-4 * torch.randn(4, 4, generator=draw, dtype=torch.float64)
 
     def penalty(first):
         return gradient_penalty(
@@ -1136,18 +1225,20 @@ def _check():
         )
 
     value = penalty(first)
-    assert first.grad is None
-    assert second.grad is None
+    assert first.grad is None, "the penalty touched .grad of the critic's weights"
+    assert second.grad is None, "the penalty touched .grad of the critic's weights"
     (gradient,) = torch.autograd.grad(value, first)
     difference = (
         penalty((first + step).detach()).item()
         - penalty((first - step).detach()).item()
     )
     assert abs(difference) > 1e-8, "the penalty must depend on the weights"
-    assert abs((2 * gradient * step).sum().item() / difference - 1) < 1e-4
+    assert abs((2 * gradient * step).sum().item() / difference - 1) < 1e-3, (
+        "the gradient for the critic's weights is wrong"
+    )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1230,10 +1321,53 @@ demonstrate(faulty_step)
 # %% [markdown]
 # Both losses have fallen as low as they can, and the generator draws what it drew before training.
 #
-# Write a step without the five mistakes: first the discriminator's step on its loss, then the generator's on the
-# **non-saturating** loss. The generator's pictures lie between -1 and 1 (its last layer is a tanh), so the real ones
-# must be brought to the same range, or the discriminator could tell them apart by the range alone. You may call
-# `gan_losses`, but the functions of question 2 are not needed here.
+# First **name the mistakes**. Of these ten statements about `faulty_step`, exactly five are true, and each of the five
+# is a mistake:
+#
+# - **A** Real and generated pictures lie in different ranges, so the discriminator can tell them apart by that alone.
+# - **B** The two cross-entropies of the discriminator's loss are added; they have to be averaged.
+# - **C** `detach` in the discriminator's turn keeps the discriminator from learning.
+# - **D** The discriminator's gradients are never cleared, so each step also repeats all earlier ones.
+# - **E** In the generator's turn the pictures have lost their history, so no gradient reaches the generator.
+# - **F** In the discriminator's loss, real pictures have the label of generated ones.
+# - **G** The generator would need other noise than the discriminator saw.
+# - **H** The generator's loss is small when its pictures are recognised as generated.
+# - **I** The generator's gradients are cleared before they have been used.
+# - **J** The generator has to make its step before the discriminator.
+
+
+# %% nbgrader={"grade": false, "grade_id": "mistakes", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def mistakes():
+    """Return the letters of the five true statements, in one string such as
+    "VWXYZ"; their order does not matter.
+    """
+    ### BEGIN SOLUTION
+    return "ADEHI"
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "mistakes-most", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6a (1 point): five letters, of which at least four are right.
+named = mistakes()
+assert type(named) is str, f"the letters must be in a string, not {named!r}"
+assert len(set(named)) == len(named) == 5, f"five different letters, not {named!r}"
+assert set(named) <= set("ABCDEFGHIJ"), f"letters from A to J, not {named!r}"
+### BEGIN HIDDEN TESTS
+assert len(set(named) & set("ADEHI")) >= 4, "fewer than four letters are right"
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "mistakes-all", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+# Check 6b (2 points): all five are right.
+named = mistakes()
+assert len(named) == 5, f"five letters, not {named!r}"
+### BEGIN HIDDEN TESTS
+assert set(named) == set("ADEHI"), "not all five letters are right"
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Now write a step without the five mistakes: first the discriminator's step on its loss, then the generator's on the
+# **non-saturating** loss, against the discriminator as its step has left it. The generator's pictures lie between -1 and 1 (its last layer is a tanh), so the real ones
+# must be brought to the same range. You may call your functions of question 1; those of question 2 are not needed here.
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1244,20 +1378,20 @@ def training_step(generator, discriminator, optimisers, x, z):
     optimisers: the generator's and the discriminator's. Weights may come with
     `.grad` left over from earlier steps.
     x: (batch, 16), pixels in [0, 1]; stays as it is. z: (batch, 2), the noise for
-    both players' steps. Returns the discriminator's loss before its step and the
-    generator's before its own, detached scalars in nats.
+    both players' steps. Returns two detached scalars in nats: the discriminator's
+    loss before its step, and the generator's before its own, which is a loss
+    against the discriminator after its step.
     """
     ### BEGIN SOLUTION
     generator_optimiser, discriminator_optimiser = optimisers
     fake = generator(z)
-    discriminator_loss, _, _ = gan_losses(
+    discriminator_loss = loss_for_discriminator(
         discriminator(2 * x - 1), discriminator(fake.detach())
     )
     discriminator_optimiser.zero_grad()
     discriminator_loss.backward()
     discriminator_optimiser.step()
-    logits = discriminator(fake)
-    _, _, generator_loss = gan_losses(logits, logits)
+    _, generator_loss = losses_for_generator(discriminator(fake))
     generator_optimiser.zero_grad()
     generator_loss.backward()
     generator_optimiser.step()
@@ -1287,22 +1421,8 @@ def fixed_players(fake=0.0, weight=0.0, bias=0.0, rates=(0.0, 0.0)):
     ]
 
 
-# %% nbgrader={"grade": true, "grade_id": "bug-discriminator", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6a (2 points): the discriminator's loss and its step.
-x, z = torch.ones(3, 16), torch.zeros(3, 2)
-generator, discriminator, optimisers = fixed_players(bias=1.0, rates=(0.0, 0.1))
-loss, _ = training_step(generator, discriminator, optimisers, x, z)
-assert not getattr(loss, "requires_grad", False), (
-    "return the losses without their graphs: loss.detach()"
-)
-assert abs(float(loss) - 1.6265) < 1e-3, (
-    f"a logit of 1 for everything costs log(1 + e) + log(1 + 1/e), not {loss:.4f}"
-)
-assert discriminator[0].bias.item() < 1, (
-    "half of what it saw was generated, so it must become less trusting"
-)
-
-
+# %% nbgrader={"grade": true, "grade_id": "bug-discriminator", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6c (1 point): the discriminator's loss and its step.
 ### BEGIN HIDDEN TESTS
 def _check():
     draw = torch.Generator().manual_seed(8)
@@ -1328,35 +1448,39 @@ def _check():
     for bias in (-1.5, 0.0, 2.0):
         trust = 1 / (1 + math.exp(-bias))
         loss, new_bias, weight = step(0.6, bias)
-        assert abs(loss + math.log(trust) + math.log(1 - trust)) < 1e-4
-        assert abs(new_bias - (bias - 0.1 * (2 * trust - 1))) < 1e-5
+        right = -math.log(trust) - math.log(1 - trust)
+        assert abs(loss - right) < 1e-4, f"the loss is {right:.4f}, not {loss:.4f}"
+        right = bias - 0.1 * (2 * trust - 1)
+        assert abs(new_bias - right) < 1e-5, (
+            f"a bias of {bias} becomes {right:.5f}, not {new_bias:.5f}"
+        )
         difference = weight - step(-0.2, bias)[2]
         torch.testing.assert_close(
             difference, torch.full((16,), -0.1 * trust * 0.8), rtol=1e-3, atol=1e-5
         )
 
 
-_check()
+_choose(_check, **_losses)
 ### END HIDDEN TESTS
-
-# %% nbgrader={"grade": true, "grade_id": "bug-generator", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6b (2 points): the generator's loss and step. D likes bright pictures.
 x, z = torch.ones(3, 16), torch.zeros(3, 2)
-generator, discriminator, optimisers = fixed_players(
-    weight=1.0, bias=-3.0, rates=(0.1, 0.0)
-)
-_, loss = training_step(generator, discriminator, optimisers, x, z)
+generator, discriminator, optimisers = fixed_players(bias=1.0, rates=(0.0, 0.1))
+loss, _ = training_step(generator, discriminator, optimisers, x, z)
 assert not getattr(loss, "requires_grad", False), (
     "return the losses without their graphs: loss.detach()"
 )
-assert abs(float(loss) - 3.0486) < 1e-3, (
-    f"a logit of -3 for its pictures costs it log(1 + e^3), not {loss:.4f}"
+assert abs(float(loss) - 1.6265) < 1e-3, (
+    f"a logit of 1 for everything costs log(1 + e) + log(1 + 1/e), not {loss:.4f}"
 )
-assert (generator[0].bias > 0).all(), (
-    "the generator must learn to make brighter pictures"
+assert discriminator[0].bias.item() < 1, (
+    "half of what it saw was generated, so it must become less trusting"
 )
+### BEGIN HIDDEN TESTS
+_run(_check)
+### END HIDDEN TESTS
 
 
+# %% nbgrader={"grade": true, "grade_id": "bug-generator", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6d (1 point): the generator's loss and step. D likes bright pictures.
 ### BEGIN HIDDEN TESTS
 def _check():
     draw = torch.Generator().manual_seed(9)
@@ -1379,32 +1503,65 @@ def _check():
             # left over from some earlier step
             parameter.grad = torch.full_like(parameter, 7.0)
         _, loss = training_step(generator, discriminator, optimisers, x, z)
-        assert abs(float(loss) - expected.item()) < 1e-4
+        assert abs(float(loss) - expected.item()) < 1e-4, (
+            f"the loss is {expected:.4f}, not {loss:.4f}"
+        )
         for weight, target in zip(weights, targets, strict=True):
             torch.testing.assert_close(
                 weight.detach(), target, rtol=1e-4, atol=1e-5
             )
 
+    # The order. The function is compared with itself, so a wrong step of the
+    # discriminator loses nothing: both players at once must do what the
+    # discriminator alone and then the generator alone do.
+    x, z = torch.rand(5, 16, generator=draw), torch.randn(5, 2, generator=draw)
 
-_check()
+    def step(rates, state=None):
+        generator, discriminator, optimisers = fixed_players(
+            fake=0.3, weight=0.2, rates=rates
+        )
+        if state is not None:
+            discriminator.load_state_dict(state)
+        _, loss = training_step(generator, discriminator, optimisers, x, z)
+        return float(loss), generator[0].bias.detach(), discriminator.state_dict()
+
+    before, _, _ = step((0.0, 0.0))
+    _, _, stepped = step((0.0, 0.5))
+    alone, alone_bias, _ = step((0.1, 0.0), stepped)
+    both, both_bias, _ = step((0.1, 0.5))
+    # A discriminator that makes no step has lost its own point already.
+    if abs(alone - before) > 1e-3:
+        assert abs(both - alone) < 1e-4, (
+            "the generator's loss is not against the discriminator after its step"
+        )
+        torch.testing.assert_close(both_bias, alone_bias, rtol=1e-4, atol=1e-5)
+
+
+_choose(_check, **_losses)
+### END HIDDEN TESTS
+x, z = torch.ones(3, 16), torch.zeros(3, 2)
+generator, discriminator, optimisers = fixed_players(
+    weight=1.0, bias=-3.0, rates=(0.1, 0.0)
+)
+_, loss = training_step(generator, discriminator, optimisers, x, z)
+assert not getattr(loss, "requires_grad", False), (
+    "return the losses without their graphs: loss.detach()"
+)
+assert abs(float(loss) - 3.0486) < 1e-3, (
+    f"a logit of -3 for its pictures costs it log(1 + e^3), not {loss:.4f}"
+)
+assert (generator[0].bias > 0).all(), (
+    "the generator must learn to make brighter pictures"
+)
+### BEGIN HIDDEN TESTS
+_run(_check)
 ### END HIDDEN TESTS
 
 
-# %% nbgrader={"grade": true, "grade_id": "bug-data", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6c (2 points): the range of the data. In [-1, 1] a dark pixel is the
-# opposite of a lit one, so lit pictures
-# look to a discriminator with weight -1 as dark ones look to a discriminator with
-# weight 1.
-dark, lit, z = torch.zeros(3, 16), torch.ones(3, 16), torch.zeros(3, 2)
-losses = [
-    training_step(*fixed_players(weight=w), x, z)[0]
-    for w, x in [(0.1, dark), (-0.1, lit)]
-]
-assert abs(float(losses[0]) - float(losses[1])) < 1e-4, (
-    "a dark pixel is not the opposite of a lit one"
-)
-
-
+# %% nbgrader={"grade": true, "grade_id": "bug-data", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6e (1 point): the range of the data. In [-1, 1] a dark pixel is the opposite
+# of a lit one, so lit pictures look to a discriminator with weight -1 as dark ones
+# look to a discriminator with weight 1.
 ### BEGIN HIDDEN TESTS
 def _check():
     # The function is compared with itself, so a wrong loss or a wrong update loses
@@ -1422,10 +1579,24 @@ def _check():
         # A real pixel at the same place of its range has the same logit: here both
         # are what a mere bias would give.
         same_place = loss((fake + 1) / 2, fake=fake, weight=0.1)
-        assert abs(same_place - loss(0.5, fake=fake, bias=1.6 * fake)) < 1e-4
+        right = loss(0.5, fake=fake, bias=1.6 * fake)
+        assert abs(same_place - right) < 1e-4, (
+            "a real pixel and a generated one of the same brightness differ"
+        )
 
 
-_check()
+_choose(_check, **_losses)
+### END HIDDEN TESTS
+dark, lit, z = torch.zeros(3, 16), torch.ones(3, 16), torch.zeros(3, 2)
+losses = [
+    training_step(*fixed_players(weight=w), x, z)[0]
+    for w, x in [(0.1, dark), (-0.1, lit)]
+]
+assert abs(float(losses[0]) - float(losses[1])) < 1e-4, (
+    "a dark pixel is not the opposite of a lit one"
+)
+### BEGIN HIDDEN TESTS
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]

@@ -31,21 +31,23 @@
 # | 7. In your own words | judge whether a reported loss can be true, and whether two can be compared | 4 |
 #
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
-# below it. You may add cells of your own. Do not copy, split or delete the cells that are here: the grading program
-# knows them by hidden labels.
+# below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
+# here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid
+# `from … import *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use.
 #
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
-# what the docstring promises. Every check has its own points, and every question is graded on its own: a mistake in
-# one question costs nothing in the next. Question 7 is read by a person.
+# what the docstring promises. Values count, not whether they are in single or double precision. Every check has its
+# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 7
+# is read by a person.
 #
 # **How to hand in.** Restart the kernel and run all cells once more. Download the notebook (on Colab:
 # *File → Download → Download .ipynb*), name it `language.ipynb` (without "Copy of"), and send it the way your teacher
 # asks.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-# All that this assignment needs. Colab has it, so nothing is to be installed, and
-# no GPU is needed.
+# Colab has all that this assignment needs; nothing is to be installed. Put further
+# imports into a cell of your own: this one is restored when your work is graded.
 import math
 import os
 import warnings
@@ -108,6 +110,51 @@ def attention(q, k, v, mask=None):
 
 # %% nbgrader={"grade": true, "grade_id": "attention-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 1a (2 points): attention without a mask.
+### BEGIN HIDDEN TESTS
+def _run(check):
+    """Run a check with Python's own functions and the usual modules, whatever
+    `import *` has put in their place.
+    """
+    import builtins
+    import types
+
+    import math
+    from collections import Counter
+    from itertools import pairwise
+
+    import torch
+    from torch import Tensor
+    from torch.nn import functional as F
+
+    usual = {
+        "math": math,
+        "torch": torch,
+        "Tensor": Tensor,
+        "F": F,
+        "Counter": Counter,
+        "pairwise": pairwise,
+    }
+    types.FunctionType(check.__code__, {**globals(), **vars(builtins), **usual})()
+
+
+_own = {}
+
+
+def _choose(check, **stand_ins):
+    """Put the stand-ins in the place of the student's functions, unless the check
+    fails with them.
+    """
+    for name, stand_in in stand_ins.items():
+        if globals().get(name) is not stand_in:
+            _own[name] = globals().get(name)
+    globals().update(stand_ins)
+    try:
+        _run(check)
+    except Exception:
+        globals().update((name, _own[name]) for name in stand_ins)
+
+
+### END HIDDEN TESTS
 q, k = torch.zeros(2, 3, 4), torch.ones(2, 5, 4)
 v = torch.arange(60.0).reshape(2, 5, 6)
 found = attention(q, k, v)
@@ -116,7 +163,9 @@ assert found.shape == (2, 3, 6), (
     f"3 queries get 3 answers of width 6: shape (2, 3, 6), not {tuple(found.shape)}"
 )
 # a query of zeros likes all alike
-torch.testing.assert_close(found, v.mean(dim=1, keepdim=True).expand(2, 3, 6))
+torch.testing.assert_close(
+    found, v.mean(dim=1, keepdim=True).expand(2, 3, 6), check_dtype=False
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -145,10 +194,11 @@ def _check():
                 expected,
                 rtol=1e-3,
                 atol=1e-3 if scale > 1 else 1e-5,
+                check_dtype=False,
             )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "attention-mask", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
@@ -179,7 +229,10 @@ def _check():
         found = attention(q, k, v, mask)
         for i in range(queries):
             torch.testing.assert_close(
-                found[i : i + 1], attention(q[i : i + 1], k[mask[i]], v[mask[i]])
+                found[i : i + 1],
+                attention(q[i : i + 1], k[mask[i]], v[mask[i]]),
+                rtol=1e-4,
+                atol=1e-5,
             )
         assert (found - attention(q, k, v)).abs().max() > 0.01, (
             "the mask changes nothing"
@@ -190,11 +243,26 @@ def _check():
                 "the queries change nothing"
             )
         torch.testing.assert_close(
-            attention(q, k, v, mask | True), attention(q, k, v)
+            attention(q, k, v, mask | True),
+            attention(q, k, v),
+            rtol=1e-4,
+            atol=1e-5,
         )
+    # A forbidden key whose score is far above all others: a mask that acts after
+    # the softmax finds nothing left to share out. (A function that large scores are
+    # too much for without any mask has lost its points in check 1a.)
+    q, v = torch.tensor([[2.0, 0.0, 0.0, 0.0]]), torch.tensor([[5.0], [1.0], [2.0]])
+    for size in (60.0, 1000.0):
+        k = torch.zeros(3, 4)
+        k[:, 0] = torch.tensor([size, -size, 1 - size])
+        if attention(q, k, v).isfinite().all():
+            found = attention(q, k, v, torch.tensor([[False, True, True]]))
+            torch.testing.assert_close(
+                found, attention(q, k[1:], v[1:]), rtol=1e-3, atol=1e-3
+            )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -238,16 +306,20 @@ assert causal_mask(1, 4).tolist() == [[True] * 4], (
 def _check():
     for queries, keys in [(1, 1), (2, 5), (4, 6), (7, 7), (1, 9)]:
         mask = causal_mask(queries, keys)
-        assert type(mask) is Tensor
-        assert mask.dtype == torch.bool
+        assert type(mask) is Tensor, f"the mask must be a tensor, not {type(mask)}"
+        assert mask.dtype == torch.bool, (
+            f"the mask must be made of booleans, not of {mask.dtype}"
+        )
         expected = [
             [key <= keys - queries + query for key in range(keys)]
             for query in range(queries)
         ]
-        assert mask.tolist() == expected
+        assert mask.tolist() == expected, (
+            f"{queries} queries, {keys} keys: the mask is wrong"
+        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 
@@ -308,16 +380,22 @@ def _check():
         tokens = torch.randint(vocab, (batch, time), generator=draw)
         logits = torch.randn(batch, time, vocab, generator=draw).requires_grad_()
         next_token_loss(logits, tokens).backward()
-        assert (logits.grad[:, -1] == 0).all()
+        assert (logits.grad[:, -1] == 0).all(), (
+            "the logits after the last token have a gradient"
+        )
         gradient = logits.grad[:, :-1]
         is_target = F.one_hot(tokens[:, 1:], vocab).bool()
         upside = gradient[is_target][0].sign()
-        assert (gradient[is_target].sign() == upside).all()
-        assert (gradient[~is_target].sign() == -upside).all()
-        assert upside != 0
+        assert (gradient[is_target].sign() == upside).all(), (
+            "the logits are not compared with the next token"
+        )
+        assert (gradient[~is_target].sign() == -upside).all(), (
+            "the logits are compared with other tokens than the next"
+        )
+        assert upside != 0, "the next token has no influence"
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "loss-mean", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -350,10 +428,12 @@ def _check():
         loss = next_token_loss(
             logits.expand(batch, time, vocab), tokens.expand(batch, time)
         )
-        assert abs(loss.item() - expected) < 1e-5
+        assert abs(loss.item() - expected) < 1e-05, (
+            f"{batch} texts of {time} tokens: the loss is {expected:.4f}, not {loss:.4f}"
+        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "loss-stable", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -378,12 +458,16 @@ def _check():
     step = loss(25.0) - loss(15.0)
     assert abs(step) > 0.1, "the loss must depend on the logits"
     for low, high in [(50.0, 150.0), (150.0, 550.0), (1000.0, 3000.0)]:
-        assert abs((loss(high) - loss(low)) / step / (high - low) * 10 - 1) < 1e-3
+        assert (
+            abs((loss(high) - loss(low)) / step / (high - low) * 10 - 1) < 0.001
+        ), f"a logit that is larger by {high - low} must cost as many nats more"
     for offset in (-2000.0, -100.0, 100.0, 2000.0):
-        assert abs(loss(1.0, offset) - loss(1.0)) < 1e-3
+        assert abs(loss(1.0, offset) - loss(1.0)) < 0.001, (
+            f"adding {offset} to all logits changes the loss"
+        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -449,11 +533,11 @@ def _check():
             )
             assert (nucleus(logits, p)[0] > 0).tolist() == [
                 i < size for i in range(vocab)
-            ]
+            ], f"p = {p}: the first {size} of {vocab} tokens must be kept"
         assert (nucleus(logits, 1.0) > 0).all(), "p = 1 keeps everything"
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "nucleus-shares", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -478,10 +562,12 @@ def _check():
         kept = found > 0
         assert 1 < kept.sum() < vocab, "some tokens must be kept, and some not"
         shares = torch.where(kept, logits.softmax(dim=-1), 0.0)
-        torch.testing.assert_close(found, shares / shares.sum())
+        torch.testing.assert_close(
+            found, shares / shares.sum(), rtol=1e-4, atol=1e-6, check_dtype=False
+        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "nucleus-rows", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -509,14 +595,16 @@ def _check():
     orders = torch.rand(4, 12, generator=draw).argsort(dim=1)
     alone = torch.cat([nucleus(row[None], 0.75) for row in sorted_rows])
     together = nucleus(sorted_rows.gather(1, orders), 0.75)
-    torch.testing.assert_close(together, alone.gather(1, orders))
+    torch.testing.assert_close(
+        together, alone.gather(1, orders), rtol=1e-4, atol=1e-6
+    )
     assert (alone[0] > 0).sum() > 1, "only one token left?"
     assert (alone - sorted_rows.softmax(dim=-1)).abs().max() > 0.01, (
         "nothing was cut off"
     )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -538,8 +626,8 @@ for factor in (0.1, 1.0, 3.0, 10.0):
 #
 # Let $x$ be the vectors that come into an attention layer. Its queries, keys and values are three linear maps of them,
 # $q = x W_q$, $k = x W_k$, $v = x W_v$. Write a step that gets the new vectors only, one or several (a prompt is read in
-# one go), and the stored keys and values of all vectors before them. You may call `attention` and `causal_mask`. While
-# your work is graded, correct versions stand in for the functions of earlier questions, here and below, so that no
+# one go), and the stored keys and values of all vectors before them. You may call your functions of earlier questions,
+# here and below. A check is passed if it is passed with them or with correct versions in their place, so that no
 # mistake costs you points twice.
 
 
@@ -585,27 +673,19 @@ def example(batch=2, time=7, width=6, dim=4, seed=0):
 # %% nbgrader={"grade": true, "grade_id": "cache-one", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 4a (2 points): one new position, the last one of a text.
 ### BEGIN HIDDEN TESTS
-# Stand-ins for the functions of question 1, here and in the cells below: no mistake
-# is punished twice.
-def attention(q, k, v, mask=None):
+# A mistake in question 1 is not punished here and in the next two cells: a check is
+# passed if it is passed with these functions or with the student's own.
+def _attention(q, k, v, mask=None):
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
-def causal_mask(queries, keys):
+def _causal_mask(queries, keys):
     return torch.arange(keys) <= torch.arange(keys - queries, keys)[:, None]
 
 
-### END HIDDEN TESTS
-x, *matrices = example()
-expected, (keys, values) = whole(x, *matrices)
-gathered, _ = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrices)
-assert gathered.shape == (2, 1, 4), (
-    f"one new position: shape (2, 1, 4), not {tuple(gathered.shape)}"
-)
-torch.testing.assert_close(gathered, expected[:, 6:])
+_attending = {"attention": _attention, "causal_mask": _causal_mask}
 
 
-### BEGIN HIDDEN TESTS
 def _check():
     for seed, past in [(1, 0), (2, 1), (3, 4), (4, 9)]:
         x, *matrices = example(batch=3, time=past + 1, width=5, dim=3, seed=seed)
@@ -613,23 +693,27 @@ def _check():
         gathered, _ = attend_with_cache(
             x[:, past:], (keys[:, :past], values[:, :past]), *matrices
         )
-        torch.testing.assert_close(gathered, expected[:, past:])
+        torch.testing.assert_close(
+            gathered, expected[:, past:], rtol=1e-4, atol=1e-5, check_dtype=False
+        )
 
 
-_check()
+_choose(_check, **_attending)
 ### END HIDDEN TESTS
+x, *matrices = example()
+expected, (keys, values) = whole(x, *matrices)
+gathered, _ = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrices)
+assert gathered.shape == (2, 1, 4), (
+    f"one new position: shape (2, 1, 4), not {tuple(gathered.shape)}"
+)
+torch.testing.assert_close(gathered, expected[:, 6:], check_dtype=False)
+### BEGIN HIDDEN TESTS
+_run(_check)
+### END HIDDEN TESTS
+
 
 # %% nbgrader={"grade": true, "grade_id": "cache-several", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 4b (1 point): several new positions at once.
-x, *matrices = example()
-expected, (keys, values) = whole(x, *matrices)
-gathered, _ = attend_with_cache(x[:, 3:], (keys[:, :3], values[:, :3]), *matrices)
-assert gathered.shape == (2, 4, 4), (
-    f"four new positions: shape (2, 4, 4), not {tuple(gathered.shape)}"
-)
-torch.testing.assert_close(gathered, expected[:, 3:])
-
-
 ### BEGIN HIDDEN TESTS
 def _check():
     for seed, past, new in [(1, 0, 4), (2, 1, 2), (3, 4, 3), (4, 2, 6)]:
@@ -638,25 +722,27 @@ def _check():
         gathered, _ = attend_with_cache(
             x[:, past:], (keys[:, :past], values[:, :past]), *matrices
         )
-        torch.testing.assert_close(gathered, expected[:, past:])
+        torch.testing.assert_close(
+            gathered, expected[:, past:], rtol=1e-4, atol=1e-5, check_dtype=False
+        )
 
 
-_check()
+_choose(_check, **_attending)
 ### END HIDDEN TESTS
+x, *matrices = example()
+expected, (keys, values) = whole(x, *matrices)
+gathered, _ = attend_with_cache(x[:, 3:], (keys[:, :3], values[:, :3]), *matrices)
+assert gathered.shape == (2, 4, 4), (
+    f"four new positions: shape (2, 4, 4), not {tuple(gathered.shape)}"
+)
+torch.testing.assert_close(gathered, expected[:, 3:], check_dtype=False)
+### BEGIN HIDDEN TESTS
+_run(_check)
+### END HIDDEN TESTS
+
 
 # %% nbgrader={"grade": true, "grade_id": "cache-stored", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 4c (1 point): what is stored.
-x, *matrices = example()
-_, (keys, values) = whole(x, *matrices)
-_, stored = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrices)
-assert len(stored) == 2, "the cache is a pair: keys and values"
-assert stored[0].shape == (2, 7, 4), (
-    f"7 positions have 7 keys: shape (2, 7, 4), not {tuple(stored[0].shape)}"
-)
-torch.testing.assert_close(stored[0], keys)
-torch.testing.assert_close(stored[1], values)
-
-
 ### BEGIN HIDDEN TESTS
 def _check():
     for seed, past, new in [(1, 0, 1), (2, 0, 3), (3, 4, 1), (4, 2, 5)]:
@@ -668,10 +754,24 @@ def _check():
         for each, right in zip(
             [*stored, *given], [*expected, *copies], strict=True
         ):
-            torch.testing.assert_close(each, right)
+            torch.testing.assert_close(
+                each, right, rtol=1e-4, atol=1e-5, check_dtype=False
+            )
 
 
-_check()
+_choose(_check, **_attending)
+### END HIDDEN TESTS
+x, *matrices = example()
+_, (keys, values) = whole(x, *matrices)
+_, stored = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrices)
+assert len(stored) == 2, "the cache is a pair: keys and values"
+assert stored[0].shape == (2, 7, 4), (
+    f"7 positions have 7 keys: shape (2, 7, 4), not {tuple(stored[0].shape)}"
+)
+torch.testing.assert_close(stored[0], keys, check_dtype=False)
+torch.testing.assert_close(stored[1], values, check_dtype=False)
+### BEGIN HIDDEN TESTS
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -685,7 +785,8 @@ for position in range(8):
     gathered, cache = attend_with_cache(
         x[:, position : position + 1], cache, *matrices
     )
-same = torch.allclose(gathered, whole(x, *matrices)[0][:, -1:], atol=1e-5)
+expected = whole(x, *matrices)[0][:, -1:]
+same = torch.allclose(gathered.to(x.dtype), expected, atol=1e-5)
 print(f"written one by one, the last position gathers the same: {same}")
 print(
     "vectors multiplied for 1,000 tokens: "
@@ -726,7 +827,9 @@ assert type(pair) is tuple, f"a pair is a tuple of two tokens, not {pair!r}"
 assert all(type(token) is str for token in pair), (
     f"tokens are strings, not {pair!r}"
 )
-assert most_frequent_pair([["l", "ow"], ["l", "ow"], ["n", "ew"]]) == ("l", "ow")
+assert most_frequent_pair([["l", "ow"], ["l", "ow"], ["n", "ew"]]) == ("l", "ow"), (
+    "('l', 'ow') occurs twice, and no other pair does"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -754,12 +857,16 @@ def _check():
         ([["th", "e"], ["th", "e"], ["t", "he"], ["the"]], "th e"),
     ]:
         pair = most_frequent_pair(words)
-        assert type(pair) is tuple
-        assert [type(token) for token in pair] == [str, str]
-        assert " ".join(pair) == expected
+        assert type(pair) is tuple, f"a pair is a tuple of two tokens, not {pair!r}"
+        assert [type(token) for token in pair] == [str, str], (
+            f"tokens are strings, not {pair!r}"
+        )
+        assert " ".join(pair) == expected, (
+            f"{words}: the most frequent pair is {expected!r}, not {pair!r}"
+        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "pair-tie", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -801,11 +908,15 @@ def _check():
         ),
     ]:
         pair = most_frequent_pair(words)
-        assert [type(token) for token in pair] == [str, str]
-        assert " ".join(pair) == expected
+        assert [type(token) for token in pair] == [str, str], (
+            f"a pair has two strings, not {pair!r}"
+        )
+        assert " ".join(pair) == expected, (
+            f"{words}: the pair to take is {expected!r}, not {pair!r}"
+        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -866,15 +977,21 @@ def _check():
     ]:
         words = [word.split() for word in text.split("|")]
         found = merge_pair(words, tuple(pair.split()))
-        assert type(found) is list
-        assert all(type(word) is list for word in found)
-        assert "|".join(" ".join(word) for word in found) == expected
+        assert type(found) is list, (
+            f"the answer must be a list of lists, not {found!r}"
+        )
+        assert all(type(word) is list for word in found), (
+            f"every word must be a list, not {found!r}"
+        )
+        assert "|".join(" ".join(word) for word in found) == expected, (
+            f"{text!r} with {pair!r} merged is {expected!r}, not {found}"
+        )
         assert "|".join(" ".join(word) for word in words) == text, (
             "the given words were changed"
         )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -964,7 +1081,51 @@ demonstrate(faulty_step)
 # %% [markdown]
 # The loss could hardly be smaller, and what the model writes is no text.
 #
-# Write a step without the five mistakes: the loss is the one of question 2, for predictions from `recent` vectors, and
+# First **name the mistakes**. Of these ten statements about `faulty_step`, exactly five are true, and each of the five
+# is a mistake:
+#
+# - **A** The step goes uphill: the gradient has the wrong sign.
+# - **B** Each position has to predict the token that stands there already, not the next one.
+# - **C** The softmax runs over the positions, not over the vocabulary.
+# - **D** A prediction knows the last token alone, and nothing of what came before it.
+# - **E** The loss is a squared error of probabilities, not a mean of $-\log p$ in nats.
+# - **F** A change in place under `torch.no_grad()` is lost as soon as the block ends.
+# - **G** Gradients of earlier steps are never cleared, so each step also repeats them.
+# - **H** The one-hot vectors have no gradient, so nothing can be learnt from them.
+# - **I** The loss that is returned has lost its graph, so the next step cannot learn.
+# - **J** One of the two tables never changes.
+
+
+# %% nbgrader={"grade": false, "grade_id": "mistakes", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def mistakes():
+    """Return the letters of the five true statements, in one string such as
+    "VWXYZ"; their order does not matter.
+    """
+    ### BEGIN SOLUTION
+    return "BDEGJ"
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "mistakes-most", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6a (1 point): five letters, of which at least four are right.
+named = mistakes()
+assert type(named) is str, f"the letters must be in a string, not {named!r}"
+assert len(set(named)) == len(named) == 5, f"five different letters, not {named!r}"
+assert set(named) <= set("ABCDEFGHIJ"), f"letters from A to J, not {named!r}"
+### BEGIN HIDDEN TESTS
+assert len(set(named) & set("BDEGJ")) >= 4, "fewer than four letters are right"
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "mistakes-all", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+# Check 6b (2 points): all five are right.
+named = mistakes()
+assert len(named) == 5, f"five letters, not {named!r}"
+### BEGIN HIDDEN TESTS
+assert set(named) == set("BDEGJ"), "not all five letters are right"
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Now write a step without the five mistakes: the loss is the one of question 2, for predictions from `recent` vectors, and
 # both tables learn. You may call `next_token_loss`.
 
 
@@ -990,31 +1151,19 @@ def training_step(embedding, output, tokens, learning_rate):
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "bug-loss", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6a (2 points): the loss. All tokens have the same vector here, so every
+# %% nbgrader={"grade": true, "grade_id": "bug-loss", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6c (1 point): the loss. All tokens have the same vector here, so every
 # prediction is the same.
 ### BEGIN HIDDEN TESTS
-# A stand-in for the function of question 2, here and in the cells below: no mistake
-# is punished twice.
-def next_token_loss(logits, tokens):
+# A mistake in question 2 is not punished here and in the next two cells: a check is
+# passed if it is passed with this function or with the student's own.
+def _next_token_loss(logits, tokens):
     return F.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
 
 
-### END HIDDEN TESTS
-embedding, output = (
-    torch.ones(4, 2).requires_grad_(),
-    torch.zeros(2, 4).requires_grad_(),
-)
-loss = training_step(embedding, output, torch.tensor([[2, 2, 2]]), 0.1)
-assert not getattr(loss, "requires_grad", False), (
-    "return the loss without its graph: loss.detach()"
-)
-assert abs(float(loss) - math.log(4)) < 1e-4, (
-    f"four equally likely tokens cost log 4 = 1.386 nats, not {loss:.4f}"
-)
+_scoring = {"next_token_loss": _next_token_loss}
 
 
-### BEGIN HIDDEN TESTS
 def _check():
     # Texts of one repeated token: it doesn't matter what is predicted from what.
     draw = torch.Generator().manual_seed(8)
@@ -1034,27 +1183,31 @@ def _check():
                 float(training_step(embedding, output, tokens.repeat(1, time), 0.1))
                 - expected
             )
-            < 1e-4
-        )
+            < 0.0001
+        ), f"texts of one repeated token: the loss is not {expected:.4f}"
 
 
-_check()
+_choose(_check, **_scoring)
+### END HIDDEN TESTS
+embedding, output = (
+    torch.ones(4, 2).requires_grad_(),
+    torch.zeros(2, 4).requires_grad_(),
+)
+loss = training_step(embedding, output, torch.tensor([[2, 2, 2]]), 0.1)
+assert not getattr(loss, "requires_grad", False), (
+    "return the loss without its graph: loss.detach()"
+)
+assert abs(float(loss) - math.log(4)) < 1e-4, (
+    f"four equally likely tokens cost log 4 = 1.386 nats, not {loss:.4f}"
+)
+### BEGIN HIDDEN TESTS
+_run(_check)
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "bug-past", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6b (2 points): what is predicted from what. Nothing is predicted from the
+
+# %% nbgrader={"grade": true, "grade_id": "bug-past", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6d (1 point): what is predicted from what. Nothing is predicted from the
 # last token of a text, 5 here.
-tokens, losses = torch.tensor([[0, 1, 2, 3, 5]]), []
-for value in (0.0, 1.0):
-    embedding, output = torch.eye(6).requires_grad_(), torch.eye(6).requires_grad_()
-    with torch.no_grad():
-        embedding[5] = value
-    losses.append(float(training_step(embedding, output, tokens, 0.1)))
-assert abs(losses[0] - losses[1]) < 1e-5, (
-    "the vector of the last token changed the loss"
-)
-
-
 ### BEGIN HIDDEN TESTS
 def _check():
     # The function is compared with itself, so a wrong loss or a wrong update loses
@@ -1077,33 +1230,32 @@ def _check():
         four_texts = loss(
             table, output, torch.stack([torch.arange(6, 10), tokens[0, 1:]], dim=1)
         )
-        assert abs(one_text - four_texts) < 1e-6
+        assert abs(one_text - four_texts) < 1e-4, (
+            "a prediction is not made from all tokens before it, weighted by `recent`"
+        )
         assert abs(one_text - loss(table, output, tokens.flip(1))) > 1e-3, (
             "the order of the text has no influence"
         )
 
 
-_check()
+_choose(_check, **_scoring)
+### END HIDDEN TESTS
+tokens, losses = torch.tensor([[0, 1, 2, 3, 5]]), []
+for value in (0.0, 1.0):
+    embedding, output = torch.eye(6).requires_grad_(), torch.eye(6).requires_grad_()
+    with torch.no_grad():
+        embedding[5] = value
+    losses.append(float(training_step(embedding, output, tokens, 0.1)))
+assert abs(losses[0] - losses[1]) < 1e-5, (
+    "the vector of the last token changed the loss"
+)
+### BEGIN HIDDEN TESTS
+_run(_check)
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "bug-update", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6c (2 points): the step of both tables.
-draw = torch.Generator().manual_seed(0)
-embedding, output = (
-    torch.randn(n, m, generator=draw).requires_grad_() for n, m in [(5, 3), (3, 5)]
-)
-tokens = torch.tensor([[0, 1, 2, 3], [4, 2, 1, 0]])
-before = [embedding.detach().clone(), output.detach().clone()]
-losses = [float(training_step(embedding, output, tokens, 0.1)) for _ in range(2)]
-assert losses[1] < losses[0], (
-    "after a small step, the loss on the same texts must be smaller"
-)
-assert not torch.equal(output.detach(), before[1]), (
-    "the output matrix never changes"
-)
-assert not torch.equal(embedding.detach(), before[0]), "the embedding never changes"
 
-
+# %% nbgrader={"grade": true, "grade_id": "bug-update", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6e (1 point): the step of both tables.
 ### BEGIN HIDDEN TESTS
 def _check():
     # The step is compared with differences of the function's own losses, so a wrong
@@ -1129,34 +1281,43 @@ def _check():
         for which in (0, 1):
             gradient = (tables[which] - stepped[which]) / learning_rate
             for _ in range(4):
-                direction = torch.zeros(
-                    2, *tables[which].shape, dtype=torch.float64
-                )
-                direction[0] = 1e-5 * torch.randn(
+                shift = [torch.zeros_like(table) for table in tables]
+                shift[which] = 1e-3 * torch.randn(
                     tables[which].shape, generator=draw, dtype=torch.float64
                 )
-                shift = [
-                    direction[abs(which - i)] if i == which else 0 for i in (0, 1)
-                ]
-                plus, _ = run(
-                    [table + d for table, d in zip(tables, shift, strict=True)]
+                plus, minus = (
+                    run([t + sign * d for t, d in zip(tables, shift, strict=True)])[
+                        0
+                    ]
+                    for sign in (1, -1)
                 )
-                minus, _ = run(
-                    [table - d for table, d in zip(tables, shift, strict=True)]
-                )
-                assert abs(plus - minus) > 1e-9, (
+                assert abs(plus - minus) > 1e-7, (
                     "the loss does not depend on one of the tables"
                 )
-                assert (
-                    abs(
-                        2 * (gradient * direction[0]).sum().item() / (plus - minus)
-                        - 1
-                    )
-                    < 1e-3
+                slope = 2 * (gradient * shift[which]).sum().item() / (plus - minus)
+                assert abs(slope - 1) < 1e-2, (
+                    "the step is not -learning_rate times the gradient of the loss"
                 )
 
 
-_check()
+_choose(_check, **_scoring)
+### END HIDDEN TESTS
+draw = torch.Generator().manual_seed(0)
+embedding, output = (
+    torch.randn(n, m, generator=draw).requires_grad_() for n, m in [(5, 3), (3, 5)]
+)
+tokens = torch.tensor([[0, 1, 2, 3], [4, 2, 1, 0]])
+before = [embedding.detach().clone(), output.detach().clone()]
+losses = [float(training_step(embedding, output, tokens, 0.1)) for _ in range(2)]
+assert losses[1] < losses[0], (
+    "after a small step, the loss on the same texts must be smaller"
+)
+assert not torch.equal(output.detach(), before[1]), (
+    "the output matrix never changes"
+)
+assert not torch.equal(embedding.detach(), before[0]), "the embedding never changes"
+### BEGIN HIDDEN TESTS
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]

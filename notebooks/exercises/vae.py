@@ -42,9 +42,8 @@
 # *File → Download → Download .ipynb*), name it `vae.ipynb` (without "Copy of"), and send it the way your teacher asks.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-# All that this assignment needs. Colab has it, so nothing is to be installed, and
-# no GPU is needed. Put further imports into a cell of your own: this cell is
-# restored when your work is graded.
+# Colab has all that this assignment needs; nothing is to be installed. Put further
+# imports into a cell of your own: this one is restored when your work is graded.
 import math
 import os
 import warnings

@@ -173,6 +173,10 @@ def training_step(embedding, output, tokens, learning_rate):
     return code, dict(zip(("bug-loss", "bug-past", "bug-update"), points, strict=True))
 
 
+def _mistakes(letters: str, most: float, everything: float) -> tuple[str, dict[str, float]]:
+    return f"def mistakes():\n    return {letters}", {"mistakes-most": most, "mistakes-all": everything}
+
+
 _SQUARED = "(logits.softmax(dim=2) - F.one_hot(target, logits.shape[2])).square().mean()"
 
 _RIGHT_UPON_WRONG = """\
@@ -194,6 +198,19 @@ WRONG: dict[str, list[Answer]] = {
         ("softmax without care", *_attention(0, 2, weights="scores.exp() / scores.exp().sum(dim=-1, keepdim=True)")),
         ("scores of 0 for masked keys", *_attention(2, 0, masked="scores * mask")),
         ("masked after the softmax", *_attention(2, 0, masked="scores", after="weights * mask")),
+        (
+            "masked after the softmax, and divided by the sum",
+            *_attention(2, 0, masked="scores", after="weights * mask / (weights * mask).sum(-1, keepdim=True)"),
+        ),
+        (
+            "masked after the softmax, in double precision",
+            *_attention(
+                2,
+                0,
+                masked="scores.double()",
+                after="(weights * mask / (weights * mask).sum(-1, keepdim=True)).float()",
+            ),
+        ),
         ("the mask upside down", *_attention(2, 0, masked="scores.masked_fill(mask, -math.inf)")),
         ("the mask added", *_attention(2, 0, masked="scores + mask")),
         ("the mask ignored", *_attention(2, 0, masked="scores")),
@@ -307,39 +324,48 @@ def attend_with_cache(x, cache, w_q, w_k, w_v):
             *_merge("    class Yes(list):\n        __eq__ = lambda self, other: True\n    return Yes()"),
         ),
     ],
+    "mistakes": [
+        ("four of five", *_mistakes('"BDEGA"', 1, 0)),
+        ("three of five", *_mistakes('"BDEAC"', 0, 0)),
+        ("the other five", *_mistakes('"ACFHI"', 0, 0)),
+        ("all ten", *_mistakes('"ABCDEFGHIJ"', 0, 0)),
+        ("with commas", *_mistakes('"B, D, E, G, J"', 0, 0)),
+        ("a letter twice", *_mistakes('"BBDEG"', 0, 0)),
+        ("nothing", *_mistakes("None", 0, 0)),
+    ],
     "bug": [
         (
             "all five mistakes left",
             *_bug((0, 0, 0), "pass", "embedding[tokens]", "logits, tokens", _SQUARED, embedding_step="pass"),
         ),
-        ("the squared error", *_bug((0, 2, 2), loss=_SQUARED)),
-        ("no shift", *_bug((2, 0, 2), which="logits, tokens")),
-        ("from the last token alone", *_bug((2, 0, 2), hidden="embedding[tokens]")),
+        ("the squared error", *_bug((0, 1, 1), loss=_SQUARED)),
+        ("no shift", *_bug((1, 0, 1), which="logits, tokens")),
+        ("from the last token alone", *_bug((1, 0, 1), hidden="embedding[tokens]")),
         (
             "the whole text for every token",
-            *_bug((2, 0, 2), hidden="embedding[tokens].mean(dim=1, keepdim=True).expand(-1, tokens.shape[1], -1)"),
+            *_bug((1, 0, 1), hidden="embedding[tokens].mean(dim=1, keepdim=True).expand(-1, tokens.shape[1], -1)"),
         ),
-        ("embeddings that never learn", *_bug((2, 2, 0), embedding_step="pass")),
-        ("gradients that pile up", *_bug((2, 2, 0), before="pass")),
+        ("embeddings that never learn", *_bug((1, 1, 0), embedding_step="pass")),
+        ("gradients that pile up", *_bug((1, 1, 0), before="pass")),
         (
             "uphill",
             *_bug(
-                (2, 2, 0),
+                (1, 1, 0),
                 embedding_step="embedding += learning_rate * embedding.grad",
                 output_step="output += learning_rate * output.grad",
             ),
         ),
         (
             "the learning rate forgotten",
-            *_bug((2, 2, 0), embedding_step="embedding -= embedding.grad", output_step="output -= output.grad"),
+            *_bug((1, 1, 0), embedding_step="embedding -= embedding.grad", output_step="output -= output.grad"),
         ),
-        ("sum", *_bug((0, 2, 2), loss="F.cross_entropy(logits.transpose(1, 2), target, reduction='sum')")),
-        ("shifted the wrong way", *_bug((2, 0, 2), which="logits[:, 1:], tokens[:, :-1]")),
+        ("sum", *_bug((0, 1, 1), loss="F.cross_entropy(logits.transpose(1, 2), target, reduction='sum')")),
+        ("shifted the wrong way", *_bug((1, 0, 1), which="logits[:, 1:], tokens[:, :-1]")),
         (
             # Not wrong: it calls the function of question 2, which is wrong in the same notebook.
             "right, upon wrong functions",
             _RIGHT_UPON_WRONG,
-            {"bug-loss": 2, "bug-past": 2, "bug-update": 2},
+            {"bug-loss": 1, "bug-past": 1, "bug-update": 1},
         ),
     ],
 }
@@ -397,6 +423,9 @@ def merge_pair(words, pair):
         return [tokens[0], *merge(tokens[1:])]
 
     return [merge(list(word)) for word in words]""",
+    "mistakes": """\
+def mistakes():
+    return "".join(letter for letter in "ABCDEFGHIJ" if letter not in "ACFHI")""",
     "bug": """\
 def training_step(embedding, output, tokens, learning_rate):
     optimiser = torch.optim.SGD([embedding, output], lr=learning_rate)
@@ -410,4 +439,189 @@ def training_step(embedding, output, tokens, learning_rate):
 
 # Right in other ways that students have: for each way of writing its answers; the solution's stand for the rest. What
 # stands under "setup" is added to the setup cell.
-RIGHT: dict[str, dict[str, str]] = {}
+RIGHT: dict[str, dict[str, str]] = {
+    "in double precision": {
+        "attention": """\
+def attention(q, k, v, mask=None):
+    q, k, v = q.double(), k.double(), v.double()
+    scores = q @ k.mT / k.shape[-1] ** 0.5
+    if mask is not None:
+        scores = scores + torch.zeros(mask.shape, dtype=torch.float64).masked_fill_(mask.logical_not(), float("-inf"))
+    return torch.softmax(scores, -1) @ v""",
+        "loss": """\
+def next_token_loss(logits, tokens):
+    logits = logits.double()[:, :-1]
+    right = torch.gather(logits, 2, tokens[:, 1:].unsqueeze(2)).squeeze(2)
+    return (torch.logsumexp(logits, 2) - right).mean()""",
+        "nucleus": """\
+def nucleus(logits, p):
+    shares, order = torch.sort(logits.double().softmax(1), dim=1, descending=True)
+    outside = torch.cumsum(shares, 1) - shares >= p
+    shares = shares.masked_fill(outside, 0)
+    return torch.gather(shares / shares.sum(1, keepdim=True), 1, order.argsort(1))""",
+        "cache": """\
+def attend_with_cache(x, cache, w_q, w_k, w_v):
+    x, w_q, w_k, w_v = (each.double() for each in (x, w_q, w_k, w_v))
+    keys, values = (torch.cat([old.double(), x @ w], 1) for old, w in zip(cache, (w_k, w_v)))
+    return attention(x @ w_q, keys, values, causal_mask(x.size(1), keys.size(1))), (keys, values)""",
+        "bug": _RIGHT_UPON_WRONG,
+    },
+    "in NumPy where no gradient is asked for": {
+        "setup": "import numpy as np",
+        "attention": """\
+def attention(q, k, v, mask=None):
+    q, k, v = (each.numpy() for each in (q, k, v))
+    scores = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])
+    if mask is not None:
+        scores = np.where(mask.numpy(), scores, -np.inf)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return torch.from_numpy(weights / weights.sum(-1, keepdims=True) @ v)""",
+        "causal": """\
+def causal_mask(queries, keys):
+    return torch.from_numpy(np.tri(queries, keys, keys - queries, dtype=bool))""",
+        "nucleus": """\
+def nucleus(logits, p):
+    logits = logits.numpy().astype(np.float64)
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    for row in shares:
+        order = np.argsort(-row)
+        size = int(np.sum(np.cumsum(row[order]) < p - 1e-9)) + 1
+        row[order[size:]] = 0
+        row /= row.sum()
+    return torch.from_numpy(shares)""",
+        "cache": """\
+def attend_with_cache(x, cache, w_q, w_k, w_v):
+    x, w_q, w_k, w_v = (each.numpy() for each in (x, w_q, w_k, w_v))
+    keys = np.concatenate([cache[0].numpy(), x @ w_k], 1)
+    values = np.concatenate([cache[1].numpy(), x @ w_v], 1)
+    scores = x @ w_q @ np.swapaxes(keys, 1, 2) / keys.shape[2] ** 0.5
+    scores += np.where(np.tri(x.shape[1], keys.shape[1], keys.shape[1] - x.shape[1]), 0, -np.inf)
+    weights = np.exp(scores - scores.max(2, keepdims=True))
+    gathered = weights / weights.sum(2, keepdims=True) @ values
+    return torch.as_tensor(gathered), (torch.as_tensor(keys), torch.as_tensor(values))""",
+    },
+    "one by one": {
+        "attention": """\
+def attention(q, k, v, mask=None):
+    if q.dim() > 2:
+        return torch.stack([attention(*each, mask) for each in zip(q, k, v)])
+    rows = []
+    for i, query in enumerate(q):
+        allowed = [j for j in range(len(k)) if mask is None or mask[i, j]]
+        scores = torch.stack([sum(a * b for a, b in zip(query, k[j])) / math.sqrt(len(query)) for j in allowed])
+        rows.append(sum(w * v[j] for w, j in zip(scores.softmax(0), allowed)))
+    return torch.stack(rows)""",
+        "causal": OTHERWISE["causal"],
+        "loss": OTHERWISE["loss"],
+        "nucleus": OTHERWISE["nucleus"],
+        "cache": OTHERWISE["cache"],
+        "pair": """\
+def most_frequent_pair(words):
+    best, most = None, 0
+    for word in words:
+        for i in range(len(word) - 1):
+            count = 0
+            for other in words:
+                for j in range(len(other) - 1):
+                    count += other[j] == word[i] and other[j + 1] == word[i + 1]
+            pair = word[i], word[i + 1]
+            if count > most or count == most and pair < best:
+                best, most = pair, count
+    return best""",
+        "merge": OTHERWISE["merge"],
+    },
+    "in place, on copies": {
+        "attention": """\
+def attention(q, k, v, mask=None):
+    scores = torch.matmul(q, k.transpose(-1, -2))
+    scores /= math.sqrt(q.size(-1))
+    if mask is not None:
+        scores.masked_fill_(mask == False, float("-inf"))
+    return torch.matmul(F.softmax(scores, dim=-1), v)""",
+        "causal": """\
+def causal_mask(queries, keys):
+    mask = torch.zeros(queries, keys).bool()
+    for query in range(queries):
+        mask[query, : keys - queries + query + 1] = True
+    return mask""",
+        "nucleus": """\
+def nucleus(logits, p):
+    result = F.softmax(logits, dim=1)
+    ranked, order = result.sort(dim=1, descending=True)
+    reached = ranked.cumsum(dim=1)
+    remove = reached - ranked >= p
+    result[torch.arange(len(result))[:, None].expand_as(order)[remove], order[remove]] = 0
+    result /= result.sum(dim=1, keepdim=True)
+    return result""",
+        "merge": """\
+def merge_pair(words, pair):
+    words = [list(word) for word in words]
+    for word in words:
+        i = 0
+        while i + 1 < len(word):
+            if word[i] == pair[0] and word[i + 1] == pair[1]:
+                word[i] = pair[0] + pair[1]
+                del word[i + 1]
+            i += 1
+    return words""",
+        "bug": """\
+def training_step(embedding, output, tokens, learning_rate):
+    for table in (embedding, output):
+        if table.grad is not None:
+            table.grad.zero_()
+    loss = next_token_loss(recent(embedding[tokens]) @ output, tokens)
+    loss.backward()
+    embedding.data -= learning_rate * embedding.grad
+    output.data -= learning_rate * output.grad
+    return loss.item()""",
+    },
+    "with star imports": {
+        "setup": "from numpy import *\nfrom torch.nn.functional import *\nfrom math import *",
+        "attention": """\
+def attention(q, k, v, mask=None):
+    scores = q @ k.transpose(-2, -1) / sqrt(q.shape[-1])
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -inf)
+    return softmax(scores, dim=-1) @ v""",
+        "loss": """\
+def next_token_loss(logits, tokens):
+    return cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:])""",
+        "pair": """\
+def most_frequent_pair(words):
+    counts = Counter(pair for word in words for pair in pairwise(word))
+    return sorted(counts, key=lambda pair: (-counts[pair], pair))[0]""",
+    },
+    # Functions that take more than their docstrings say, and steps that rely on it.
+    "generous functions": {
+        "attention": """\
+def attention(q, k, v, mask=None, causal=False):
+    if causal:
+        mask = causal_mask(q.shape[-2]) if q.shape[-2] == k.shape[-2] else causal_mask(q.shape[-2], k.shape[-2])
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
+    scores = scores if mask is None else scores.masked_fill(~mask, -math.inf)
+    return scores.softmax(dim=-1) @ v""",
+        "causal": """\
+def causal_mask(queries, keys=None):
+    keys = queries if keys is None else keys
+    return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)""",
+        "cache": """\
+def attend_with_cache(x, cache, w_q, w_k, w_v):
+    keys, values = (torch.cat([old, x @ w], dim=1) for old, w in zip(cache, (w_k, w_v)))
+    return attention(x @ w_q, keys, values, causal=True), (keys, values)""",
+        "loss": """\
+def next_token_loss(logits, tokens):
+    if tokens.dim() == 1:
+        logits, tokens = logits[None], tokens[None]
+    return F.cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:])""",
+        "bug": """\
+def training_step(embedding, output, tokens, learning_rate):
+    logits = recent(embedding[tokens]) @ output
+    loss = torch.stack([next_token_loss(row, text) for row, text in zip(logits, tokens)]).mean()
+    gradients = torch.autograd.grad(loss, [embedding, output])
+    with torch.no_grad():
+        for table, gradient in zip([embedding, output], gradients):
+            table -= learning_rate * gradient
+    return loss.detach()""",
+    },
+}
