@@ -1,5 +1,6 @@
 """The assignments, graded: solutions, empty releases, wrong answers; and the tool that makes and grades them."""
 
+import ast
 import copy
 import importlib.util
 import re
@@ -80,7 +81,7 @@ class Assignment:
         for k in range(max(map(len, self.wrong.values()))):
             submissions[f"wrong {k}"] = self._handed_in({q: g[k][1] for q, g in self.wrong.items() if k < len(g)})
         submissions |= {f"right {style}": self._handed_in(codes) for style, codes in self.right.items()}
-        points, problems = tool.grade(self.source, submissions, seconds_per_cell=SECONDS)
+        points, problems = tool.grade(self.source, submissions)
         assert not problems, problems
         return points
 
@@ -100,9 +101,6 @@ class Assignment:
         cell_of(notebook, changed).source = "assert False"
         return notebook
 
-
-# The correct answers are written to be slow as well. With the default limit, every check is far from it.
-SECONDS = 15
 
 NAMES = sorted(path.stem for path in SOURCES.glob("*.py"))
 assignment_of = cache(Assignment)
@@ -211,6 +209,13 @@ def test_release_runs_until_something_is_missing(assignment: Assignment) -> None
 def test_cells_are_short(assignment: Assignment) -> None:
     for cell in assignment.released.cells:
         assert cell.cell_type != "code" or len(cell.source.split("\n")) <= 15, cell.source
+
+
+def test_every_assertion_has_a_message(assignment: Assignment) -> None:
+    checks = [cell.source for cell in assignment.solved.cells if cell.cell_type == "code" and label(cell).get("grade")]
+    assertions = [node for text in checks for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert)]
+    assert len(assertions) > 40
+    assert [ast.unparse(node) for node in assertions if node.msg is None] == []
 
 
 # --- The source ------------------------------------------------------------------------------------------------------

@@ -30,20 +30,22 @@
 # | 6. In your own words | explain three things that go wrong in silence when an agent learns | 4 |
 #
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
-# below it. You may add cells of your own. Do not copy, split or delete the cells that are here: the grading program
-# knows them by hidden labels.
+# below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
+# here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid
+# `from … import *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use.
 #
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
-# what the docstring promises. Every check has its own points, and every question is graded on its own: a mistake in
-# one question costs nothing in the next. Question 6 is read by a person.
+# what the docstring promises. Values count, not whether they are in single or double precision. Every check has its
+# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 6
+# is read by a person.
 #
 # **How to hand in.** Restart the kernel and run all cells once more. Download the notebook (on Colab:
 # *File → Download → Download .ipynb*), name it `rl.ipynb` (without "Copy of"), and send it the way your teacher asks.
 
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
-# All that this assignment needs. Colab has it, so nothing is to be installed, and
-# no GPU is needed.
+# Colab has all that this assignment needs; nothing is to be installed. Put further
+# imports into a cell of your own: this one is restored when your work is graded.
 import os
 import warnings
 
@@ -112,6 +114,47 @@ def bellman_targets(rewards, terminated, truncated, next_values, discount):
 
 # %% nbgrader={"grade": true, "grade_id": "targets-ongoing", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 1a (1 point): episodes that go on.
+### BEGIN HIDDEN TESTS
+def _run(check):
+    """Run a check with Python's own functions and the usual modules, whatever
+    `import *` has put in their place.
+    """
+    import builtins
+    import types
+
+    import torch
+    from torch import Tensor, nn
+    from torch.nn import functional as F
+
+    usual = {"torch": torch, "Tensor": Tensor, "nn": nn, "F": F}
+    names = {**globals(), **vars(builtins), **usual}
+    for name in ("_exact", "_learn"):
+        if name in names:
+            code, defaults = names[name].__code__, names[name].__defaults__
+            names[name] = types.FunctionType(code, names, name, defaults)
+    types.FunctionType(check.__code__, names)()
+
+
+_own = {}
+
+
+def _choose(check, **stand_ins):
+    """Put the stand-ins in the place of the student's functions, unless the check
+    fails with them; return whether it passed.
+    """
+    for name, stand_in in stand_ins.items():
+        if globals().get(name) is not stand_in:
+            _own[name] = globals().get(name)
+    globals().update(stand_ins)
+    try:
+        _run(check)
+    except Exception:
+        globals().update((name, _own[name]) for name in stand_ins)
+        return False
+    return True
+
+
+### END HIDDEN TESTS
 never = torch.tensor([False, False, False])
 found = bellman_targets(
     torch.tensor([1.0, 0.0, -1.0]),
@@ -124,7 +167,8 @@ assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
 assert found.shape == (3,), (
     f"a target for each of 3 transitions: shape (3,), not {tuple(found.shape)}"
 )
-torch.testing.assert_close(found, torch.tensor([6.0, 2.0, -2.0]))
+right = torch.tensor([6.0, 2.0, -2.0])
+torch.testing.assert_close(found, right, check_dtype=False)
 
 
 ### BEGIN HIDDEN TESTS
@@ -138,10 +182,12 @@ def _check():
             r + discount * v
             for r, v in zip(rewards.tolist(), values.tolist(), strict=True)
         ]
-        torch.testing.assert_close(found, torch.tensor(expected))
+        torch.testing.assert_close(
+            found, torch.tensor(expected), rtol=1e-4, atol=1e-5, check_dtype=False
+        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "targets-terminated", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -179,16 +225,16 @@ def _check():
         expected = bellman_targets(
             rewards, never, never, values.masked_fill(over, 0.0), 0.9
         )
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
         assert (found - bellman_targets(rewards, never, never, values, 0.9))[
             over
-        ].abs().max() > 0.1
+        ].abs().max() > 0.1, "the end of the game has no influence"
         assert (found - bellman_targets(rewards, over, never, values + 1, 0.9))[
             ~over
-        ].abs().min() > 0.1
+        ].abs().min() > 0.1, "where the game goes on, next_values must matter"
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 
@@ -214,16 +260,21 @@ def _check():
         never = torch.zeros(batch, dtype=torch.bool)
         found = bellman_targets(rewards, over, cut, values, 0.9)
         torch.testing.assert_close(
-            found, bellman_targets(rewards, over, never, values, 0.9)
+            found,
+            bellman_targets(rewards, over, never, values, 0.9),
+            rtol=1e-4,
+            atol=1e-5,
         )
         low, high = (
             bellman_targets(rewards, never, cut, each, 0.9)
             for each in (values, values + 1)
         )
-        assert (high - low)[cut].abs().min() > 0.1
+        assert (high - low)[cut].abs().min() > 0.1, (
+            "where an episode was cut off, next_values must matter"
+        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -299,18 +350,20 @@ def _check():
         # with many ties
         values = torch.randint(-3, 4, (batch, actions), generator=draw).float()
         found = epsilon_greedy(values, 0.0, draw).tolist()
-        assert found == [row.index(max(row)) for row in values.tolist()]
+        assert found == [row.index(max(row)) for row in values.tolist()], (
+            "not the first of the most valuable actions"
+        )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "epsilon-random", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 2b (1 point): nothing but exploration.
-values = torch.tensor([1.0, 3.0, 2.0, 0.0]).repeat(20000, 1)
+values = torch.tensor([1.0, 3.0, 2.0, 0.0]).repeat(4000, 1)
 actions = epsilon_greedy(values, 1.0, torch.Generator().manual_seed(0))
-assert actions.shape == (20000,), (
-    f"20,000 rows: shape (20000,), not {tuple(actions.shape)}"
+assert actions.shape == (4000,), (
+    f"4,000 rows: shape (4000,), not {tuple(actions.shape)}"
 )
 shares = [(actions == action).float().mean().item() for action in range(4)]
 assert all(abs(share - 0.25) < 0.03 for share in shares), (
@@ -322,21 +375,25 @@ assert all(abs(share - 0.25) < 0.03 for share in shares), (
 def _check():
     for seed, actions in enumerate([2, 3, 7]):
         draw = torch.Generator().manual_seed(seed)
-        values = torch.randn(40000, actions, generator=draw)
+        values = torch.randn(4000, actions, generator=draw)
         found = epsilon_greedy(values, 1.0, draw)
         for action in range(actions):
-            assert abs((found == action).float().mean().item() - 1 / actions) < 0.02
+            assert (
+                abs((found == action).float().mean().item() - 1 / actions) < 0.04
+            ), f"action {action} of {actions} is not drawn as often as the others"
         # Evenly, whatever is best, and independently of the row before.
         for same in (found == values.argmax(dim=1), found[1:] == found[:-1]):
-            assert abs(same.float().mean().item() - 1 / actions) < 0.02
+            assert abs(same.float().mean().item() - 1 / actions) < 0.04, (
+                "a row depends on its best action, or on the row before"
+            )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "epsilon-mixture", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 2c (1 point): a little exploration. Every row decides for itself.
-values = torch.tensor([1.0, 3.0]).repeat(20000, 1)
+values = torch.tensor([1.0, 3.0]).repeat(4000, 1)
 often, rarely = (
     (epsilon_greedy(values, epsilon, torch.Generator().manual_seed(0)) == 1)
     .float()
@@ -355,14 +412,16 @@ def _check():
     # Between 0 and 1 the shares must be a mixture of what the function itself does
     # at 0 and at 1, so that a wrong greedy or a wrong random action loses nothing.
     for best in (0, 3):
-        values = F.one_hot(torch.tensor([best]), 4).float().repeat(8, 1)
+        values = F.one_hot(torch.tensor([best]), 4).float().repeat(2, 1)
 
         def shares(epsilon, values=values, best=best):
             draw = torch.Generator().manual_seed(5 + best + int(100 * epsilon))
             found = torch.cat(
-                [epsilon_greedy(values, epsilon, draw) for _ in range(2500)]
+                [epsilon_greedy(values, epsilon, draw) for _ in range(2400)]
             )
-            assert found.shape == (20000,)
+            assert found.shape == (4800,), (
+                f"one action for each row, not shape {tuple(found.shape)}"
+            )
             return torch.tensor(
                 [(found == action).float().mean().item() for action in range(4)]
             )
@@ -371,7 +430,9 @@ def _check():
         assert (greedy - random).abs().max() > 0.1, "epsilon changes nothing"
         for epsilon in (0.05, 0.3, 0.5, 0.8):
             expected = (1 - epsilon) * greedy + epsilon * random
-            assert (shares(epsilon) - expected).abs().max() < 0.04
+            assert (shares(epsilon) - expected).abs().max() < 0.045, (
+                f"epsilon {epsilon} does not explore in a share of {epsilon}"
+            )
     # Each row has a choice of its own: of 16 rows, some explore and some do not, in
     # (nearly) every batch.
     draw = torch.Generator().manual_seed(6)
@@ -382,10 +443,10 @@ def _check():
             values, 0.0, draw
         )
         mixed += 0 < same.sum() < 16
-    assert mixed > 150
+    assert mixed > 150, "the rows of a batch do not decide independently"
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "epsilon-generator", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -408,23 +469,25 @@ def _check():
             ).tolist()
             for seed in (8, 8, 9)
         ]
-        assert found[0] == found[1]
+        assert found[0] == found[1], "the same seed must give the same actions"
         assert found[0] != found[2], "another seed, the same actions"
         draw = torch.Generator().manual_seed(8)
-        assert epsilon_greedy(values, epsilon, draw).tolist() == found[0]
+        assert epsilon_greedy(values, epsilon, draw).tolist() == found[0], (
+            "the same seed must give the same actions"
+        )
         assert epsilon_greedy(values, epsilon, draw).tolist() != found[0], (
             "the second call repeats the first"
         )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
 # Here are the shares that you thought about above. The best action is the third one.
 
 # %%
-values = torch.tensor([0.0, 1.0, 2.0, 1.5]).repeat(100_000, 1)
+values = torch.tensor([0.0, 1.0, 2.0, 1.5]).repeat(20_000, 1)
 for epsilon in (0.0, 0.2, 1.0):
     actions = epsilon_greedy(values, epsilon, torch.Generator().manual_seed(0))
     shares = torch.bincount(actions, minlength=4) / len(actions)
@@ -520,18 +583,26 @@ def _check():
             batch, copy = numbered(filled, count), numbered(filled, count)
             add_to_buffer(buffer, batch)
             filled += count
-            assert buffer["added"] == filled
+            assert buffer["added"] == filled, (
+                f"{filled} transitions were added, not {buffer['added']}"
+            )
             assert all(torch.equal(batch[name], copy[name]) for name in copy), (
                 "the batch was changed"
             )
         for name, expected in numbered(0, filled).items():
-            assert buffer[name] is columns[name]
-            assert buffer[name].dtype == new_buffer(1, 1)[name].dtype
-            assert torch.equal(buffer[name][:filled], expected)
+            assert buffer[name] is columns[name], (
+                f"{name}: the buffer has another tensor than before"
+            )
+            assert buffer[name].dtype == new_buffer(1, 1)[name].dtype, (
+                f"{name}: the tensor has another type than before"
+            )
+            assert torch.equal(buffer[name][:filled], expected), (
+                f"{name}: what was added does not stand there"
+            )
             assert not buffer[name][filled:].any(), "rows that nobody added"
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "ring-oldest", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
@@ -565,16 +636,22 @@ def _check():
             numbers = range(max(0, filled - capacity), filled)
             assert [
                 -ring["rewards"][number % capacity].item() for number in numbers
-            ] == list(numbers)
+            ] == list(numbers), (
+                f"capacity {capacity}: the last transitions do not stand in their places"
+            )
             for name in numbered(0, 1):
-                assert len(ring[name]) == capacity
+                assert len(ring[name]) == capacity, (
+                    f"{name}: the buffer has changed its size"
+                )
                 for number in numbers:
                     assert torch.equal(
                         ring[name][number % capacity], line[name][number]
+                    ), (
+                        f"{name}: row {number % capacity} is not that of number {number}"
                     )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -590,8 +667,8 @@ def sample_from_buffer(buffer, count, generator):
 
     buffer: as above, with at least one transition added; it stays as it is.
     generator: a torch.Generator. Returns a dictionary of the five columns (not of
-    "added"), each with count rows; row k of all five belongs to the same
-    transition.
+    "added"), of the buffer's types and each with count rows; row k of all five
+    belongs to the same transition.
     """
     ### BEGIN SOLUTION
     stored = min(buffer["added"], len(buffer["rewards"]))
@@ -626,13 +703,21 @@ def _check():
         batch = sample_from_buffer(
             buffer, count, torch.Generator().manual_seed(seed)
         )
-        assert set(batch) == set(numbered(0, 1))
+        assert set(batch) == set(numbered(0, 1)), (
+            f"a batch has five columns, not {sorted(batch)}"
+        )
         for k in range(count):
             expected = numbered(-int(batch["rewards"][k]), 1)
             for name, column in batch.items():
-                assert len(column) == count
-                assert column.dtype == buffer[name].dtype
-                assert torch.equal(column[k], expected[name][0])
+                assert len(column) == count, (
+                    f"{name}: {count} rows were wanted, not {len(column)}"
+                )
+                assert column.dtype == buffer[name].dtype, (
+                    f"{name}: not the type of the buffer's column"
+                )
+                assert torch.equal(column[k], expected[name][0]), (
+                    f"{name}: row {k} belongs to another transition than the reward"
+                )
         original = numbered(10, stored)
         for name in original:
             batch[name].zero_()
@@ -641,7 +726,7 @@ def _check():
             )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "draw-evenly", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
@@ -651,12 +736,12 @@ for name, column in numbered(1, 4).items():
     buffer[name][:4] = column
 buffer["added"] = 4
 draw = torch.Generator().manual_seed(0)
-found = (-sample_from_buffer(buffer, 20000, draw)["rewards"]).tolist()
-assert len(found) == 20000, f"20,000 rows were wanted, not {len(found)}"
+found = (-sample_from_buffer(buffer, 4000, draw)["rewards"]).tolist()
+assert len(found) == 4000, f"4,000 rows were wanted, not {len(found)}"
 assert set(found) == {1, 2, 3, 4}, (
     f"stored are the numbers 1 to 4; drawn were {sorted(set(found))}"
 )
-assert all(abs(found.count(n) / 20000 - 0.25) < 0.03 for n in range(1, 5)), (
+assert all(abs(found.count(n) / 4000 - 0.25) < 0.03 for n in range(1, 5)), (
     "some come more often than others"
 )
 
@@ -671,19 +756,27 @@ def _check():
             buffer[name][:stored] = column
         buffer["added"] = added
         found = -sample_from_buffer(
-            buffer, 40000, torch.Generator().manual_seed(seed)
+            buffer, 4000, torch.Generator().manual_seed(seed)
         )["rewards"]
-        assert found.shape == (40000,)
-        assert sorted(set(found.tolist())) == list(range(1, stored + 1))
+        assert found.shape == (4000,), (
+            f"4,000 rows were wanted, not shape {tuple(found.shape)}"
+        )
+        assert sorted(set(found.tolist())) == list(range(1, stored + 1)), (
+            f"not all of the {stored} stored transitions are drawn, or others"
+        )
         for number in range(1, stored + 1):
-            assert abs((found == number).float().mean().item() - 1 / stored) < 0.02
+            assert (
+                abs((found == number).float().mean().item() - 1 / stored) < 0.04
+            ), f"transition {number} of {stored} is not drawn as often as others"
         # two rows that follow each other have nothing to do with each other
         for step in range(stored):
             follows = (found[1:] - found[:-1]) % stored == step
-            assert abs(follows.float().mean().item() - 1 / stored) < 0.02
+            assert abs(follows.float().mean().item() - 1 / stored) < 0.04, (
+                "what is drawn depends on what was drawn before"
+            )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 
@@ -780,11 +873,15 @@ def _check():
             for row, action in zip(judge(states).tolist(), chosen, strict=True)
         ]
         torch.testing.assert_close(
-            double_values(*networks, states).detach(), torch.tensor(expected)
+            double_values(*networks, states).detach(),
+            torch.tensor(expected),
+            rtol=1e-4,
+            atol=1e-5,
+            check_dtype=False,
         )
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "double-gradient", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
@@ -806,12 +903,12 @@ def _check():
     )
     before = [network.weight.detach().clone() for network in networks]
     found = double_values(*networks, torch.tensor([0, 1]))
-    assert not found.requires_grad
+    assert not found.requires_grad, "a gradient could flow through these values"
     for network, weight in zip(networks, before, strict=True):
         assert network.weight.requires_grad, "the network was frozen for good"
         assert network.training, "the network was left in another mode"
-        assert network.weight.grad is None
-        assert torch.equal(network.weight.detach(), weight)
+        assert network.weight.grad is None, "a gradient has reached a network"
+        assert torch.equal(network.weight.detach(), weight), "a network was changed"
     with torch.no_grad():
         for network in networks:
             network.weight *= -1
@@ -820,7 +917,7 @@ def _check():
     ).abs().max() > 0.1, "no network has an influence"
 
 
-_check()
+_run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -832,8 +929,8 @@ _check()
 # $$h(\delta) = \begin{cases} \tfrac12 \delta^2 & \text{if } |\delta| \le 1 , \\
 # |\delta| - \tfrac12 & \text{otherwise.} \end{cases}$$
 #
-# PyTorch has it. You may call `double_values` and `bellman_targets`. While your work is graded, correct versions stand
-# in for the functions before, here and below, so that no mistake costs you points twice.
+# PyTorch has it. You may call your functions of earlier questions, here and below. A check is passed if it is passed
+# with them or with correct versions in their place, so that no mistake costs you points twice.
 
 
 # %% nbgrader={"grade": false, "grade_id": "huber", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -879,35 +976,21 @@ def table_batch(count=6, actions=3, seed=0):
 # %% nbgrader={"grade": true, "grade_id": "huber-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 4c (2 points): one transition. At a discount of 0 the reward is the target.
 ### BEGIN HIDDEN TESTS
-# Stand-ins for the functions before, here and in the cells below: no mistake is
-# punished twice.
-def bellman_targets(rewards, terminated, truncated, next_values, discount):
+# A mistake in the functions before is not punished here and in the next cell: a
+# check is passed if it is passed with these functions or with the student's own.
+def _bellman_targets(rewards, terminated, truncated, next_values, discount):
     return torch.where(terminated, rewards, rewards + discount * next_values)
 
 
 @torch.no_grad()
-def double_values(online, target, next_states):
+def _double_values(online, target, next_states):
     rows = torch.arange(len(next_states))
     return target(next_states)[rows, online(next_states).argmax(dim=1)]
 
 
-### END HIDDEN TESTS
-online = table_network([[1.0, 3.0], [0.0, 0.0]])
-target = table_network([[0.0, 0.0], [8.0, 4.0]])
-columns = {"states": 0, "actions": 1, "next_states": 1, "terminated": False}
-batch = {name: torch.tensor([value]) for name, value in columns.items()}
-for reward, expected in [(2.5, 0.125), (5.0, 1.5)]:
-    batch["rewards"] = torch.tensor([reward])
-    loss = td_loss(online, target, batch, 0.0)
-    assert loss.shape == (), (
-        f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
-    )
-    assert abs(loss.item() - expected) < 1e-5, (
-        f"the error is 3 - {reward}, its loss {expected}, not {loss:.4f}"
-    )
+_judging = {"bellman_targets": _bellman_targets, "double_values": _double_values}
 
 
-### BEGIN HIDDEN TESTS
 def _check():
     for seed, (count, actions, discount) in enumerate(
         [(1, 2, 0.9), (6, 3, 0.99), (30, 5, 0.7), (4, 4, 1.0)]
@@ -928,17 +1011,59 @@ def _check():
             )
             losses.append(error**2 / 2 if abs(error) <= 1 else abs(error) - 0.5)
         loss = td_loss(online, target, batch, discount)
-        assert loss.shape == ()
-        assert abs(loss.item() - sum(losses) / count) < 1e-4
-        assert count < 30 or min(losses) < 0.5 < max(losses)
+        assert loss.shape == (), f"one number, not shape {tuple(loss.shape)}"
+        assert abs(loss.item() - sum(losses) / count) < 0.0001, (
+            f"the loss is {sum(losses) / count:.4f}, not {loss:.4f}"
+        )
+        assert count < 30 or min(losses) < 0.5 < max(losses), (
+            "both parts of the Huber loss must occur"
+        )
 
 
-_check()
+_passed = _choose(_check, **_judging)
+### END HIDDEN TESTS
+online = table_network([[1.0, 3.0], [0.0, 0.0]])
+target = table_network([[0.0, 0.0], [8.0, 4.0]])
+columns = {"states": 0, "actions": 1, "next_states": 1, "terminated": False}
+batch = {name: torch.tensor([value]) for name, value in columns.items()}
+for reward, expected in [(2.5, 0.125), (5.0, 1.5)]:
+    batch["rewards"] = torch.tensor([reward])
+    loss = td_loss(online, target, batch, 0.0)
+    assert loss.shape == (), (
+        f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
+    )
+    assert abs(loss.item() - expected) < 1e-5, (
+        f"the error is 3 - {reward}, its loss {expected}, not {loss:.4f}"
+    )
+### BEGIN HIDDEN TESTS
+if not _passed:
+    _run(_check)
 ### END HIDDEN TESTS
 
 
 # %% nbgrader={"grade": true, "grade_id": "huber-gradient", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 4d (2 points): what the gradient reaches.
+### BEGIN HIDDEN TESTS
+def _check():
+    for seed, (count, actions, discount) in enumerate(
+        [(1, 2, 0.9), (6, 3, 0.99), (30, 5, 0.7)], start=1
+    ):
+        online, target, batch = table_batch(count, actions, seed)
+        # errors beyond 1 as well, which must still have a gradient
+        batch["rewards"] *= 5
+        td_loss(online, target, batch, discount).backward()
+        expected = torch.zeros(2 * count, actions, dtype=torch.bool)
+        expected[batch["states"], batch["actions"]] = True
+        assert torch.equal(online.weight.grad != 0, expected), (
+            "the gradient does not reach the values of the actions taken and nothing else"
+        )
+        assert target.weight.grad is None or not target.weight.grad.any(), (
+            "a gradient reaches the target network"
+        )
+
+
+_passed = _choose(_check, **_judging)
+### END HIDDEN TESTS
 online, target, batch = table_batch()
 td_loss(online, target, batch, 0.9).backward()
 assert online.weight.grad is not None, "no gradient reaches the online network"
@@ -952,24 +1077,9 @@ assert reached.sum() == 6, (
 assert target.weight.grad is None or not target.weight.grad.any(), (
     "a gradient reaches the target network"
 )
-
-
 ### BEGIN HIDDEN TESTS
-def _check():
-    for seed, (count, actions, discount) in enumerate(
-        [(1, 2, 0.9), (6, 3, 0.99), (30, 5, 0.7)], start=1
-    ):
-        online, target, batch = table_batch(count, actions, seed)
-        # errors beyond 1 as well, which must still have a gradient
-        batch["rewards"] *= 5
-        td_loss(online, target, batch, discount).backward()
-        expected = torch.zeros(2 * count, actions, dtype=torch.bool)
-        expected[batch["states"], batch["actions"]] = True
-        assert torch.equal(online.weight.grad != 0, expected)
-        assert target.weight.grad is None or not target.weight.grad.any()
-
-
-_check()
+if not _passed:
+    _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1117,7 +1227,51 @@ demonstrate(faulty_step)
 # %% [markdown]
 # The two empty cells are the goal and the pit. No path can be found in these values, and no longer run would help.
 #
-# Write a step without the five mistakes. You may call `epsilon_greedy`.
+# First **name the mistakes**. Of these ten statements about `faulty_step`, exactly five are true, and each of the five
+# is a mistake:
+#
+# - **A** What was learnt is credited to the action that looked best, even if another one was done.
+# - **B** An exploring agent must not do the action that looks best.
+# - **C** `move` is called with an action that was not chosen.
+# - **D** The old value is overwritten: the learning rate has no effect.
+# - **E** The reward belongs to the state that was left, not to the one that was entered.
+# - **F** After an interruption, nothing more is expected to come.
+# - **G** The target has the value of the state that was left, not of the one that was reached.
+# - **H** After the end of a game, the agent does not begin again at the start.
+# - **I** Where the game is over, a value is added for what comes after it.
+# - **J** The table is changed in place, so the caller does not see the change.
+
+
+# %% nbgrader={"grade": false, "grade_id": "mistakes", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def mistakes():
+    """Return the letters of the five true statements, in one string such as
+    "VWXYZ"; their order does not matter.
+    """
+    ### BEGIN SOLUTION
+    return "ADFGI"
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "mistakes-most", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5a (1 point): five letters, of which at least four are right.
+named = mistakes()
+assert type(named) is str, f"the letters must be in a string, not {named!r}"
+assert len(set(named)) == len(named) == 5, f"five different letters, not {named!r}"
+assert set(named) <= set("ABCDEFGHIJ"), f"letters from A to J, not {named!r}"
+### BEGIN HIDDEN TESTS
+assert len(set(named) & set("ADFGI")) >= 4, "fewer than four letters are right"
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "mistakes-all", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+# Check 5b (2 points): all five are right.
+named = mistakes()
+assert len(named) == 5, f"five letters, not {named!r}"
+### BEGIN HIDDEN TESTS
+assert set(named) == set("ADFGI"), "not all five letters are right"
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Now write a step without the five mistakes. You may call `epsilon_greedy`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1144,15 +1298,18 @@ def training_step(q, state, world, epsilon, learning_rate, discount, generator):
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "bug-ends", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5a (2 points): ends and interruptions. The one action leads to state 1.
+# %% nbgrader={"grade": true, "grade_id": "bug-ends", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5c (1 point): ends and interruptions. The one action leads to state 1.
 ### BEGIN HIDDEN TESTS
-# A stand-in for the function of question 2, here and in the cells below: no mistake
-# is punished twice.
-def epsilon_greedy(values, epsilon, generator):
+# A mistake in question 2 is not punished here and in the next two cells: a check is
+# passed if it is passed with this function or with the student's own.
+def _epsilon_greedy(values, epsilon, generator):
     chances = torch.full_like(values, epsilon / values.shape[1])
     chances[torch.arange(len(values)), values.argmax(dim=1)] += 1 - epsilon
     return torch.multinomial(chances, 1, generator=generator)[:, 0]
+
+
+_acting = {"epsilon_greedy": _epsilon_greedy}
 
 
 def _exact(world, discount):
@@ -1185,23 +1342,6 @@ def _learn(world, q, steps, epsilon=1.0, learning_rate=0.5, discount=0.5, seed=0
     return states
 
 
-### END HIDDEN TESTS
-draw = torch.Generator().manual_seed(0)
-chances = torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]])
-world = {"chances": chances, "rewards": [0.0, 2.0]}
-ends = [({1}, 0.0, 2.0), (set(), 1.0, 4.0)]  # terminal, interrupted, value
-for terminal, interrupted, expected in ends:
-    how = {"terminal": terminal, "interrupted": interrupted}
-    q, states = torch.full((2, 1), 4.0), [0]
-    for _ in range(200):
-        after = training_step(q, states[-1], world | how, 0.1, 0.5, 0.5, draw)
-        states.append(after)
-    assert states == [0] * 201, f"both kinds of end lead back to state 0: {how}"
-    found = q[0, 0].item()
-    assert abs(found - expected) < 0.01, f"worth {expected}, not {found:.2f}: {how}"
-
-
-### BEGIN HIDDEN TESTS
 def _check():
     # One action and no chance in where it leads, so a step of any size and any way
     # to choose learn the same; and all states that the game goes on from have the
@@ -1225,31 +1365,37 @@ def _check():
             q = torch.full((2, 1), beginning)
             states = _learn(world, q, 400, seed=seed)
             visited = [0] if terminal else [0, 1]
-            assert sorted(set(states)) == visited
-            assert (q - _exact(world, 0.5))[visited].abs().max() < 0.01
+            assert sorted(set(states)) == visited, (
+                f"the agent was in the states {sorted(set(states))}, not {visited}"
+            )
+            assert (q - _exact(world, 0.5))[visited].abs().max() < 0.01, (
+                "values of a world with ends or interruptions are wrong"
+            )
 
 
-_check()
+_passed = _choose(_check, **_acting)
+### END HIDDEN TESTS
+draw = torch.Generator().manual_seed(0)
+chances = torch.tensor([[[0.0, 1.0]], [[0.0, 1.0]]])
+world = {"chances": chances, "rewards": [0.0, 2.0]}
+ends = [({1}, 0.0, 2.0), (set(), 1.0, 4.0)]  # terminal, interrupted, value
+for terminal, interrupted, expected in ends:
+    how = {"terminal": terminal, "interrupted": interrupted}
+    q, states = torch.full((2, 1), 4.0), [0]
+    for _ in range(200):
+        after = training_step(q, states[-1], world | how, 0.1, 0.5, 0.5, draw)
+        states.append(after)
+    assert states == [0] * 201, f"both kinds of end lead back to state 0: {how}"
+    found = q[0, 0].item()
+    assert abs(found - expected) < 0.01, f"worth {expected}, not {found:.2f}: {how}"
+### BEGIN HIDDEN TESTS
+if not _passed:
+    _run(_check)
 ### END HIDDEN TESTS
 
 
-# %% nbgrader={"grade": true, "grade_id": "bug-path", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5b (2 points): a ring of three states. Action 0 stays, action 1 goes on.
-draw = torch.Generator().manual_seed(0)
-ways = torch.tensor([[0, 1], [1, 2], [2, 0]])
-world = {"chances": F.one_hot(ways, 3).float(), "rewards": [4.0, 0.0, 1.0]}
-world |= {"terminal": set(), "interrupted": 0.0}
-q, state = torch.zeros(3, 2), 0
-for _ in range(2000):
-    state = training_step(q, state, world, 0.8, 0.5, 0.5, draw)
-assert abs(q[0, 0].item() - 8) < 0.05, (
-    f"4 again and again is worth 4 + 2 + 1 + … = 8, not {q[0, 0]:.2f}"
-)
-assert abs(q[2, 1].item() - 8) < 0.05, (
-    f"from state 2, going on leads to the same: 8, not {q[2, 1]:.2f}"
-)
-
-
+# %% nbgrader={"grade": true, "grade_id": "bug-path", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5d (1 point): a ring of three states. Action 0 stays, action 1 goes on.
 ### BEGIN HIDDEN TESTS
 def _check():
     # No ends, no interruptions, no chance: only what is chosen, what it is credited
@@ -1268,8 +1414,10 @@ def _check():
             "interrupted": 0.0,
         }
         q = torch.randn(states, actions, generator=draw)
-        _learn(world, q, 4000, epsilon, seed=seed)
-        assert (q - _exact(world, 0.5)).abs().max() < 0.02
+        _learn(world, q, 2000, epsilon, seed=seed)
+        assert (q - _exact(world, 0.5)).abs().max() < 0.02, (
+            "values of a world without chance are wrong"
+        )
         # A step changes one entry at most; without exploration it does the best
         # action.
         for state in range(states):
@@ -1277,31 +1425,38 @@ def _check():
             before = q.clone()
             after = training_step(q, state, world, 0.0, 0.5, 0.5, draw)
             best = before[state].argmax()
-            assert after == ways[state, best]
+            assert after == ways[state, best], (
+                "without exploration the best action must be done"
+            )
             changed = (q != before).nonzero().tolist()
-            assert changed in ([], [[state, best.item()]])
+            assert changed in ([], [[state, best.item()]]), (
+                "a step must change the entry of its state and action, and no other"
+            )
 
 
-_check()
+_passed = _choose(_check, **_acting)
+### END HIDDEN TESTS
+draw = torch.Generator().manual_seed(0)
+ways = torch.tensor([[0, 1], [1, 2], [2, 0]])
+world = {"chances": F.one_hot(ways, 3).float(), "rewards": [4.0, 0.0, 1.0]}
+world |= {"terminal": set(), "interrupted": 0.0}
+q, state = torch.zeros(3, 2), 0
+for _ in range(2000):
+    state = training_step(q, state, world, 0.8, 0.5, 0.5, draw)
+assert abs(q[0, 0].item() - 8) < 0.05, (
+    f"4 again and again is worth 4 + 2 + 1 + … = 8, not {q[0, 0]:.2f}"
+)
+assert abs(q[2, 1].item() - 8) < 0.05, (
+    f"from state 2, going on leads to the same: 8, not {q[2, 1]:.2f}"
+)
+### BEGIN HIDDEN TESTS
+if not _passed:
+    _run(_check)
 ### END HIDDEN TESTS
 
 
-# %% nbgrader={"grade": true, "grade_id": "bug-chance", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5c (2 points): the size of a step, and a world with chance in it.
-draw = torch.Generator().manual_seed(0)
-world = {
-    "chances": torch.ones(1, 1, 1),
-    "rewards": [2.0],
-    "terminal": set(),
-    "interrupted": 0.0,
-}
-q = torch.zeros(1, 1)
-training_step(q, 0, world, 0.1, 0.25, 0.9, draw)
-assert abs(q.item() - 0.5) < 1e-5, (
-    f"from 0, a quarter of the way to a target of 2 is 0.5, not {q.item():.3f}"
-)
-
-
+# %% nbgrader={"grade": true, "grade_id": "bug-chance", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5e (1 point): the size of a step, and a world with chance in it.
 ### BEGIN HIDDEN TESTS
 def _check():
     # One action, no ends, and next states that do not depend on the state: so all
@@ -1319,9 +1474,11 @@ def _check():
         expected = _exact(world, 0.5)
         for start in (0.0, 3.0):
             q = torch.full((2, 1), start)
-            _learn(world, q, 2000, learning_rate=0.05, seed=seed)
-            _learn(world, q, 3000, learning_rate=0.005, seed=10 + seed)
-            assert (q - expected).abs().max() < 0.4
+            _learn(world, q, 800, learning_rate=0.05, seed=seed)
+            _learn(world, q, 1500, learning_rate=0.005, seed=10 + seed)
+            assert (q - expected).abs().max() < 0.4, (
+                "the values are not means over what can happen"
+            )
     # The step is as large as the learning rate says: compared with a whole step, so
     # a wrong target loses nothing.
     world = {
@@ -1336,11 +1493,29 @@ def _check():
             q = torch.full((1, 1), -3.0)
             _learn(world, q, 1, learning_rate=rate)
             moved.append(q.item() + 3)
-        assert abs(moved[1]) > 0.1
-        assert abs(moved[0] / moved[1] - learning_rate) < 1e-3
+        assert abs(moved[1]) > 0.1, "a whole step changes nothing"
+        assert abs(moved[0] / moved[1] - learning_rate) < 0.001, (
+            f"not a step of a learning rate of {learning_rate}"
+        )
 
 
-_check()
+_passed = _choose(_check, **_acting)
+### END HIDDEN TESTS
+draw = torch.Generator().manual_seed(0)
+world = {
+    "chances": torch.ones(1, 1, 1),
+    "rewards": [2.0],
+    "terminal": set(),
+    "interrupted": 0.0,
+}
+q = torch.zeros(1, 1)
+training_step(q, 0, world, 0.1, 0.25, 0.9, draw)
+assert abs(q.item() - 0.5) < 1e-5, (
+    f"from 0, a quarter of the way to a target of 2 is 0.5, not {q.item():.3f}"
+)
+### BEGIN HIDDEN TESTS
+if not _passed:
+    _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]

@@ -161,6 +161,10 @@ def training_step(q, state, world, epsilon, learning_rate, discount, generator):
     return code, dict(zip(("bug-ends", "bug-path", "bug-chance"), points, strict=True))
 
 
+def _mistakes(letters: str, most: float, everything: float) -> tuple[str, dict[str, float]]:
+    return f"def mistakes():\n    return {letters}", {"mistakes-most": most, "mistakes-all": everything}
+
+
 _BUG_UPON_WRONG = """\
 def training_step(q, state, world, epsilon, learning_rate, discount, generator):
     action = epsilon_greedy(q[state : state + 1], epsilon, generator)[0]
@@ -371,6 +375,15 @@ WRONG: dict[str, list[Answer]] = {
         # Not wrong: it calls functions of earlier questions, which are wrong in the same notebook or may be.
         ("right, upon wrong functions", _HUBER_UPON_WRONG, {"huber-value": 2, "huber-gradient": 2}),
     ],
+    "mistakes": [
+        ("four of five", *_mistakes('"ADFGB"', 1, 0)),
+        ("three of five", *_mistakes('"ADFBC"', 0, 0)),
+        ("the other five", *_mistakes('"BCEHJ"', 0, 0)),
+        ("all ten", *_mistakes('"ABCDEFGHIJ"', 0, 0)),
+        ("a tuple", *_mistakes('("A", "D", "F", "G")', 0, 0)),
+        ("a letter twice", *_mistakes('"AADFG"', 0, 0)),
+        ("letters that do not exist", *_mistakes('"ADFGK"', 0, 0)),
+    ],
     "bug": [
         (
             "all five mistakes left",
@@ -381,38 +394,38 @@ WRONG: dict[str, list[Answer]] = {
                 update="= reward + discount * value",
             ),
         ),
-        ("assigned", *_bug((2, 2, 0), update="= reward + discount * value")),
-        ("bootstraps where the game is over", *_bug((0, 2, 2), value="q[next_state].max()")),
+        ("assigned", *_bug((1, 1, 0), update="= reward + discount * value")),
+        ("bootstraps where the game is over", *_bug((0, 1, 1), value="q[next_state].max()")),
         (
             "an interruption taken for an end",
-            *_bug((0, 2, 2), value="0.0 if terminated or interrupted else q[next_state].max()"),
+            *_bug((0, 1, 1), value="0.0 if terminated or interrupted else q[next_state].max()"),
         ),
-        ("the value of the state left behind", *_bug((2, 0, 2), value="0.0 if terminated else q[state].max()")),
+        ("the value of the state left behind", *_bug((1, 0, 1), value="0.0 if terminated else q[state].max()")),
         (
             "credited to the best action",
             *_bug(
-                (2, 0, 2),
+                (1, 0, 1),
                 entry="q[state, best]",
                 update="+= learning_rate * (reward + discount * value - q[state, best])",
             ),
         ),
-        ("the mean of what may come", *_bug((2, 0, 2), value="0.0 if terminated else q[next_state].mean()")),
-        ("the same action again", *_bug((2, 0, 2), value="0.0 if terminated else q[next_state, action]")),
-        ("a random next action", *_bug((2, 0, 2), value="0.0 if terminated else q[next_state, drawn]")),
-        ("goes on behind the end", *_bug((0, 2, 2), result="next_state")),
-        ("starts again after a real end only", *_bug((0, 2, 2), result="0 if terminated else next_state")),
-        ("never explores", *_bug((2, 0, 2), action="best")),
-        ("always explores", *_bug((2, 0, 2), action="drawn")),
-        ("explores upside down", *_bug((2, 0, 2), action="best if explores else drawn")),
-        ("the whole row", *_bug((2, 0, 2), entry="q[state]")),
-        ("all states", *_bug((2, 0, 2), entry="q[:, action]")),
+        ("the mean of what may come", *_bug((1, 0, 1), value="0.0 if terminated else q[next_state].mean()")),
+        ("the same action again", *_bug((1, 0, 1), value="0.0 if terminated else q[next_state, action]")),
+        ("a random next action", *_bug((1, 0, 1), value="0.0 if terminated else q[next_state, drawn]")),
+        ("goes on behind the end", *_bug((0, 1, 1), result="next_state")),
+        ("starts again after a real end only", *_bug((0, 1, 1), result="0 if terminated else next_state")),
+        ("never explores", *_bug((1, 0, 1), action="best")),
+        ("always explores", *_bug((1, 0, 1), action="drawn")),
+        ("explores upside down", *_bug((1, 0, 1), action="best if explores else drawn")),
+        ("the whole row", *_bug((1, 0, 1), entry="q[state]")),
+        ("all states", *_bug((1, 0, 1), entry="q[:, action]")),
         (
             "a learning rate of its own",
-            *_bug((2, 2, 0), update="+= 0.1 * (reward + discount * value - q[state, action])"),
+            *_bug((1, 1, 0), update="+= 0.1 * (reward + discount * value - q[state, action])"),
         ),
         (
             "half the step",
-            *_bug((2, 2, 0), update="+= 0.5 * learning_rate * (reward + discount * value - q[state, action])"),
+            *_bug((1, 1, 0), update="+= 0.5 * learning_rate * (reward + discount * value - q[state, action])"),
         ),
         ("the old value kept", *_bug((0, 0, 0), update="+= learning_rate * (reward + discount * value)")),
         (
@@ -420,7 +433,7 @@ WRONG: dict[str, list[Answer]] = {
             *_bug((0, 0, 0), update="-= learning_rate * (reward + discount * value - q[state, action])"),
         ),
         # Not wrong: it calls functions of earlier questions, which are wrong in the same notebook or may be.
-        ("right, upon wrong functions", _BUG_UPON_WRONG, {"bug-ends": 2, "bug-path": 2, "bug-chance": 2}),
+        ("right, upon wrong functions", _BUG_UPON_WRONG, {"bug-ends": 1, "bug-path": 1, "bug-chance": 1}),
     ],
 }
 
@@ -466,6 +479,9 @@ def td_loss(online, target, batch, discount):
         targets = batch["rewards"] + torch.where(batch["terminated"], 0.0, discount * coming)
     error = (values - targets).abs()
     return torch.where(error <= 1, error**2 / 2, error - 0.5).sum() / len(error)""",
+    "mistakes": """\
+def mistakes():
+    return 'IGFDA'""",
     "bug": """\
 def training_step(q, state, world, epsilon, learning_rate, discount, generator):
     chances = torch.full((q.shape[1],), epsilon / q.shape[1])
@@ -483,4 +499,174 @@ def training_step(q, state, world, epsilon, learning_rate, discount, generator):
 
 # Right in other ways that students have: for each way of writing its answers; the solution's stand for the rest. What
 # stands under "setup" is added to the setup cell.
-RIGHT: dict[str, dict[str, str]] = {}
+RIGHT: dict[str, dict[str, str]] = {
+    "in double precision": {
+        "targets": """\
+def bellman_targets(rewards, terminated, truncated, next_values, discount):
+    return rewards.double() + discount * (1 - terminated.double()) * next_values.double()""",
+        "epsilon": """\
+def epsilon_greedy(values, epsilon, generator):
+    values = values.double()
+    chance = torch.rand(len(values), generator=generator, dtype=torch.float64)
+    drawn = torch.randint(0, values.size(1), (values.size(0),), generator=generator)
+    return torch.where(chance < epsilon, drawn, torch.max(values, 1)[1])""",
+        "double": """\
+def double_values(online, target, next_states):
+    with torch.no_grad():
+        best = torch.argmax(online(next_states).double(), 1)
+        return target(next_states).double()[range(len(best)), best]""",
+        "huber": """\
+def td_loss(online, target, batch, discount):
+    values = online(batch["states"])[range(len(batch["rewards"])), batch["actions"]].double()
+    goal = batch["rewards"] + discount * double_values(online, target, batch["next_states"]) * ~batch["terminated"]
+    return torch.nn.HuberLoss()(values, goal.double())""",
+    },
+    "in NumPy where no gradient is asked for": {
+        "setup": "import numpy as np",
+        "targets": """\
+def bellman_targets(rewards, terminated, truncated, next_values, discount):
+    after = np.where(terminated.numpy(), 0.0, next_values.numpy())
+    return torch.from_numpy(rewards.numpy() + discount * after)""",
+        "epsilon": """\
+def epsilon_greedy(values, epsilon, generator):
+    best = values.numpy().argmax(axis=1)
+    chance = torch.rand(2, len(best), generator=generator).numpy()
+    drawn = np.floor(chance[1] * values.shape[1]).astype(int)
+    return torch.from_numpy(np.where(chance[0] < epsilon, drawn, best))""",
+        "ring": """\
+def add_to_buffer(buffer, batch):
+    capacity = buffer["rewards"].numpy().size
+    places = (buffer["added"] + np.arange(len(batch["rewards"]))) % capacity
+    for name in batch:
+        buffer[name].numpy()[places] = batch[name].numpy()
+    buffer["added"] += len(places)""",
+        "double": """\
+def double_values(online, target, next_states):
+    chooses, judges = (network(next_states).detach().numpy() for network in (online, target))
+    return torch.tensor(judges[np.arange(len(judges)), chooses.argmax(1)])""",
+    },
+    "row by row": {
+        "targets": """\
+def bellman_targets(rewards, terminated, truncated, next_values, discount):
+    return torch.tensor([
+        float(r) if over else float(r) + discount * float(v) for r, over, v in zip(rewards, terminated, next_values)
+    ])""",
+        "epsilon": """\
+def epsilon_greedy(values, epsilon, generator):
+    actions = []
+    for row in values:
+        if torch.rand(1, generator=generator).item() < epsilon:
+            actions.append(torch.randint(0, len(row), (1,), generator=generator).item())
+        else:
+            actions.append(torch.argmax(row).item())
+    return torch.tensor(actions)""",
+        "ring": OTHERWISE["ring"],
+        "draw": """\
+def sample_from_buffer(buffer, count, generator):
+    names = ["states", "actions", "rewards", "next_states", "terminated"]
+    columns = {name: [] for name in names}
+    for _ in range(count):
+        stored = min(buffer["added"], len(buffer["rewards"]))
+        place = torch.randint(0, stored, (1,), generator=generator).item()
+        for name in names:
+            columns[name].append(buffer[name][place])
+    return {name: torch.stack(columns[name]) for name in names}""",
+        "double": """\
+def double_values(online, target, next_states):
+    values = []
+    for state in next_states:
+        best = online(state[None])[0].argmax()
+        values.append(target(state[None])[0, best].item())
+    return torch.tensor(values)""",
+        "huber": """\
+def td_loss(online, target, batch, discount):
+    total = 0.0
+    for i in range(len(batch["rewards"])):
+        value = online(batch["states"][i : i + 1])[0, batch["actions"][i]]
+        y = batch["rewards"][i]
+        if not batch["terminated"][i]:
+            y = y + discount * double_values(online, target, batch["next_states"][i : i + 1])[0]
+        error = value - y
+        total = total + (0.5 * error**2 if abs(error) <= 1 else abs(error) - 0.5)
+    return total / len(batch["rewards"])""",
+        "bug": OTHERWISE["bug"],
+    },
+    "in place": {
+        "targets": """\
+def bellman_targets(rewards, terminated, truncated, next_values, discount):
+    targets = next_values.clone()
+    targets[terminated] = 0
+    targets *= discount
+    targets += rewards
+    return targets""",
+        "epsilon": """\
+def epsilon_greedy(values, epsilon, generator):
+    actions = values.argmax(dim=-1)
+    exploring = torch.rand(actions.shape, generator=generator) < epsilon
+    actions[exploring] = torch.randint(values.shape[-1], (int(exploring.sum()),), generator=generator)
+    return actions""",
+        "ring": """\
+def add_to_buffer(buffer, batch):
+    capacity = buffer["rewards"].shape[0]
+    count = batch["rewards"].shape[0]
+    start = buffer["added"] % capacity
+    first = min(count, capacity - start)
+    for name in batch:
+        buffer[name][start : start + first].copy_(batch[name][:first])
+        buffer[name][: count - first].copy_(batch[name][first:])
+    buffer["added"] += count""",
+        "bug": """\
+def training_step(q, state, world, epsilon, learning_rate, discount, generator):
+    action = epsilon_greedy(q[state].unsqueeze(0), epsilon, generator).item()
+    next_state, reward, terminated, interrupted = move(world, state, action, generator)
+    target = reward
+    if not terminated:
+        target += discount * torch.max(q[next_state])
+    q[state][action] -= learning_rate * (q[state][action] - target)
+    return next_state if not (terminated or interrupted) else 0""",
+    },
+    "with star imports": {
+        "setup": "from numpy import *\nfrom torch.nn.functional import *\nfrom math import *",
+        "huber": """\
+def td_loss(online, target, batch, discount):
+    values = online(batch["states"]).gather(1, batch["actions"][:, None]).squeeze(1)
+    next_values = double_values(online, target, batch["next_states"])
+    never = torch.zeros_like(batch["terminated"])
+    return huber_loss(values, bellman_targets(batch["rewards"], batch["terminated"], never, next_values, discount))""",
+        "draw": """\
+def sample_from_buffer(buffer, count, generator):
+    stored = buffer["added"] if buffer["added"] < len(buffer["rewards"]) else len(buffer["rewards"])
+    places = torch.randint(stored, (count,), generator=generator)
+    return {name: column[places] for name, column in buffer.items() if name != "added"}""",
+    },
+    # Functions that take more than their docstrings say, and steps that rely on it.
+    "generous functions": {
+        "targets": """\
+def bellman_targets(rewards, terminated, truncated=None, next_values=None, discount=1.0):
+    return rewards + discount * next_values * ~terminated""",
+        "epsilon": """\
+def epsilon_greedy(values, epsilon, generator):
+    if values.dim() == 1:
+        return epsilon_greedy(values[None], epsilon, generator)[0]
+    drawn = torch.randint(values.shape[1], (len(values),), generator=generator)
+    return torch.where(torch.rand(len(values), generator=generator) < epsilon, drawn, values.argmax(dim=1))""",
+        "double": """\
+def double_values(online, target, next_states, over=None):
+    with torch.no_grad():
+        values = target(next_states).gather(1, online(next_states).argmax(dim=1, keepdim=True)).squeeze(1)
+    return values if over is None else values.masked_fill(over, 0.0)""",
+        "huber": """\
+def td_loss(online, target, batch, discount):
+    values = online(batch["states"]).gather(1, batch["actions"][:, None]).squeeze(1)
+    next_values = double_values(online, target, batch["next_states"], over=batch["terminated"])
+    targets = bellman_targets(batch["rewards"], batch["terminated"], next_values=next_values, discount=discount)
+    return F.smooth_l1_loss(values, targets)""",
+        "bug": """\
+def training_step(q, state, world, epsilon, learning_rate, discount, generator):
+    action = epsilon_greedy(q[state], epsilon, generator).item()
+    next_state, reward, terminated, interrupted = move(world, state, action, generator)
+    next_value = 0.0 if terminated else q[next_state].max().item()
+    q[state, action] += learning_rate * (reward + discount * next_value - q[state, action].item())
+    return 0 if terminated or interrupted else next_state""",
+    },
+}
