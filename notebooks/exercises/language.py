@@ -1009,7 +1009,8 @@ for number in range(1, 11):
         f"merge {number:2}: {pair[0]!r} and {pair[1]!r}, "
         f"then {sum(map(len, words))} tokens"
     )
-print(" | ".join(" ".join(word) for word in words))
+for line in (words[:8], words[8:]):
+    print(" | ".join(" ".join(word) for word in line))
 
 # %% [markdown]
 # ## 6. Find the bug (6 points)

@@ -317,7 +317,7 @@ assert abs(float(kl_to_prior(three, zero, zero[0], zero[0])) - 4.5) < 1e-5, (
     "a mean of 3 with sigma = s = 1 and m = 0 costs 4.5 nats"
 )
 assert abs(float(kl_to_prior(three, zero, three[0], zero[0]))) < 1e-6, (
-    "nor does a prior with m = 3 cost anything to a code with mean 3"
+    "where q is the prior, here with m = 3, the divergence is 0"
 )
 
 
