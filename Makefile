@@ -15,9 +15,9 @@ ifdef BSD_MAKE:
 endif
 
 # What each part's chapters import, besides what all of them use.
-foundations_MODULES := mixture.py
-vae_MODULES := vae.py metrics.py judge.safetensors
-gan_MODULES := gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
+foundations_MODULES := diagrams.py mixture.py
+vae_MODULES := diagrams.py vae.py metrics.py judge.safetensors
+gan_MODULES := diagrams.py gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
 evaluation_MODULES := gan.py vae.py gpt.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
 rl_MODULES := dqn.py own_games.py gpt.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
 language_MODULES := gpt.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json

@@ -74,7 +74,7 @@ def test_pages_stay_small():
     for page in PAGES:
         pictures = set(re.findall(r'src="([^"]*_images/[^"]+)"', page.read_text(encoding="utf-8")))
         size = page.stat().st_size + sum((page.parent / picture).stat().st_size for picture in pictures)
-        assert size < 2_500_000, f"{page.name} has {size:,} bytes"
+        assert size < 2_000_000, f"{page.name} has {size:,} bytes"
 
 
 def test_the_colab_button_opens_the_published_notebook():

@@ -1373,6 +1373,10 @@ plt.show()
 #   G. Parmar, R. Zhang and J.-Y. Zhu, [On Aliased Resizing](https://arxiv.org/abs/2104.11222) (2022).
 # - M. S. M. Sajjadi et al., [Assessing Generative Models via Precision and Recall](https://arxiv.org/abs/1806.00035) (2018),
 #   and T. Kynkäänniemi et al., [Improved Precision and Recall Metric](https://arxiv.org/abs/1904.06991) (2019).
+# - M. F. Naeem et al., [Reliable Fidelity and Diversity Metrics for Generative Models](https://arxiv.org/abs/2002.09797)
+#   (2020): density and coverage, where outliers break precision and recall.
+# - T. Kynkäänniemi et al., [The Role of ImageNet Classes in Fréchet Inception Distance](https://arxiv.org/abs/2203.06026)
+#   (2023): how the distance falls without better pictures.
 # - C. Szegedy et al., [Intriguing properties of neural networks](https://arxiv.org/abs/1312.6199) (2014), and
 #   I. Goodfellow, J. Shlens and C. Szegedy,
 #   [Explaining and Harnessing Adversarial Examples](https://arxiv.org/abs/1412.6572) (2015). Pictures of nothing:

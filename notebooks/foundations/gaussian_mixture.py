@@ -50,7 +50,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image as Picture
 from sklearn.mixture import GaussianMixture as SklearnMixture
 
-from aigc_course import mixture, plots, results, training
+from aigc_course import diagrams, mixture, plots, results, training
 from aigc_course.data import load_images
 
 # %%
@@ -139,6 +139,24 @@ plt.show()
 # $$
 #
 # This is the **responsibility** of component $k$ for point $n$; the responsibilities for a point sum to 1.
+
+# %% [markdown]
+# The model as a drawing. A circle is a random variable, and a shaded one is observed. An arrow points from what is
+# drawn first to what depends on it. A frame is repeated: the upper one for each of the $N$ points, the lower one for
+# each of the $K$ components. Such a drawing is called a **graphical model**.
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "A graphical model. The weights pi point to the hidden component k, which "
+    "points to the observed point x, in a frame marked N. The parameters mu and "
+    "Sigma, in a frame marked K, point to x too.",
+    {"π": (0, 0), "k": (1.4, 0), "x": (2.8, 0), "μ, Σ": (2.8, 1.5)},
+    [("π", "k", "x"), ("μ, Σ", "x")],
+    variables=["k"],
+    observed=["x"],
+    bare=["π", "μ, Σ"],
+    plates=[(0.9, -0.5, 3.4, 0.65, "N"), (2.2, 1.1, 3.4, 2.0, "K")],
+)
 
 # %% [markdown]
 # ## From scratch

@@ -51,7 +51,7 @@ from torch.distributions import Normal
 from torch.nn import functional as F
 
 # %%
-from aigc_course import gan, metrics, plots, results, training
+from aigc_course import diagrams, gan, metrics, plots, results, training
 from aigc_course.data import ImageData, RingData, ring_centres, sample_ring
 
 plots.use_style()
@@ -179,6 +179,28 @@ assert math.isclose(value(torch.full_like(x, 0.5)), -math.log(4), abs_tol=1e-6)
 # %% [markdown]
 # A discriminator that tosses a coin, $D = \frac12$ everywhere, has the value $2 \log \frac12 = -\log 4 \approx -1.386$.
 # Keep this number in mind; it will come back.
+
+# %% [markdown]
+# The game as a drawing. The black arrows are how the value comes about: noise becomes an example, and the discriminator
+# judges examples of both kinds. The dashed arrows are the two ways that a gradient takes. Both begin at the value. The
+# discriminator's ends at its own weights, and the generator's goes on, *through* the discriminator and the example, to
+# the generator.
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "Noise z goes into the generator G, which gives an example G(z). It and the "
+    "real example x go into the discriminator D, which leads to the value V. "
+    "Dashed arrows lead back from V to D, and on from D by G(z) to G.",
+    {
+        **{"z": (0, 0), "G": (1.3, 0), "G(z)": (2.7, 0), "x": (2.7, 1.5)},
+        **{"D": (4.1, 0.75), "V": (5.4, 0.75)},
+    },
+    [("z", "G", "G(z)", "D", "V"), ("x", "D")],
+    dashed=[("V", "D", "G(z)", "G")],
+    variables=["z"],
+    observed=["x"],
+    bare=["G(z)", "V"],
+)
 
 # %% [markdown]
 # ## Step one: the best discriminator

@@ -429,19 +429,19 @@ plt.show()
 frames = []
 for epoch in kept:
     rows_of_eight = (
-        snapshots.pictures[epoch][:32].unflatten(0, (4, 8)).permute(0, 3, 1, 4, 2)
+        snapshots.pictures[epoch][:16].unflatten(0, (2, 8)).permute(0, 3, 1, 4, 2)
     )  # row, y, column, x, colour
     sheet = (
-        (rows_of_eight.reshape(4 * side, 8 * side, 3) * 255).round().to(torch.uint8)
+        (rows_of_eight.reshape(2 * side, 8 * side, 3) * 255).round().to(torch.uint8)
     )
     frames.append(
         PIL.Image.fromarray(sheet.numpy()).resize(
-            (512, 256), PIL.Image.Resampling.NEAREST
+            (512, 128), PIL.Image.Resampling.NEAREST
         )
     )
 
 
-# %% mystnb={"image": {"alt": "Animation: thirty-two generated frames while the generator learns. Plain grey turns into a blue river between green banks, then banks and small things settle."}}
+# %% mystnb={"image": {"alt": "Animation: sixteen generated frames while the generator learns. Plain grey turns into a blue river between green banks, then banks and small things settle."}}
 # the end comes first: it is what a printed page shows
 frames = [frames[-1], *frames]
 film = io.BytesIO()
@@ -459,7 +459,7 @@ display(
 
 
 # %% [markdown]
-# The film shows the end first, then thirty-two codes at the moments we kept. The grey of the first moment splits into
+# The film shows the end first, then sixteen codes at the moments we kept. The grey of the first moment splits into
 # a blue stripe and green at both sides. Then single frames get banks of their own, narrow or wide, and dots appear in
 # the river.
 

@@ -50,7 +50,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from aigc_course import gan, metrics, plots, results, training
+from aigc_course import diagrams, gan, metrics, plots, results, training
 from aigc_course.data import ImageData, ring_centres
 
 # %%
@@ -269,6 +269,23 @@ assert reached["psi(x) + v_y . phi(x), two features"] < one_feature < math.log(4
 # at most two.
 
 # %% [markdown]
+# As a drawing: the picture's features go two ways. One is multiplied with the vector of the label, the other ends in
+# $\psi$, which knows nothing of the label, and the two are added to the logit.
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "The picture x becomes features phi. The label y becomes a vector v. The "
+    "product of v and phi and the function psi of phi are added to the logit l.",
+    {
+        **{"x": (0, 0), "φ": (1.2, 0), "ψ": (2.4, 0), "+": (3.6, 0)},
+        **{"ℓ": (4.8, 0), "y": (0, 1.2), "v": (1.2, 1.2), "·": (2.4, 1.2)},
+    },
+    [("x", "φ", "ψ", "+", "ℓ"), ("y", "v", "·", "+"), ("φ", "·")],
+    observed=["x", "y"],
+    bare=["ℓ"],
+)
+
+# %% [markdown]
 # ## Concatenation: let the network find the product
 #
 # The first conditional GAN (Mirza and Osindero, 2014) did something simpler: it gave both players the label as further
@@ -294,6 +311,25 @@ assert reached["psi(x) + v_y . phi(x), two features"] < one_feature < math.log(4
 # $$h \leftarrow \gamma_y \odot \hat h + \delta_y .$$
 #
 # So each class can turn features up or off, layer after layer. The generator of our package does both.
+
+# %% [markdown]
+# Concatenation as a drawing, for both players: the label stands beside the code, and beside the picture, before the first
+# layer.
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "The code z and the label y go into the generator G, which gives G(z, y). "
+    "That picture and the label y go into the discriminator D, which gives the "
+    "logit l.",
+    {
+        **{"z": (0, 0), "y": (0, 1.2), "G": (1.3, 0), "G(z, y)": (3, 0)},
+        **{"D": (4.6, 0), "ℓ": (5.8, 0)},
+    },
+    [("z", "G", "G(z, y)", "D", "ℓ"), ("y", "G"), ("y", "D")],
+    variables=["z"],
+    observed=["y"],
+    bare=["G(z, y)", "ℓ"],
+)
 
 # %% [markdown]
 # ## From scratch

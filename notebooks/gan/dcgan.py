@@ -46,7 +46,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from aigc_course import gan, metrics, plots, results, training
+from aigc_course import diagrams, gan, metrics, plots, results, training
 from aigc_course.data import ImageData
 
 
@@ -173,6 +173,23 @@ print("The same answers: a dense layer cannot tell digits from shuffled digits."
 # | first | 0, 1, 2, 3 | 0 + 3 + 6 + 3 | **12** |
 # | second | 2, 3, 4, 0 | 2 + 9 + 12 + 0 | **23** |
 
+# %% [markdown]
+# The example by hand as a drawing: above the padded row, below the two places. Each place is joined to the four numbers
+# that its window sees; the windows share two of them.
+
+# %% tags=["hide-input"]
+numbers = {f"x{i}": str(number) for i, number in enumerate([0, 1, 2, 3, 4, 0])}
+above = {name: (place, 0) for place, name in enumerate(numbers)}
+diagrams.draw(
+    "Above six numbers: 0, 1, 2, 3, 4, 0. Below two: 12 and 23. Arrows lead from "
+    "the first four to 12, and from the last four to 23.",
+    {**above, "y0": (1.5, 1.4), "y1": (3.5, 1.4)},
+    [(f"x{2 * j + i}", f"y{j}") for j in range(2) for i in range(4)],
+    variables=list(numbers)[1:5],
+    bare=["x0", "x5"],
+    labels={**numbers, "y0": "12", "y1": "23"},
+)
+
 
 # %%
 def convolve(x, w, stride, padding):  # the formula above, for rows
@@ -229,6 +246,24 @@ plt.show()
 # off twice:
 #
 # $$n_{\text{out}} = (n - 1)\, s + k - 2p .$$
+
+# %% [markdown]
+# The same arrows the other way round: each of the two numbers is spread over four places, and where two arrows meet, their
+# products with the kernel add up. The outermost places, without a frame, are cut off.
+
+# %% tags=["hide-input"]
+sums = {f"x{i}": str(number) for i, number in enumerate([1, 3, 5, 7, 6, 2])}
+below = {name: (place, 1.4) for place, name in enumerate(sums)}
+diagrams.draw(
+    "Above two numbers, 1 and 2, below six: 1, 3, 5, 7, 6, 2, the first and the "
+    "last without a frame. Arrows lead from the first number above to the first "
+    "four below, and from the second to the last four.",
+    {"y0": (1.5, 0), "y1": (3.5, 0), **below},
+    [(f"y{j}", f"x{2 * j + i}") for j in range(2) for i in range(4)],
+    variables=["y0", "y1"],
+    bare=["x0", "x5"],
+    labels={**sums, "y0": "1", "y1": "2"},
+)
 
 
 # %%

@@ -50,7 +50,7 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.stats import fisher_exact, spearmanr, wasserstein_distance
 from torch import nn
 
-from aigc_course import gan, metrics, plots, results, training
+from aigc_course import diagrams, gan, metrics, plots, results, training
 from aigc_course.data import RingData, ring_centres, sample_ring
 
 
@@ -393,6 +393,27 @@ W = torch.tensor([0.0, 0.1, 0.5, 1.5])
 assert torch.allclose(distance_from(-(W + W**2 / 2)), W, atol=1e-6)
 for w in W.tolist():
     print(f"W = {w:.1f}: such a critic reports {w + w**2 / 2:.3f}")
+
+# %% [markdown]
+# The critic with its penalty as a drawing: the score of real and generated examples gives the distance $W$; at a point
+# $\tilde x$ between the two, the dashed gradient of the score is measured, and its length should be 1.
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "Noise z goes into the generator G, which gives G(z). The real example x and "
+    "G(z) go into the critic f, which leads to the distance W. Both also lead to a "
+    "point x tilde between them, which goes into f; a dashed arrow leads back "
+    "from f to x tilde.",
+    {
+        **{"z": (0, 0), "G": (1.2, 0), "G(z)": (2.5, 0), "x̃": (2.5, 1.2)},
+        **{"x": (2.5, 2.4), "f": (4.2, 1.2), "W": (5.4, 1.2)},
+    },
+    [("z", "G", "G(z)", "f", "W"), ("x", "f"), ("G(z)", "x̃", "f"), ("x", "x̃")],
+    dashed=[("f", "x̃")],
+    variables=["z"],
+    observed=["x"],
+    bare=["G(z)", "W", "x̃"],
+)
 
 # %% [markdown]
 # ### Spectral normalisation
@@ -1138,9 +1159,10 @@ assert direction.norm() < 0.05
 # - I. Gulrajani et al., [Improved Training of Wasserstein GANs](https://arxiv.org/abs/1704.00028) (2017): the gradient
 #   penalty; its first proposition is the argument about slope 1.
 # - T. Miyato et al., [Spectral Normalization for Generative Adversarial Networks](https://arxiv.org/abs/1802.05957) (2018).
-# - H. Petzka, A. Fischer and D. Lukovnikov, *On the regularization of Wasserstein GANs* (2018): why slopes below 1 should
+# - H. Petzka, A. Fischer and D. Lukovnikov, [On the regularization of Wasserstein GANs](https://arxiv.org/abs/1709.08894) (2018): why slopes below 1 should
 #   not be punished.
-# - J. Stanczuk et al., *Wasserstein GANs work because they fail (to approximate the Wasserstein distance)* (2021).
+# - J. Stanczuk et al., [Wasserstein GANs work because they fail (to approximate the Wasserstein
+#   distance)](https://arxiv.org/abs/2103.01678) (2021).
 # - M. Lucic et al., [Are GANs Created Equal?](https://arxiv.org/abs/1711.10337) (2018): many losses, each with the same
 #   budget of settings and restarts.
 # - L. Mescheder, A. Geiger and S. Nowozin, [Which Training Methods for GANs Do Actually

@@ -43,7 +43,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from aigc_course import metrics, plots, results, training, vae
+from aigc_course import diagrams, metrics, plots, results, training, vae
 from aigc_course.data import ImageData
 
 
@@ -114,6 +114,25 @@ assert threes < 300
 # bar, so no term charges for it. The code costs nats. So the bound rewards a model that leaves out of the code what the
 # label says already, and keeps there only the rest: slant, thickness, size, the shape of the loop. We call that the
 # **style**. This division of labour is rewarded, not enforced, and we shall measure how far it goes.
+
+# %% [markdown]
+# The drawing of the VAE, with one letter more: the label $y$ goes into both networks. Nothing points from $y$ to the
+# noise $\varepsilon$.
+
+# %% tags=["hide-input"]
+places = {"x": (0, 1), "y": (2.2, -0.6), "E": (1.1, 1), "μ": (2.2, 0.4)}
+places |= {"σ": (2.2, 1.6), "z": (3.3, 1), "ε": (3.3, 2.2), "D": (4.4, 1)}
+ways = [("x", "E", "μ", "z", "D", "p"), ("E", "σ", "z"), ("ε", "z")]
+diagrams.draw(
+    "Picture x and label y go into the encoder E, which gives mu and sigma. These "
+    "and the noise epsilon give the code z. From z and y the decoder D makes p.",
+    {**places, "p": (5.5, 1)},
+    [*ways, ("y", "E"), ("y", "D")],
+    variables=["z", "ε"],
+    observed=["x", "y"],
+    bare=["p"],
+    notes={"x": "28×28", "ε": "d", "p": "28×28"},
+)
 
 # %% [markdown]
 # ## From scratch

@@ -46,7 +46,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchmetrics.functional.image import peak_signal_noise_ratio as psnr
 
-from aigc_course import plots, results, training, vae
+from aigc_course import diagrams, plots, results, training, vae
 from aigc_course.data import ImageData
 from aigc_course.metrics import judge_probabilities
 
@@ -178,6 +178,25 @@ assert profile == "smoke" or matched_ones > 1.1 * real
 #
 # The exact answer would be the **posterior** $p_\theta(z \mid x)$, but to compute it one needs $p_\theta(x)$, the
 # integral we cannot do. The encoder learns to approximate it.
+
+# %% [markdown]
+# Both parts in one drawing. Circles are random variables, the shaded one is observed, and the frame is repeated for
+# each of the $N$ pictures. Black arrows are the story: from the code to the picture. The dashed arrow is the encoder,
+# which goes back from the picture to the code.
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "A graphical model. In a frame marked N, a solid arrow leads from the code z "
+    "to the observed picture x, and a dashed one back from x to z. The weights "
+    "theta point to x, the weights phi to z.",
+    {"z": (1.4, 0), "x": (1.4, 1.4), "θ": (3, 1.4), "φ": (0, 0)},
+    [("z", "x"), ("θ", "x")],
+    dashed=[("x", "z"), ("φ", "z")],
+    variables=["z"],
+    observed=["x"],
+    bare=["θ", "φ"],
+    plates=[(0.75, -0.5, 2.05, 2.0, "N")],
+)
 
 # %% [markdown]
 # ## The evidence lower bound, line by line
@@ -331,6 +350,27 @@ assert abs(2 * log_var.grad - 2) < 0.1
 
 # %% [markdown]
 # The estimates agree with the derivatives we know, although a random generator stood in the middle.
+
+# %% [markdown]
+# As networks, from left to right: the encoder $E$ looks at the picture and gives the means and standard deviations, the
+# noise $\varepsilon$ makes a code of them, and the decoder $D$ turns the code into a probability for each pixel. The small
+# print gives the sizes, for $d$ latent dimensions.
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "The picture x goes into the encoder E, which gives mu and sigma. These and "
+    "the noise epsilon give the code z, which goes into the decoder D. It gives "
+    "the probabilities p.",
+    {
+        **{"x": (0, 1), "E": (1.1, 1), "μ": (2.2, 0.3), "σ": (2.2, 1.7)},
+        **{"z": (3.3, 1), "ε": (3.3, 2.2), "D": (4.4, 1), "p": (5.5, 1)},
+    },
+    [("x", "E", "μ", "z", "D", "p"), ("E", "σ", "z"), ("ε", "z")],
+    variables=["z", "ε"],
+    observed=["x"],
+    bare=["p"],
+    notes={"x": "28×28", "μ": "d", "σ": "d", "ε": "d", "p": "28×28"},
+)
 
 # %% [markdown]
 # ## From scratch
