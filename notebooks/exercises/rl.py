@@ -294,7 +294,7 @@ wrong = bellman_targets(
     last_step[0], last_step[2], last_step[2], last_step[3], 0.99
 ).item()
 print(
-    f"the last step before the time limit is worth {right:.0f}; "
+    f"the last step before the time limit is worth {right:.0f};\n"
     f"to an agent that takes the cut for an end, {wrong:.0f}"
 )
 
@@ -493,7 +493,7 @@ for epsilon in (0.0, 0.2, 1.0):
     shares = torch.bincount(actions, minlength=4) / len(actions)
     print(
         f"epsilon {epsilon}: the four actions are done in shares of",
-        [f"{share:.2f}" for share in shares.tolist()],
+        *[f"{share:.2f}" for share in shares.tolist()],
     )
 
 # %% [markdown]
