@@ -699,7 +699,7 @@ print(f"from scratch and package agree on {len(codes)} samples")
 # plays it with two fully connected networks on our 4,000 training digits. The pictures are scaled to [−1, 1], the range of
 # the tanh in which the generator ends. Two things are new. The discriminator sees all pictures, real and generated, a
 # little turned, shifted and scaled, or it would soon know the 4,000 by heart. And the generator has batch normalisation,
-# without which it collapses on these pictures; the [next chapter](dcgan.ipynb) explains it.
+# which the [next chapter](dcgan.ipynb) explains.
 
 # %%
 model, history = gan.train("dense", profile)
@@ -720,7 +720,7 @@ plots.image_grid(samples[:16])
 plt.show()
 
 # %% [markdown]
-# Many of them can be read, some only with good will. Look closer: strokes are grainy, their edges are ragged, and loose
+# Many of them can be read, some only with effort. Look closer: strokes are grainy, their edges are ragged, and loose
 # specks stand where no pen has been. One thing that a dense layer does not know is which pixels are neighbours; the
 # next chapter begins there.
 
@@ -751,7 +751,7 @@ if profile != "smoke":
 # ### Reading the curves
 #
 # The dotted lines show what both losses are if the discriminator can only guess: $\log 4$ for its own, $\log 2$ for the
-# generator's, and one half for its verdicts. The further the curves stay away from these lines, the better the
+# generator's, and one half for its verdicts. The further the discriminator's loss falls below its line, the better the
 # discriminator tells the two kinds of pictures apart.
 #
 # What they do *not* show is whether the samples get better. Each loss is measured against the other player, and that
@@ -910,10 +910,10 @@ plt.show()
 # Lucic et al. (2018) asked of the GANs of their time what each one reaches with a given budget of settings and restarts:
 # with enough of both, most of them reached similar scores.
 #
-# What is done against it? A discriminator that keeps up: its learning rate not below the generator's, or several steps for
-# each of the generator's. Averaging the generator's weights, and lowering both rates towards the end. A generator that
-# looks ahead at the discriminator's answer (Metz et al., 2016). And a loss whose gradient does not vanish against a good
-# discriminator. The last failure shows why that matters.
+# What is done against mode collapse? The discriminator should keep up: its learning rate not below the generator's, or
+# several steps for each of the generator's. The generator can look ahead at its answer (Metz et al., 2016). (Averaging
+# the generator's weights and lowering both rates are remedies against circling.) And what if the discriminator is too
+# good? The last failure shows why a loss is then needed whose gradient does not vanish.
 
 # %% [markdown]
 # ## When it fails: a discriminator that is too good
@@ -1025,9 +1025,9 @@ if profile != "smoke":
 # %% [markdown]
 # ## Summary
 #
-# - A generator makes examples of noise; a discriminator tells them from real ones. No likelihood is ever written down.
+# - A generator makes examples from noise; a discriminator tells them from real ones. No likelihood is ever written down.
 # - The best discriminator is a ratio, $D^* = p_{\text{data}} / (p_{\text{data}} + p_g)$. Against it, the generator lowers
-#   the Jensen–Shannon divergence, and the value ends at $-\log 4$.
+#   the Jensen–Shannon divergence; at the equilibrium the value is $-\log 4$.
 # - The saturating loss gives no gradient where the discriminator is sure; the non-saturating loss does.
 # - In the discriminator's turn only the discriminator takes a step. In the generator's turn the gradient must come through
 #   the discriminator.
@@ -1058,8 +1058,8 @@ assert abs(found[-1] - math.log(2)) < 1e-4
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# It grows to $\log 2$ and stops there. Once the two hardly overlap it no longer says how far apart they are, so its
-# slope is zero: the vanishing gradient of the saturating loss again, seen from the side of the divergence. A distance
+# It approaches $\log 2$. Once the two hardly overlap it hardly says any more how far apart they are, so its slope is
+# nearly zero: the vanishing gradient of the saturating loss again, seen from the side of the divergence. A distance
 # that goes on growing is what the [Wasserstein GAN](wasserstein_gan.ipynb) uses instead.
 #
 # </details>
@@ -1084,7 +1084,8 @@ assert profile == "smoke" or with_momentum.share < last.share - 0.2
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Far fewer samples lie near a mode after the same number of rounds. A likely reason: momentum is an average over past
+# With this seed far fewer samples lie near a mode after the same number of rounds. (One game each: the six games above
+# varied nearly as much.) A possible reason: momentum is an average over past
 # gradients, and these were computed against a discriminator that has changed since.
 #
 # </details>

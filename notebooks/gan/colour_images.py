@@ -142,7 +142,7 @@ for grey, colour in zip(networks(1, 32), networks(3, 32), strict=True):
 #
 # $$h = \log_2(\text{side} / 4)$$
 #
-# doublings: three for 32, four for 64. While the side doubles the number of channels is halved, ending at `channels`. That
+# doublings: three for 32, four for 64. Each time the side doubles, the channels are halved, ending at `channels`. That
 # is a loop:
 
 
@@ -350,7 +350,8 @@ assert colour_distance(mixed, x_test) > 2 * colour_distance(x_validation, x_test
 # %% [markdown]
 # ## Train it
 #
-# One thing changes: the discriminator has *spectral normalisation* in place of batch normalisation. It limits how steep
+# Two habits of the digits are left out here, the dense layers and the augmentation, and one is replaced: the
+# discriminator has *spectral normalisation* in place of batch normalisation. It limits how steep
 # the discriminator can be, and so how sure ([why and how](wasserstein_gan.ipynb)). (Try `normalisation="batch"`, and
 # compare the scores and the samples.) For the rest it is a `GAN` with two networks of shape
 # $(3, \text{side}, \text{side})$. To watch, we keep sixty-four codes and let the averaged generator draw them at up to
@@ -583,7 +584,7 @@ plt.show()
 # %% [markdown]
 # Both parts begin near nothing: at first all codes give nearly the same picture. In the early epochs the coarse part is
 # ahead: that a bank can be here or there is learnt before the things upon it. At the end neither part varies as much as in
-# real frames. Compare the two printed lines as well: where a part ends below its largest value, the generator has given up
+# real frames. Compare the two printed lines as well: where a part ends below its largest value, the generator may have given up
 # variety that it once had. That is a mild form of the collapse that you saw on the [ring](adversarial_game.ipynb), and the
 # scores give no sign of it.
 #
@@ -602,7 +603,8 @@ plt.show()
 # 0 for two sets that agree in both. (The chapter [How good are these pictures?](../evaluation/image_quality.ipynb) takes it apart.)
 # Which features? We try two kinds that need no training:
 #
-# - **colours of fields**: the mean colour in each of 4×4 fields, 48 numbers, a *linear* function of the pixels;
+# - **colours of fields**: the mean colour in each of $4 \cdot 4 = 16$ fields, 48 numbers, a *linear* function of the
+#   pixels;
 # - **random features**: two layers of random convolutions with ReLU, averaged over the picture, 32 numbers. Random filters
 #   respond to edges, dots and stripes of all colours, and the bend in the ReLU makes the function *nonlinear*. Batch
 #   normalisation, which sees the training frames once and is then fixed, puts the bend in the middle of what occurs. Each
@@ -696,7 +698,7 @@ if profile != "smoke":
     assert 2 * random["GAN"] < min(random["fog"], random["mixed"])
 
 # %% [markdown]
-# It is (c): by the colours of fields the fog is *better than real frames*. It must be. A linear function of pixels
+# It is (c): by the colours of fields the fog is *better than real frames*. That was to be expected. A linear function of pixels
 # has a mean and a covariance that follow from those of the pixels, the fog was made with nearly the right ones, and
 # the Fréchet distance looks at nothing else. The held-out frames are only five hundred pictures from a few lives, whose
 # mean and covariance differ by chance.
@@ -737,9 +739,10 @@ plots.image_grid(
 plt.show()
 
 # %% [markdown]
-# No copies: the samples are mostly *further* from the training frames than held-out frames are. Each has a training frame of
-# a similar kind, but with other dots and a smoother surface. The sample's grain alone adds to its distance from everything,
-# so that a large distance is no merit. Only small distances would be suspicious.
+# No exact copies: most samples are *further* from the training frames than held-out frames are. Each has a training frame
+# of a similar kind, but with other dots and a smoother surface. The sample's grain alone adds to its distance from
+# everything, so a large distance is no merit: even a copied frame with such grain would pass. Only small distances would be
+# suspicious.
 
 # %% [markdown]
 # ## When it fails

@@ -210,7 +210,8 @@ assert abs(found_loss - table_loss(log_odds, p, q).item()) < 1e-4
 #
 # This is the **projection discriminator** (Miyato and Koyama, 2018): the features are projected onto a learnt vector of
 # the class. Neither classifier is ever trained by itself; only their difference is, by the game. The derivation
-# rests on one assumption, that the same features serve both softmaxes; with enough features it costs nothing.
+# rests on one assumption, that the same features serve both softmaxes and also determine $\log p(x)/q(x)$; with enough
+# features it costs nothing.
 #
 # The essential thing is that label and picture are **multiplied**. To see how much depends on it, take the generator
 # that ignores its label: it draws perfect pictures, each as often as it should be, and each for any class:
@@ -642,7 +643,7 @@ plt.show()
 # that unusual handwriting is hard to read and that a generator draws little of it. So this number alone is not enough.
 #
 # The conditional VAE promises less in the same measure, with the same judge. It would be wrong to call the GAN simply
-# better. The VAE can say how probable a held-out digit is, in nats, and these nats charge it for every digit that it
+# better. The VAE gives a bound on how probable a held-out digit is, in nats, and these nats charge it for every digit that it
 # cannot draw. The GAN gives no such number. It also has no encoder, so we cannot ask it to copy somebody's handwriting.
 # And whether it leaves things out has to be measured separately: see below.
 #
@@ -848,8 +849,8 @@ display(
 # ## Projection against concatenation
 #
 # Which of the parts does the work? We train five small conditional GANs with the same budget, a fraction of the main
-# model's. "D adds" and "G adds" change the discriminator's or the generator's part of the first row, "both add" changes
-# both. In the last row both players are given the label, and the discriminator replaces it by a constant one.
+# model's. "D adds" and "G adds" take the discriminator or the generator of "both multiply" from the table's lower row to
+# its upper one, "both add" takes both. In the last row both players are given the label, and the discriminator replaces it by a constant one.
 #
 # > **Predict, then run.** Which row will be worst? (a) The generator that only adds the label. (b) The discriminator that only
 # > adds it. (c) The discriminator that does not see it. And *how* bad?
@@ -916,7 +917,7 @@ plt.legend(loc="lower right")
 plt.show()
 
 # %% [markdown]
-# It is (c), and it is as bad as can be: about one in ten, pure guessing. The two rows whose discriminator multiplies are
+# It is (c), and it is no better than guessing: about one in ten. The two rows whose discriminator multiplies are
 # high, whatever the generator does with its label. A discriminator that only adds has to find the product by itself;
 # where both players only add, the model is behind them after so few steps. With longer training such models learn to obey
 # as well, as Mirza and Osindero's did. How far they are at a given moment varies with the seed (change it and see), so do
@@ -950,8 +951,8 @@ plt.show()
 #
 # In one's own code the mistake takes many forms: labels left out of one of the discriminator's two calls, a batch shuffled
 # without its labels, a label that is only added at the end (the form $\psi(x) + b_y$ above), classes counted from 0 in one place and
-# from 1 in the other (exercise 1). The test is always the same: **change the label, keep the code, and look whether the
-# picture follows.**
+# from 1 in the other (exercise 1). The test is always the same: **change the label, keep the code, and check that the
+# picture becomes what the new label says.**
 #
 # ## When it fails: one picture per class
 #
@@ -1071,8 +1072,8 @@ plt.show()
 # hundredths is noise.) No bar is near zero: no class has collapsed, and yet most have less variety than the handwriting
 # they were learnt from. Of all this the judge accuracy said nothing.
 #
-# [The next chapter](wasserstein_gan.ipynb) changes the loss, so that it still has a slope where the generator draws nothing
-# yet, and counts over ten seeds whether modes are lost.
+# [The next chapter](wasserstein_gan.ipynb) changes the loss, so that it still has a slope where generated and real
+# examples do not overlap, and counts over ten seeds whether modes are lost.
 
 # %% [markdown]
 # ## What the source articles got wrong here

@@ -157,8 +157,8 @@ print("The same answers: a dense layer cannot tell digits from shuffled digits."
 # - the **padding** $p$: how many zeros are put round the input first ($x$ is taken to be 0 outside).
 #
 # How many places are there? The padded row has $n + 2p$ numbers, the first window begins at its first number, the last
-# one must still fit in. That leaves room for $n + 2p - k$ moves by one, or for a $s$-th of that by $s$, rounded down, and
-# the place where it began counts too:
+# one must still fit in. That leaves room for $n + 2p - k$ moves by one, or for $(n + 2p - k)/s$ moves by $s$, rounded down,
+# and the place where it began counts too:
 #
 # $$n_{\text{out}} = \left\lfloor \frac{n + 2p - k}{s} \right\rfloor + 1 .$$
 #
@@ -307,7 +307,8 @@ plt.show()
 # %% [markdown]
 # Left the input of 2×2, in the middle the stamp, right the result: 4×4, as the formula says,
 # $(2 - 1) \cdot 2 + 4 - 2 = 4$. Its numbers grow from the upper left towards the lower right as the input's do, and
-# they do so smoothly, because neighbouring stamps overlap. (At the border they are smaller: fewer stamps reach it.)
+# they do so smoothly, because neighbouring stamps overlap and this kernel fades towards its edges. (At the border they
+# are smaller: fewer stamps reach it.)
 #
 # Where does the name come from? A convolution is linear, so it is a matrix $C$: its columns are what it makes of
 # $(1, 0, 0, 0)$, $(0, 1, 0, 0)$ and so on. The transposed convolution is $C^\top$.
@@ -834,7 +835,7 @@ plt.show()
 # %% [markdown]
 # The same in probabilities: what the discriminator says, on average, of real pictures and of generated ones. A healthy
 # game shows a gap that neither closes nor reaches the edges. Scores at 1 and 0 mean that the discriminator has won; both
-# at one half mean that the generator is perfect, or that the discriminator has stopped learning. The curves do **not**
+# at one half mean that the generator is perfect, or that the discriminator is too weak or slow. The curves do **not**
 # say how good the samples are. For that one has to look, and to measure.
 
 # %% [markdown]
@@ -1086,8 +1087,8 @@ if profile != "smoke":
 #
 # And batch normalisation? The row "no norm in G" is the one that one run cannot judge. At the rate of 0.003 we saw seeds
 # with which the generator without normalisation keeps up with the first row, and others with which it is lost. The last two
-# rows are clearer: at a rate of 0.01 the generator with normalisation still learns, while the one without is lost. So
-# normalisation widens the range of settings in which this game works.
+# rows differ more: at a rate of 0.01 the generator with normalisation still learns, while the one without is lost. That
+# too is one seed: it suggests, but does not show, that normalisation widens the range of settings that work.
 #
 # Large initial weights put many pixels at the ends of tanh before the game has begun, as you have seen. And do not
 # rank the rows that came out close together: a distance may move by as much from one seed to the next.
@@ -1169,8 +1170,8 @@ if profile != "smoke":
 # %% [markdown]
 # ## Summary
 #
-# - A dense layer does not know which pixels are neighbours; a convolution takes it for granted, and that what holds here
-#   holds there.
+# - A dense layer does not know which pixels are neighbours. A convolution has that built in, and also that what holds
+#   here holds there.
 # - A convolution gathers: $\lfloor (n + 2p - k)/s \rfloor + 1$. A transposed one stamps: $(n - 1)s + k - 2p$. The matrix of one
 #   is the transpose of the other's.
 # - Chain generator and discriminator on the meta device: one number must come out.

@@ -201,8 +201,8 @@ print(f"the ring to 500 other points of the same ring: {floor:.2f}")
 # %% [markdown]
 # ## A second way to the same number
 #
-# A search over plans cannot serve as the loss of a network. There is a detour, and it is the heart of the chapter. You own the heap
-# $q$ and want it in the shape $p$. A haulier offers: *I buy your earth where it lies, and sell you earth where you want
+# A search over plans, repeated in every training step, soon becomes too slow as the sets grow. There is a detour, and it is
+# the heart of the chapter. You own the heap $q$ and want it in the shape $p$. A haulier offers: *I buy your earth where it lies, and sell you earth where you want
 # it. A load at the place $x$ has the price $f(x)$, whether I buy or sell.* Measured per unit of earth, the haulier earns
 #
 # $$\mathbb E_{x \sim p}[f(x)] - \mathbb E_{y \sim q}[f(y)] .$$
@@ -372,8 +372,8 @@ assert torch.allclose(gradient_penalty(plane, ring, blob), torch.tensor(16.0))
 # ties all examples of a batch together. A critic with a gradient penalty must do without it.
 #
 # **How large should $\lambda$ be?** Suppose the critic had the ideal shape, stretched by a factor $a$: then it earns
-# $a W$ and pays $\lambda (a - 1)^2$. The best factor is $a = 1 + W / 2\lambda$. So a critic with a penalty is always a
-# little too steep, and it reports, in place of $W$,
+# $a W$ and pays $\lambda (a - 1)^2$. The best factor is $a = 1 + W / 2\lambda$. So such a critic is too steep,
+# the more so the larger $W / \lambda$ is, and it reports, in place of $W$,
 #
 # $$-L_f = a W = W + \frac{W^2}{2 \lambda}, \qquad\text{from which}\qquad
 # W = \lambda \Big(\sqrt{1 - 2 L_f / \lambda} - 1\Big) .$$
@@ -396,23 +396,23 @@ for w in W.tolist():
 
 # %% [markdown]
 # The critic with its penalty as a drawing: the score of real and generated examples gives the distance $W$; at a point
-# $\tilde x$ between the two, the dashed gradient of the score is measured, and its length should be 1.
+# $\hat x$ between the two, the dashed gradient of the score is measured, and its length should be 1.
 
 # %% tags=["hide-input"]
 diagrams.draw(
     "Noise z goes into the generator G, which gives G(z). The real example x and "
     "G(z) go into the critic f, which leads to the distance W. Both also lead to a "
-    "point x tilde between them, which goes into f; a dashed arrow leads back "
-    "from f to x tilde.",
+    "point x hat between them, which goes into f; a dashed arrow leads back "
+    "from f to x hat.",
     {
-        **{"z": (0, 0), "G": (1.2, 0), "G(z)": (2.5, 0), "x̃": (2.5, 1.2)},
+        **{"z": (0, 0), "G": (1.2, 0), "G(z)": (2.5, 0), "x̂": (2.5, 1.2)},
         **{"x": (2.5, 2.4), "f": (4.2, 1.2), "W": (5.4, 1.2)},
     },
-    [("z", "G", "G(z)", "f", "W"), ("x", "f"), ("G(z)", "x̃", "f"), ("x", "x̃")],
-    dashed=[("f", "x̃")],
+    [("z", "G", "G(z)", "f", "W"), ("x", "f"), ("G(z)", "x̂", "f"), ("x", "x̂")],
+    dashed=[("f", "x̂")],
     variables=["z"],
     observed=["x"],
-    bare=["G(z)", "W", "x̃"],
+    bare=["G(z)", "W", "x̂"],
 )
 
 # %% [markdown]
@@ -500,8 +500,8 @@ for name, kernel in kernels.items():
     assert 1.1 < slope_of(normalised) < 2
 
 # %% [markdown]
-# So a convolutional network with spectral normalisation is limited, and it is not 1-Lipschitz: its bound grows with each
-# layer.
+# So a convolutional network with spectral normalisation is limited, but it need not be 1-Lipschitz: its bound grows
+# with each layer.
 #
 # ### Five critics, one distance
 #
@@ -881,7 +881,7 @@ plt.show()
 # reports less than there is. For pictures, Stanczuk et al., 2021, find that such estimates are far from the distance,
 # and that a better estimate does not even make better samples.) On the right the loss comes to about
 # $\log 4 \approx 1.39$, where the discriminator can hardly tell the two apart, while the samples get a good deal better.
-# It says how the opponent fares, in nats, and not how far away the samples are; one could not stop by it.
+# It says how the opponent fares, in nats, and not how far away the samples are; it cannot tell us when to stop.
 #
 # ## Three losses, ten seeds
 #
@@ -957,14 +957,13 @@ plt.show()
 #
 # *With five steps each*, the critic fails from no seed, and its ten runs end close together. Two of ten runs of either
 # plain loss miss heaps. (A cross may stand high up: nearly all its samples are near a heap, only not near every heap.)
-# But two failures against none are no evidence: if both losses failed equally often, ten seeds each would show a
-# difference as large as this about every second time (the last line, Fisher's exact test).
+# But two failures against none are no evidence: if both losses failed equally often, and two of the twenty runs failed,
+# both would belong to the same loss about every second time (the last line, Fisher's exact test).
 #
 # *With one step each*, the plain losses do not fail here either, and the share near a heap is mostly a little *higher* than
 # the critic's, for a fifth of the opponent's steps. So this benchmark does not show that the Wasserstein loss prevents
 # collapse. A comparison of many losses on pictures, each with the same budget of settings and restarts, found none that
-# was always better (Lucic et al., 2018). What the critic offers here is something else: one may train it hard without
-# harm, and its loss can be read.
+# was always better (Lucic et al., 2018). What the critic offers here is something else: its loss can be read.
 #
 # ## When it fails
 #
@@ -1038,8 +1037,8 @@ if profile != "smoke":
 
 
 # %% [markdown]
-# With one step the estimate is farther off, and more samples lie between the heaps: the generator changes before the
-# critic has caught up with it.
+# With one step the estimate is farther off, and in this run more samples lie between the heaps. A likely reason is that
+# the generator changes before the critic has caught up with it.
 #
 # ## What the source articles got wrong here
 #
@@ -1134,7 +1133,7 @@ assert direction.norm() < 0.05
 # <details><summary>Answer</summary>
 #
 # Ring and blob have the same mean, so to any linear function they look alike. What a critic can see depends on what it can
-# express, and a bound that makes it nearly linear, as clipping does, makes it nearly blind.
+# express, and a bound that made it nearly linear would make it nearly blind. (The clipped critics above were not.)
 #
 # </details>
 #
