@@ -24,7 +24,7 @@ def test_nodes_arrows_and_words() -> None:
         dashed=[("z", "E")],
         labels={"E": "E<1"},
         notes={"x": "28×28"},
-        plates=[(-0.5, -2, 3, 1, "N")],
+        plates=[(-0.5, -2.0, 3.0, 1.0, "N")],
     )
     (svg,) = elements(drawn, "svg")
     assert (svg.get("role"), svg.get("aria-label")) == ("img", "From x by E to z & back.")
@@ -46,7 +46,7 @@ def test_all_lies_inside_the_frame() -> None:
 
 
 def test_an_arrow_ends_at_the_node() -> None:
-    drawn = diagrams.draw("x", {"x": (0, 0), "z": (1, 0)}, [("x", "z")], variables=["z"])
+    drawn = diagrams.draw("x", {"x": (0.0, 0.0), "z": (1.0, 0.0)}, [("x", "z")], variables=["z"])
     tip = elements(drawn, "polygon")[0].attrib["points"].split()[0]
     circle = elements(drawn, "circle")[0].attrib
     assert float(tip.split(",")[0]) == pytest.approx(float(circle["cx"]) - float(circle["r"]) - 4)

@@ -173,7 +173,8 @@ def _check():
         loss = loss_for_discriminator(real, fake)
         assert loss.shape == (), f"one number, not shape {tuple(loss.shape)}"
         assert abs(loss.item() - expected.item()) < 1e-4 * (1 + expected.item()), (
-            f"logits {reals} and {fakes}: the loss is {expected:.4f}, not {loss:.4f}"
+            f"logits {reals} and {fakes}: the loss is {expected:.4f}, not "
+            f"{loss:.4f}"
         )
         loss.backward()
         for logits, trust in ((real, real.detach().sigmoid() - 1), (fake, None)):

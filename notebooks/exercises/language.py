@@ -429,7 +429,8 @@ def _check():
             logits.expand(batch, time, vocab), tokens.expand(batch, time)
         )
         assert abs(loss.item() - expected) < 1e-05, (
-            f"{batch} texts of {time} tokens: the loss is {expected:.4f}, not {loss:.4f}"
+            f"{batch} texts of {time} tokens: the loss is {expected:.4f}, not "
+            f"{loss:.4f}"
         )
 
 
@@ -1232,7 +1233,8 @@ def _check():
             table, output, torch.stack([torch.arange(6, 10), tokens[0, 1:]], dim=1)
         )
         assert abs(one_text - four_texts) < 1e-4, (
-            "a prediction is not made from all tokens before it, weighted by `recent`"
+            "a prediction is not made from all tokens before it, weighted "
+            "by `recent`"
         )
         assert abs(one_text - loss(table, output, tokens.flip(1))) > 1e-3, (
             "the order of the text has no influence"

@@ -637,7 +637,8 @@ def _check():
             assert [
                 -ring["rewards"][number % capacity].item() for number in numbers
             ] == list(numbers), (
-                f"capacity {capacity}: the last transitions do not stand in their places"
+                f"capacity {capacity}: the last transitions do not stand in "
+                "their places"
             )
             for name in numbered(0, 1):
                 assert len(ring[name]) == capacity, (
@@ -647,7 +648,8 @@ def _check():
                     assert torch.equal(
                         ring[name][number % capacity], line[name][number]
                     ), (
-                        f"{name}: row {number % capacity} is not that of number {number}"
+                        f"{name}: row {number % capacity} is not that of "
+                        f"number {number}"
                     )
 
 
@@ -1055,7 +1057,8 @@ def _check():
         expected = torch.zeros(2 * count, actions, dtype=torch.bool)
         expected[batch["states"], batch["actions"]] = True
         assert torch.equal(online.weight.grad != 0, expected), (
-            "the gradient does not reach the values of the actions taken and nothing else"
+            "the gradient does not reach the values of the actions taken and "
+            "nothing else"
         )
         assert target.weight.grad is None or not target.weight.grad.any(), (
             "a gradient reaches the target network"

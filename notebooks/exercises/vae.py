@@ -344,7 +344,8 @@ def _check():
             torch.tensor([prior_log_var]),
         )
         assert abs(float(kl) - expected) < 1e-4 * (1 + expected), (
-            f"mu {mu}, log sigma^2 {log_var}, m {prior_mu}, log s^2 {prior_log_var}: "
+            f"mu {mu}, log sigma^2 {log_var}, m {prior_mu}, "
+            f"log s^2 {prior_log_var}: "
             f"the divergence is {expected:.4f}, not {float(kl):.4f}"
         )
 
