@@ -63,7 +63,7 @@ print(f"an autoencoder of {short} epochs; {steps} steps to forge pictures.")
 # ## A perfect score
 #
 # Here are five sets of pictures. The first are real digits that no model of this course is trained on. Three come from
-# models of earlier chapters, trained on the same 4,000 digits. The last is noise: every pixel drawn evenly from 0 to 1.
+# models of earlier chapters, trained on the same 4,000 digits. The last is noise: every pixel drawn uniformly from 0 to 1.
 
 # %%
 train, train_labels = [part[:m] for part in load_images("digits", "train")]
@@ -139,7 +139,7 @@ assert read.max() > 0.99  # one digit, always the same
 #
 # What every generator can do is *draw*. So we compare two sets of pictures: **samples** $x_1, \dots, x_n$ of the model, and a
 # **reference** $y_1, \dots, y_m$ of real pictures. In this chapter the reference is the training pictures, as is usual.
-# Beside every number stands what *real* pictures get that take the place of the samples, as many of them: the
+# Beside every number stands what an equally large set of *real* pictures gets in place of the samples: the
 # **floor** of a distance, the **ceiling** of a share. Which real pictures they are is a matter of chance, so a floor is
 # not one number: it has a mean and a spread, and we shall measure both.
 
@@ -210,7 +210,7 @@ for name, space in spaces.items():
 # $$
 #
 # It is the square of what is called the 2-Wasserstein or Fréchet distance of two normal distributions. The square root of a
-# matrix is the matrix that gives it when multiplied with itself. In code it is easiest to take it of a symmetric matrix:
+# matrix is the matrix that gives it when multiplied by itself. In code it is easiest to take it of a symmetric matrix:
 # $\Sigma_1 \Sigma_2$ has the same eigenvalues as the symmetric $\Sigma_1^{1/2} \Sigma_2 \Sigma_1^{1/2}$, and the trace of
 # the root is the sum of their square roots.
 
@@ -546,7 +546,7 @@ plt.show()
 # fid.compute()
 # ```
 #
-# The same class, given the judge in place of Inception, is what our package calls. Yet the two numbers have nothing to do
+# The same class, handed the judge's features, is what our package calls. Yet the two numbers have nothing to do
 # with each other:
 #
 # | | Fréchet Inception distance | the judge's Fréchet distance |
@@ -555,7 +555,7 @@ plt.show()
 # | pictures | colour, enlarged to 299×299 | grey, 28×28 |
 # | usual counts | 50,000 samples | here, at most 1,000 |
 # | can tell | objects, textures, colours | the shapes of digits |
-# | cannot tell | handwriting from handwriting, very well | anything that is not about digits |
+# | cannot tell | handwriting from handwriting, very well | whatever its 64 features do not show |
 #
 # A published value of 3 for photographs and a 3 from this chapter are as comparable as 3 kilometres and 3 o'clock. Even
 # two *Inception* values need care. With fewer than 2,049 pictures the covariance is singular. And Parmar, Zhang and Zhu
@@ -645,7 +645,7 @@ for name in sets:
 
 # %% [markdown]
 # Real pictures do not reach 1: there is always a digit in a handwriting that no other picture comes close to. That is
-# the ceiling. Below it, models differ in kind: compare the VAE's two numbers with the DCGAN's.
+# the ceiling.
 
 # %% [markdown]
 # ## Is a digit missing?
@@ -776,10 +776,10 @@ if profile != "smoke":
 
 # %% [markdown]
 # Read the first line first: it is what one draw of real pictures gets. Of the models the DCGAN is nearest to it in both
-# distances and in precision. The VAE shows why one number is not enough. Its recall is about that of real pictures, so
-# the judge's features find hardly any kind of digit missing; but its precision is low, and a look at its samples says
-# why: many are soft or tangled. The DCGAN draws better and leaves out more. The dense GAN is far behind the DCGAN. And
-# none of them copies.
+# distances and in precision. The VAE shows why one number is not enough. Its precision is low, and a look at its
+# samples says why: many are soft or tangled. Its recall is about that of real pictures, but that does not show that it
+# leaves little out: its samples lie far apart, so the balls round them are large, and large balls raise recall (see
+# *Tangles* below, where the radii are printed). The dense GAN is far behind the DCGAN. And none of them copies.
 
 # %% [markdown]
 # ## When it fails: how to fool each of them
@@ -836,7 +836,7 @@ show(["held out", "DCGAN", "played back", "and shifted"])
 # A machine that can do nothing but repeat passes in most draws, and none of our models does. Precision, recall and the
 # judge's readings do not object either; only the search for copies does.
 #
-# And the search for copies is fooled as easily. In the last line the same pictures are shifted by one pixel, down and
+# And the search for copies is fooled just as easily. In the last line the same pictures are shifted by one pixel, down and
 # to the right. You would not notice. The pixels do: hardly any of the copies is now nearer to a training picture than
 # the nearest new digits are. A search over small shifts still finds them (exercise 3); it would miss the forged
 # pictures further down.
@@ -882,7 +882,7 @@ assert (row["sure"], row["digits"], row["copies"]) == (1, 10, 1)
 assert row["recall"] <= 10 / n
 
 # %% [markdown]
-# The judge is sure of all of them, and all ten digits are covered: a perfect record by the two measures that count. This
+# The judge is sure of all of them, and all ten digits are covered: a perfect record in these two columns. This
 # is *mode collapse* with one picture left per class. Recall is next to zero: the region of ten points, repeated, is
 # these ten points, and the only real pictures on them are the ten themselves, where they were drawn among the real
 # pictures. The Fréchet distance sees it too, since the spread within each digit is gone; and so does the search for
@@ -977,25 +977,27 @@ show(["held out", "DCGAN", "VAE", "tangles"])
 sizes = {name: radii(space).median() for name, space in features.items()}
 print(
     f"median radius of a ball: real digits {sizes['held out']:.1f}, "
-    f"DCGAN {sizes['DCGAN']:.1f}, tangles {radii(tangled).median():.1f}"
+    f"DCGAN {sizes['DCGAN']:.1f}, VAE {sizes['VAE']:.1f}, "
+    f"tangles {radii(tangled).median():.1f}"
 )
 if profile != "smoke":
     assert radii(tangled).median() > 1.5 * sizes["DCGAN"]
+    assert sizes["VAE"] > 1.3 * sizes["held out"]
     assert table["tangles"]["recall"] > ceiling["recall"] - 0.05
     assert table["tangles"]["sure"] > 0.3
 
 # %% [markdown]
-# Two columns are wrong about them. The judge is sure of a good part, since it has to call everything *some* digit. And
+# Two columns are wrong about them. The judge is sure of a good part, although few can be read. And
 # their **recall** is about as high as that of real pictures, or higher. The region of the samples is made of balls, and
-# samples that lie far from each other have large ones, as the last line shows. They reach the real pictures although no
-# sample is like them.
+# samples that lie far from each other have large ones, as the last line shows. They reach the real pictures although
+# hardly any sample is like them.
 #
 # ### Outliers
 #
 # The same weakness in the other direction. The real set is collected by people, and things slip in.
 #
 # > **Predict, then run.** One single picture of noise gets among the real pictures. By how much does the precision of
-# > our set of *noise* rise? (a) Not to be noticed. (b) By the share of that picture. (c) To 1.
+# > our set of *noise* rise? (a) Not noticeably. (b) By the share of that picture. (c) To 1.
 
 # %%
 for outliers in [0, 1]:
@@ -1018,8 +1020,8 @@ for outliers in [0, 1]:
 # ### Match the moments
 #
 # The Fréchet distance knows the mean and the covariance. So draw the *features* from a normal distribution with the mean
-# and the covariance of the real ones. No picture needs to have such features; many are negative, which the judge's
-# never are.
+# and the covariance of the real ones. Hardly any of these vectors can belong to a picture: many numbers are
+# negative, which the judge's features never are.
 
 # %%
 torch.manual_seed(4)
@@ -1048,10 +1050,10 @@ if profile != "smoke":
 
 
 # %% [markdown]
-# The Fréchet distance is not clearly above the floor, as it must be: it knows nothing but mean and covariance. The kernel
+# The Fréchet distance is not clearly above the floor, and cannot be: it knows nothing but mean and covariance. The kernel
 # distance, which looks at third moments too, is off its floor. And precision says plainly what is wrong: hardly any of
-# these points lies where real features are. (Their recall is high nevertheless: they are far-flung, with large balls,
-# like the tangles.)
+# these points lies where real features are. (Their recall is high nevertheless; a likely reason: they are far-flung, with
+# large balls, like the tangles.)
 #
 # ### Change what does not matter, and what does
 #
@@ -1132,13 +1134,14 @@ if profile != "smoke":  # each trick is seen through by some column
 # | judge's Fréchet distance | mean and covariance of the features | copies; forged features; matched moments; it depends on the counts, also those of the classes | nearest neighbours; the eye; precision; the floor and its spread |
 # | judge's kernel distance | moments up to the third, without bias | copies; forged features; it is noisy | nearest neighbours; the eye; repeated draws |
 # | precision | samples that look like nothing real | copies; forged features; a single outlier among the real pictures | nearest neighbours; the eye; cleaning the reference |
-# | recall | kinds of real pictures that are missing | far-flung tangles with their huge balls; copies | precision |
+# | recall | kinds of real pictures that are missing | far-flung tangles with their huge balls; copies | precision (tangles); nearest neighbours (copies) |
 # | sure | pictures that the judge cannot read | noise; forged pictures; one picture repeated | Fréchet distance; the eye; recall |
 # | digits covered | digits that are missing | one picture per digit; forged pictures | recall; the eye |
 # | copies | pictures played back pixel by pixel | any small change, such as a shift; noise, which is far from everything; forged pictures; tangles | a search over shifts; Fréchet distance and precision (noise, tangles); the eye (forged pictures) |
 #
-# No row is enough, and no trick passes all of them together with a look at the pictures. So report several, with counts and
-# floor, and show samples that were *not* chosen by hand.
+# No row is enough. Training pictures shifted by one pixel rival the DCGAN in every column, and look real too; only the
+# floor and a search over shifts give them away. So report several, with counts and floor, and show samples that were
+# *not* chosen by hand.
 
 # %% [markdown]
 # ## What the source articles got wrong here
@@ -1249,7 +1252,7 @@ assert abs(pairing - formula) < 0.05
 # <details><summary>Answer</summary>
 #
 # If a plan carries $x < x'$ to $y > y'$, swapping the two goals changes the cost by $2 (x' - x)(y' - y) < 0$. So in the
-# cheapest plan no two ways cross: the order is kept.
+# cheapest plan no two paths cross: the order is kept.
 #
 # </details>
 #
@@ -1311,7 +1314,7 @@ print(f"copies found: {(nearest == 0).sum().item()} of {len(suspects)}")
 assert (nearest == 0).all()
 
 # %% [markdown]
-# **4.** Forge again, but start from real ones. Can a set that shows nothing but the digit 1 cover all ten digits?
+# **4.** Forge again, but start from real pictures of the digit 1. Can a set that shows nothing but the digit 1 cover all ten digits?
 
 # %% tags=["hide-cell"] mystnb={"image": {"alt": "Sixteen pictures of the digit one, each plainly readable, with grey specks round the stroke."}}
 # @title Solution

@@ -72,7 +72,7 @@ print(f"on the digits with {', '.join(map(str, sizes))} components.")
 # %% [markdown]
 # ## Three clouds without names
 #
-# Take the zeros, ones and sevens among our digits, and keep two numbers of each picture: its extent along the two directions
+# Take the zeros, ones and sevens among our digits, and keep two numbers of each picture: its coordinates along the two directions
 # in which these pictures vary most. (They are the first two *principal components*. The singular value decomposition finds
 # them, and each picture, minus the mean picture, is projected on them. A picture of 784 numbers becomes a point in the
 # plane.)
@@ -208,7 +208,7 @@ def m_step(x, r):
 
 
 # %% [markdown]
-# We start badly on purpose: three wide components side by side, all below the data.
+# We start badly on purpose: three wide components side by side, all low in the data.
 
 # %%
 start = mixture.GaussianMixture(
@@ -305,12 +305,12 @@ frames[0].save(
 print(f"{len(frames)} frames, step t written above each")
 
 
-# %% mystnb={"image": {"alt": "Animation: three overlapping ellipses below the data rise into it, part, and settle one on each cloud; at the end each cloud has its own colour."}}
+# %% mystnb={"image": {"alt": "Animation: three overlapping ellipses low in the data rise, part, and settle one on each cloud; at the end each cloud has its own colour."}}
 display(
     Image(
         data=buffer.getvalue(),
         format="gif",
-        alt="EM moves three ellipses from below the data onto its clouds",
+        alt="EM moves three ellipses from low in the data onto its clouds",
     )
 )
 
@@ -331,7 +331,7 @@ if profile != "smoke":
 
 # %% [markdown]
 # The loop begins with the end, for those who read on paper. At $t = 0$ all three components overlap. Within a few steps
-# they rise into the data and turn, and the left one has found the left cloud. The other two still share two clouds
+# they rise and turn, and the left one has found the left cloud. The other two still share two clouds
 # wrongly; for some twenty steps the border between them moves, until each cloud has its own component. Points between two
 # clouds keep mixed colours. That is right: the model cannot know to which they belong, and says so.
 
@@ -434,8 +434,8 @@ assert profile == "smoke" or max(rises[14:]) > 1.5 * min(rises[8:16]), "the hump
 
 # %% [markdown]
 # The curve on the left climbs in every step. Seen from afar it seems to have levelled off half-way, but the panel on the
-# right, which shows the rise of each step, has a hump there: this is where the border between the two components moves
-# fastest, as in the loop above. A flat stretch does not always mean the end.
+# right, which shows the rise of each step, has a hump there: the two components that share two clouds are still
+# moving to one cloud each, as in the loop above. A flat stretch does not always mean the end.
 #
 # **A second opinion.** scikit-learn has the same model, written by other people. From the same start it must reach the same
 # result:
@@ -512,7 +512,7 @@ assert profile == "smoke" or narrowest < 0
 # - covariances: $\Sigma_k = L_k L_k^\top$ with $L_k$ lower triangular and the *exponential* of a free number in each entry
 #   of its diagonal, so that $\Sigma_k$ is always positive definite.
 #
-# The same trick returns in every chapter: a network's outputs are free numbers, and a function turns them into what is
+# The trick returns often in the course: a network's outputs are free numbers, and a function turns them into what is
 # needed. `mixture.GradientMixture` is this model as a `LightningModule`; `training.fit` runs Adam on batches of 128 points.
 
 # %%
@@ -545,8 +545,8 @@ plt.show()
 
 # %% [markdown]
 # Both end at the same height. One pass is one step of EM, or ten steps of Adam. EM needs no learning rate; gradient descent
-# does, and with another choice the curve would look different. On the other hand gradient descent uses batches, so the
-# data need not fit into memory, and it works for every model with a derivative. This is why the rest of the course relies
+# does, and with another choice the curve would look different. On the other hand gradient descent moves after
+# every batch, not once per pass, and it works for every model with a derivative. This is why the rest of the course relies
 # on it.
 
 # %% [markdown]
@@ -664,7 +664,7 @@ assert profile == "smoke" or purity > 0.6
 # No label was used, and yet most components hold mainly one digit in one style: the same digit comes upright, slanted, wide
 # or narrow.
 #
-# **Measured** once, on the test split; and gradient descent from the same start as EM:
+# We now **measure** once on the test split, and add gradient descent from the same start as EM:
 
 # %%
 begin = mixture.initialise(codes["train"], best, reg_covar=1e-3)

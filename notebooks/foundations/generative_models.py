@@ -15,7 +15,7 @@
 #
 # **After this chapter you can**
 #
-# - say what a generative model is: a distribution that one can draw from, and often ask how likely something is;
+# - say what a generative model is: a distribution that one can draw from, and that often tells how likely something is;
 # - tell a density from a probability, and measure a model in nats on data it has never seen;
 # - fit a histogram, a Gaussian and a mixture to the same data, draw from each, and say which is best and why;
 # - explain what the Kullback–Leibler divergence measures, in both directions, and what it has to do with likelihood;
@@ -161,7 +161,7 @@ print(
 # hundred times higher: densities above 1 are nothing unusual. **Densities depend on the unit; probabilities do not.**
 #
 # **Drawing from it.** Let $F(x)$ be the probability of getting at most $x$: the area of all bars up to $x$. It climbs from 0
-# to 1. Draw a number $u$ evenly between 0 and 1 and look up at which $x$ the curve has that height, $x = F^{-1}(u)$. Where
+# to 1. Draw a number $u$ uniformly between 0 and 1 and look up at which $x$ the curve has that height, $x = F^{-1}(u)$. Where
 # the curve is steep, that is where the density is high, many $u$ lead to nearly the same $x$. So draws come from
 # dense regions as often as they should. This is *inverse-CDF sampling* ($F$ is the cumulative distribution function).
 
@@ -183,7 +183,7 @@ print(
 )
 assert abs(drawn.mean() - train.mean()) < 5 * train.std() / len(drawn) ** 0.5
 
-# %% mystnb={"image": {"alt": "A curve climbs from zero to one in two steps; dotted lines run from even heights to the curve and down to the axis, where they crowd under the steep parts."}}
+# %% mystnb={"image": {"alt": "A curve climbs from zero to one in two steps; dotted lines run from random heights to the curve and down to the axis, where they crowd under the steep parts."}}
 axis = torch.linspace(low, high, 41)
 plt.plot(axis, torch.cat([torch.zeros(1), p.cumsum(dim=0)]), label="F(x)")
 colour = plots.COLOURS[3]
@@ -215,7 +215,7 @@ plt.show()
 #
 # $$\text{cost} = -\frac1N \sum_{n=1}^N \log p(x_n) \quad \text{nats per point}$$
 #
-# (a *nat* is the unit of natural logarithms, a *bit* that of logarithms of base 2). An average of logarithms is the
+# (a *nat* is the unit of natural logarithms, a *bit* that of logarithms to base 2). An average of logarithms is the
 # logarithm of the *geometric* average. So one nat less means that the geometric average of the densities of the points
 # is $e \approx 2.7$ times as large. (A single point may have become less likely.)
 #
@@ -346,8 +346,9 @@ print(
 assert (mus.sort().values - of_kinds).abs().max() < 2
 
 # %% [markdown]
-# EM has put one component near the mean of the ones and the other near the mean of the zeros, without having been told
-# that there are two kinds. Its density, **from scratch**, is the formula above with a logarithm on the left. `logsumexp`
+# EM has put one component near the mean of the ones and the other near the mean of the zeros. It was told how
+# many components there are, but saw no label. The mixture's density, **from scratch**, is the formula above with a
+# logarithm on the left. `logsumexp`
 # computes $\log \sum_k e^{a_k}$ without losing tiny numbers to rounding on the way. The **package** gives the same, and
 # one component alone gives the Gaussian's closed form:
 
@@ -418,7 +419,7 @@ for other in ["Gaussian", "histogram"]:
 assert errors["Gaussian"] > 2 > errors["histogram"]
 
 # %% [markdown]
-# After ± stands the standard error of the gain, for a test split is a sample too. A gain of less than twice that could be
+# The number after ± is the standard error of the gain: a test split is a sample too. A gain of less than twice that could be
 # luck. So the mixture beats the Gaussian: one bell is an assumption that does not fit these data. Whether it beats the
 # histogram, the few digits of the test split cannot say. What it has for certain is economy: it describes the data
 # about as well, with five parameters instead of nineteen, and it is smooth.
@@ -545,8 +546,9 @@ plt.show()
 # %% [markdown]
 # It is (c). $D_{\mathrm{KL}}(p \,\|\, q)$ averages over $p$: wherever data may turn up, $q$ must not be near zero, or
 # $-\log q$ becomes huge. So its best bell **covers** both hills, and spends much probability on the valley. In
-# $D_{\mathrm{KL}}(q \,\|\, p)$ the average is over $q$: here $q$ must avoid the regions where $p$ is near zero, but what it
-# leaves out costs nothing. So it **seeks one mode**, a different one for each start.
+# $D_{\mathrm{KL}}(q \,\|\, p)$ the average is over $q$: here $q$ must avoid the regions where $p$ is near zero, but to
+# leave out a hill is cheap: beside a hill of weight $\pi$ that it covers it pays $-\log \pi$, which are the nats printed
+# above. So it **seeks one mode**; which one depends on the start.
 #
 # Keep this picture, and do not read too much into it. A model trained by likelihood has to give every kind of example some
 # probability. Whether its samples look blurred is a matter of the model: a [GPT](../language/gpt.ipynb) is trained by
@@ -590,7 +592,7 @@ assert accuracy > 0.85
 #
 # Why not make a histogram of pictures, then? Count cells. With only two values per pixel there are
 # $2^{784} \approx 10^{236}$ possible pictures, and 4,000 examples to fill the cells with. But perhaps real pictures use few
-# of them? Let us look at only some of the pixels, round them to black or white, and ask how often the pattern of a
+# of them? Let us look at only some of the pixels, round them to black or white, and ask whether the pattern of a
 # validation digit occurs among the 4,000 training digits. Which pixels we look at matters: those at the edge of the page
 # are dark in nearly every digit and say little. So we try two orders: the *most undecided* pixels first, those that are
 # lit in nearly half of the digits, and a *random* order.
@@ -725,11 +727,11 @@ plt.show()
 # together*, and neighbouring pixels agree. Models that capture such dependences are what the rest of the course is about.
 # The [variational autoencoder](../vae/variational_autoencoder.ipynb) will need far fewer nats for the same test pictures.
 #
-# > **About these nats.** A grey value $x_i$ between 0 and 1 stands here, as in the whole course, for a pixel that is lit
+# > **About these nats.** A grey value $x_i$ between 0 and 1 stands here, as in the VAE chapters, for a pixel that is lit
 # > with the probability $x_i$. Its cost under the prediction $p_i$ splits as above into the entropy of such a pixel,
 # > $-x_i \log x_i - (1 - x_i) \log (1 - x_i)$, and a KL divergence. The entropy is there whatever the model predicts:
-# > not even a model that knows every grey value goes below the last printed line. The middle figures show the excess over
-# > it. The literature's MNIST is mostly *sampled* from the grey values, each pixel lit or dark, with ten times as many
+# > not even a model that knows every grey value goes below the last printed line. The second figure of a line is the
+# > excess over it. The literature's MNIST is mostly *sampled* from the grey values, each pixel lit or dark, with ten times as many
 # > training pictures or more; so our figures compare with each other, not with those.
 
 # %% [markdown]
@@ -767,8 +769,8 @@ plt.show()
 # $\log 100 \approx 4.6$. Beside a cost of well over a hundred nats that is little, though 99 of 100 samples are useless.
 # The opposite failure exists as well: a model that hands out exact copies of its training pictures has perfect samples,
 # and finds every other picture impossible. Likelihood and the look of samples are two different things (Theis, van den
-# Oord and Bethge, 2016), so this course measures both wherever both exist: nats on held-out data, and what a judge says
-# about samples.
+# Oord and Bethge, 2016), so the VAE chapters measure both: nats on held-out data, and what a judge says about
+# samples.
 
 # %% [markdown]
 # ## What the source articles got wrong here
@@ -780,7 +782,7 @@ plt.show()
 # ## The whole way, and the map
 #
 # Every generative model, from this chapter's histogram to a system that writes or paints, goes the same way from data to
-# use. You have just gone it once.
+# use. You have just walked it once.
 #
 # | Step | The question | In this chapter | Where the course says more |
 # | --- | --- | --- | --- |
@@ -971,8 +973,8 @@ assert min(on_valid) < min(on_valid[0], on_valid[-1]) - 10
 # that was added, so that no probability leaves the range from 1/4 to 3/4. With a small $e$ it *beats* the ten digits on
 # pictures that it has never seen. It is then a **kernel density estimator** (Rosenblatt, 1956; Parzen, 1962): every training
 # picture stands for its neighbourhood, and $e$ says how wide that is. Its cost on the training pictures falls
-# without end as $e$ shrinks, its cost on held-out pictures is a U again, with the width of a neighbourhood in place of the
-# number of cells. And what does it draw? Training pictures with a little noise. It has the better nats, and nothing
+# as $e$ shrinks, towards their entropy plus $\log 4000 \approx 8.3$ nats (the price of naming one of 4,000 pictures); its
+# cost on held-out pictures is a U again, with the width of a neighbourhood in place of the number of cells. And what does it draw? Training pictures with a little noise. It has the better nats, and nothing
 # new to show: likelihood and samples are two measurements here as well.
 #
 # </details>

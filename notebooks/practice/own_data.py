@@ -58,11 +58,11 @@ root = Path(folder.name)
 print(f"Profile {profile}")
 
 # %% [markdown]
-# ## What your data must survive
+# ## What can be wrong with your data
 #
 # The first thing that goes wrong with a new data set is hardly ever the model. It is a photograph that lies on its side, a file
-# that broke while it was copied, a text in an old encoding, the same picture in the training data and in the test data. None of
-# these stops a training run. They only make its result worse, or better than it deserves.
+# that broke while it was copied, a text in an old encoding, the same picture in the training data and in the test data. Unnoticed,
+# these make a result worse, or better than it deserves.
 #
 # This chapter brings four kinds of data of its own, made on the spot so that nothing has to be downloaded: a folder of pictures,
 # a folder of texts, a loader of points, and a game. Each stands for yours. In each section one line names your data; the rest is
@@ -142,7 +142,7 @@ print(f"{epochs} epochs, validation loss {history['val_loss'][-1]:.0f} nats")
 # %% [markdown]
 # Is that good? A number of nats means nothing by itself: it depends on the size of the pictures, and for grey and coloured pixels a
 # part of it cannot be removed by any model (see [the chapter on the VAE](../vae/variational_autoencoder.ipynb)). What tells
-# is a comparison on the same pictures. The simplest opponent shows the average training picture of the class, whatever comes.
+# is a comparison on the same pictures. The simplest baseline always shows the average training picture of the class.
 
 # %%
 means = torch.stack([x_train[labels_train == k].mean(0) for k in range(3)])
@@ -258,7 +258,7 @@ print(f"last validation loss {read['val_loss'][-1]:.2f} nats per token")
 
 # %% [markdown]
 # The measure is bits per byte on the test split, which the model has not read. (In English and in programs nearly every
-# character is one byte.) Two opponents need no training. One is a table of how often each byte follows each other byte in the
+# character is one byte.) Two baselines need no training. One is a table of how often each byte follows each other byte in the
 # training split. The other is a compressor that comes with Python, `lzma`: it reads the training split first and is
 # charged only for what the test split adds. A passage that it has read before, word for word, costs it next to nothing.
 
@@ -286,8 +286,8 @@ print(f"GPT on your folder               {bits:.2f}")
 assert profile == "smoke" or (bits < table - 1 and compressor < table - 1)
 
 # %% [markdown]
-# The table is easily beaten, by the GPT and by the compressor. The compressor is the opponent that counts: it learns nothing about
-# programs but finds passages that come again. Beside the table alone, the GPT's figure would look better than it is. Here is
+# The table is easily beaten, by the GPT and by the compressor. The compressor is the baseline that counts: it adapts to
+# the bytes as it reads them and finds passages that come again, and in the `cpu` profile our small GPT loses to it. Beside the table alone, the GPT's figure would look better than it is. Here is
 # what the model writes.
 
 # %%
@@ -302,7 +302,7 @@ assert profile == "smoke" or any(line.startswith("    ") for line in lines)
 # The lines are indented: the model has learnt how Python looks. Whether they would run is another matter.
 # [What more compute buys](../language/scaling.ipynb) shows what more text and larger models change.
 #
-# ### When the encoding is another
+# ### When the encoding is a different one
 #
 # A file from an old Windows machine is often written in an encoding in which "é" is a single byte. Read as UTF-8 such a byte
 # is an error; read with errors ignored it is a hole in the text. So the file is named, and you say what it is. (The reverse,
@@ -321,7 +321,7 @@ print(menu.tokenizer.decode(menu.tokens["train"][:25]))
 # %% [markdown]
 # ## Any loader
 #
-# Data that are neither a folder of pictures nor texts come through PyTorch's own `DataLoader`. `fit` takes one in the place of
+# Data that are neither a folder of pictures nor texts come through PyTorch's own `DataLoader`. `fit` takes one in place of
 # the course's data sets. Here are points on two half circles, the "two moons", for a GAN that
 # makes points.
 
@@ -440,8 +440,8 @@ print(f"observations of shape {warehouse.shape}, {warehouse.actions} actions")
 print(f"best mean return in training: {max(learning['return']):.2f}")
 
 # %% [markdown]
-# In a world this small the best way can be computed: a search outwards from the exit gives every place its distance. The agent is
-# asked for its way from *every* place, and its steps are compared with that distance.
+# In a world this small the shortest path can be computed: a search outwards from the exit gives every place its distance. The agent is
+# asked for its path from *every* place, and its steps are compared with that distance.
 
 # %%
 exit_ = next(p for p in FREE if PLAN[p[0]][p[1]] == "X")
@@ -468,7 +468,7 @@ for start in distance:
             place = move(place, int(agent(seen(place)).argmax()))
         steps[start] += 1
 best = [steps[p] == distance[p] for p in distance if p != exit_]
-print(f"shortest way found from {sum(best)} of {len(best)} places")
+print(f"shortest path found from {sum(best)} of {len(best)} places")
 assert profile == "smoke" or sum(best) >= 0.95 * len(best)
 
 # %% [markdown]
@@ -534,12 +534,12 @@ assert second == third, "the same curve to the last digit"
 # - `ImageData(folder, size=…, channels=…)`, `TextData(file or folder, …)`, `Games(class, …)` or any `DataLoader`: one line
 #   names your data, and the models of the course take it from there.
 # - A new data set is looked at before a model is trained on it: its size, its splits, a few examples.
-# - A figure means something beside a simple opponent on the same held-out data.
+# - A figure means something only beside a simple baseline on the same held-out data.
 # - What cannot be read is named and refused, unless you say that it may be left out; what is not read is named.
 #
 # ## Check yourself
 #
-# **1.** Your pictures are drawings in black ink. Load the folder of shapes in grey at 28×28, and train a VAE with its
+# **1.** Suppose that colour does not matter in your pictures. Load the folder of shapes in grey at 28×28, and train a VAE with its
 # default shape on it for two epochs.
 
 # %% tags=["hide-cell"]
@@ -552,7 +552,7 @@ assert grey.split("train")[0].shape[1:] == (1, 28, 28)
 assert curve_grey["val_loss"][1] < curve_grey["val_loss"][0]
 
 # %% [markdown]
-# **2.** Somebody copies ten of the pictures into the same folder under new names. Why must a copy never end up in another split than
+# **2.** Somebody copies ten of the pictures into the same folder under new names. Why must a copy never end up in a different split from
 # its original? Add a copy and check that the two are in the same split.
 #
 # <details><summary>Answer</summary>

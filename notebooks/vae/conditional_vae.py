@@ -90,11 +90,11 @@ print(f"Of 1,000 samples the judge is sure of a 3 in {threes}.")
 assert threes < 300
 
 # %% [markdown]
-# All the others would be thrown away, and the more special the wish, the more are: think of a street at night, in rain, with
-# a red bus. We want a model that is *told* $y$ and then draws from $p_\theta(x \mid y)$.
+# All the others would be thrown away, and the more specific the wish, the larger their share: think of a street at night,
+# in rain, with a red bus. We want a model that is *told* $y$ and then draws from $p_\theta(x \mid y)$.
 
 # %% [markdown]
-# ## One letter more in every line
+# ## One more letter in every line
 #
 # The way a picture is made gets one more ingredient. A class $y \in \{0, \dots, 9\}$ is given. A code $z$ is drawn from the
 # prior $p(z) = \mathcal N(0, I)$, as before and **without looking at $y$**. The decoder then draws the picture from both:
@@ -116,7 +116,7 @@ assert threes < 300
 # **style**. This division of labour is rewarded, not enforced, and we shall measure how far it goes.
 
 # %% [markdown]
-# The drawing of the VAE, with one letter more: the label $y$ goes into both networks. Nothing points from $y$ to the
+# The drawing of the VAE, with one more letter: the label $y$ goes into both networks. Nothing points from $y$ to the
 # noise $\varepsilon$.
 
 # %% tags=["hide-input"]
@@ -236,7 +236,7 @@ plt.show()
 # %% [markdown]
 # The curve falls as the unconditional one did. Again the training line may lie above the other: the training pictures are
 # turned and shifted a little, the validation pictures are not. A sick curve would show the validation line climbing while
-# the training line falls, as a model does that learns its pictures by heart. (Try what happens when you set `rotate`,
+# the training line falls, as in a model that learns its pictures by heart. (Try what happens when you set `rotate`,
 # `shift` and `scale` to zero.)
 
 # %% mystnb={"image": {"alt": "Ten rows of eight generated digits; each row shows the digit named at its left, in different handwriting."}}
@@ -288,8 +288,8 @@ plt.show()
 assert profile == "smoke" or 0.6 < min(shares) < max(shares) - 0.01
 
 # %% [markdown]
-# The second printed figure is the ceiling: the judge itself does not read every real digit right. The bars are not level:
-# some classes are harder for this model than others.
+# The second printed figure is for comparison: the judge itself does not read every real digit right. (It is no upper
+# limit: generated digits can be more typical than real ones.) The bars are not level: some classes are harder for this model than others.
 #
 # Two warnings go with this number. It says nothing about **variety**: a model that always draws the same perfect 3 scores
 # full marks. And the judge is a network with blind spots of its own. So we look at the pictures as well, and measure the
@@ -363,8 +363,9 @@ assert profile == "smoke" or shared_style > 0.5
 # %% [markdown]
 # Nobody told the model what slant is, or that a leaning 1 and a leaning 7 belong together. Where does it get that from? Not
 # from the bound. Flip the sign of the code in every second class: encoder and decoder of class $y$ both multiply the code
-# by $s_y$, which is 1 or −1. The decoder gets the same code as before, and the KL term depends on $\mu_j^2$ only. So the bound is exactly the same for every picture, but one $z$ now means different
-# styles in different classes:
+# by $s_y$, which is 1 or −1. The decoder gets the same code as before, and the KL term depends on $\mu_j$ only
+# through $\mu_j^2$. So the bound is exactly the same for every picture, but one $z$ now means different styles in
+# different classes:
 
 # %%
 torch.manual_seed(0)
@@ -434,7 +435,7 @@ assert profile == "smoke" or agreements["one network for all classes"] > 0.7
 
 # %% [markdown]
 # Sharing the weights aligns the styles. One network reads the code in nearly the same way whatever the label; ten networks
-# each find a slant, but in a direction of their own.
+# give the same code slants that have little to do with each other.
 #
 # The codes need not be invented. We take them from real, held-out digits, and write other digits in the same hand.
 
@@ -515,8 +516,8 @@ plt.show()
 
 # %% [markdown]
 # It is (b). Each point is a model, with its number of latent dimensions beside it. With more dimensions the model explains
-# real digits far better, and obeys less when it draws new ones. (All four are trained for a shorter time than the main
-# model.)
+# real digits far better, and obeys less when it draws new ones; only between 8 and 16 dimensions is the difference in
+# obedience within the noise. (All four are trained for a shorter time than the main model.)
 #
 # Why? The bound is measured at codes that the **encoder** proposes for real pictures. Samples start from codes of the
 # **prior**. In training the decoder of class $y$ sees only the encoder's clouds for pictures of that class, all together
@@ -552,8 +553,8 @@ assert profile == "smoke" or mismatch == sorted(mismatch)
 assert profile == "smoke" or mismatch[-1] > 5
 
 # %% [markdown]
-# The mismatch grows with the code. (This is the mismatch of these training pictures. With more of them it would on average
-# be smaller, since the KL divergence is convex.) It can have two causes:
+# The lower bound on the mismatch grows with the code. (It is for these training pictures. With more of them the mismatch
+# would on average be smaller, since the KL divergence is convex.) A mismatch can have two causes:
 #
 # - **holes**: the prior has codes where no picture's code ever lies;
 # - **a leak**: the codes say something about the class, although the label says it already. Then $q(z \mid y)$ differs from
@@ -618,10 +619,10 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# The first column is worth nothing: the decoder that does not see the label scores as high as the others there, for the code
+# The first column is worth nothing: the decoder that does not see the label scores almost as high there, for the code
 # of a 3 decodes to a 3 whatever is asked. The second column separates them. With eight and sixteen dimensions a code of
-# another class makes the decoder miss about as often as a code from the prior does. So what these models suffer from
-# is mainly the leak: their decoders take the class from the code as well as from the label. The division of labour has not
+# another class makes the decoder miss at least about as often as a code from the prior does. So the leak is enough to
+# explain the misses: the decoders take the class from the code as well as from the label. The division of labour has not
 # gone far enough.
 #
 # Does it stay so? All four models were trained briefly. We give the longest code as many epochs as the main model had.
@@ -646,7 +647,7 @@ if profile != "smoke":
 # %% [markdown]
 # Longer training mends much of it: bound, obedience with codes of another class and obedience with codes from the prior all
 # get better. The lesson is to measure both nats and obedience, at the length of training you can afford: with little, a
-# short code is the better generator; with much, the long one comes close and keeps its better bound.
+# short code obeys better; with much, the long one comes close and keeps its better bound.
 #
 # The choice depends on the use too. To *compress, compare or restore* pictures, codes come from the encoder, and the bound
 # is what counts. To *invent*, codes come from the prior, and the mismatch counts as well. There are other ways
@@ -786,7 +787,7 @@ if profile != "smoke":
 # %% [markdown]
 # The answer is mostly (b). A likely reason: the code says everything, the class included, so the label tells the decoder
 # nothing new, and it need not learn to use it. The middle line is the same network after the same length of training, and
-# only $\beta$ differs: there the label counts for more, if not for as much as with a short code.
+# only $\beta$ differs: there the label counts for more. (The main model has a shorter code *and* more epochs.)
 #
 # The training loss does not betray the deaf model: it is far lower than that of its twin with $\beta = 1$, and held-out digits
 # are reconstructed better too. What does betray it is the logged `val_loss`. That is the negative ELBO, without $\beta$, and
@@ -842,7 +843,8 @@ if profile != "smoke":
 #
 # ## Check yourself
 #
-# **1.** A batch is shuffled, but its labels are forgotten. Train so for a few epochs. Does the loss tell? Does the judge?
+# **1.** Suppose the pictures are shuffled but their labels are not, so that the pairs no longer match. Train like this for
+# a few epochs. Does the loss tell? Does the judge?
 
 # %% tags=["hide-cell"]
 # @title Solution
@@ -873,13 +875,13 @@ assert shuffled < 0.25
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The loss falls and looks healthy: the model learns to do without the labels and becomes an unconditional VAE. The judge
-# accuracy is about one in ten, pure chance. Only a measurement that uses the condition can find a fault in the condition.
+# The loss falls and, taken alone, looks healthy, though it is higher than after three epochs of "From scratch". The model
+# learns to do without the labels and becomes an unconditional VAE. The judge accuracy is about one in ten, pure chance. Only a measurement that uses the condition can find a fault in the condition.
 #
 # </details>
 #
-# **2.** Show that style transfer leaves the style alone: encode the transferred pictures under their new label and
-# compare the codes with the ones you started from.
+# **2.** Does the code survive style transfer? Encode the transferred pictures under their new label and compare the
+# codes with the ones you started from. Why would the model with the flipped signs pass this test too?
 
 # %% tags=["hide-cell"]
 # @title Solution
@@ -899,6 +901,14 @@ if profile != "smoke":
     assert min(agreement) > 0.5
 
 # %% [markdown]
+# <details><summary>Answer</summary>
+#
+# The codes mostly come back: for these pictures the encoder undoes what the decoder does. That says nothing about what a
+# code *means*. In the flipped model the decoder multiplies the code by $s_y$ and the encoder does so once more; since
+# $s_y^2 = 1$ the codes come back just as well, although half of the classes read them with the opposite sign.
+#
+# </details>
+#
 # **3.** Sample the model at temperatures 0.5 and 1.5. What happens to the judge accuracy, and why is a higher accuracy at
 # a low temperature no achievement?
 

@@ -83,7 +83,7 @@ plt.show()
 
 # %% [markdown]
 # Sixteen digits from the validation split, on which no model in this chapter is trained. Here is an autoencoder with 16
-# latent dimensions (its code has 16 numbers), and what it makes of eight of them: the upper row is the original, the
+# latent dimensions (its code has 16 numbers), and what it makes of eight of the digits: the upper row is the original, the
 # lower row went through the code.
 
 # %% mystnb={"image": {"alt": "Upper row: eight digits. Lower row: the same digits, a little softer, after encoding and decoding."}}
@@ -211,7 +211,7 @@ diagrams.draw(
 #   && \text{(the product rule)} \\
 # &= \mathbb E_q\!\left[\log \frac{p_\theta(x, z)}{q_\phi(z \mid x)}\right]
 #  + \mathbb E_q\!\left[\log \frac{q_\phi(z \mid x)}{p_\theta(z \mid x)}\right]
-#   && \text{(expanded by } q) \\
+#   && \text{(multiply and divide by } q) \\
 # &= \underbrace{\mathbb E_q\!\left[\log \frac{p_\theta(x, z)}{q_\phi(z \mid x)}\right]}_{\text{ELBO}}
 #  + \underbrace{D_{\mathrm{KL}}\big(q_\phi(z \mid x) \,\|\, p_\theta(z \mid x)\big)}_{\ge\, 0} .
 # \end{aligned}
@@ -524,7 +524,7 @@ plots.image_grid(model.sample(32))
 plt.show()
 
 # %% [markdown]
-# These are new pictures. Many are digits one can name; others look halfway between two, for the prior gives some
+# Each began as sixteen random numbers. Many are digits one can name; others look halfway between two, for the prior gives some
 # probability to every code, those between two kinds of digits included. The strokes are a little soft: what we
 # show is not a draw of the pixels but the probability $p_i$ of each, an average over all the pictures that the model
 # thinks possible for this code.
@@ -542,8 +542,9 @@ plots.image_grid(walk)
 plt.show()
 
 # %% [markdown]
-# Each row begins with one held-out digit and ends with another. Strokes bend, open and close on the way. An average of the
-# two *pictures* would show both at once, one fading out and one fading in; the decoder deforms one into the other.
+# Each row begins with the copy of one held-out digit and ends with that of another. Strokes bend, open and close on the
+# way. An average of the two *pictures* would show both at once, one fading out and one fading in; the decoder mostly
+# deforms one into the other.
 #
 # **The latent space.** Sixteen dimensions cannot be drawn, two can. We train a small VAE with two latent dimensions, and
 # plot the means $\mu$ of the validation digits.
@@ -624,7 +625,8 @@ assert profile == "smoke" or 0.2 < judged.ge(0.9).float().mean() < 0.97
 # %% [markdown]
 # Neighbouring codes give similar pictures. In the middle of a region the decoder draws its digit; between regions there are
 # shapes between two digits, and some cannot be read. (The classifier is the *judge*, which is introduced in the next
-# section.) Two dimensions are too few to draw sharply, as the higher negative ELBO printed above says too.
+# section.) Two dimensions are too few to draw sharply. The higher negative ELBO above says so too, and not only because
+# the training was shorter: the model with sixteen dimensions and $\beta = 1$ below does far better in half the epochs.
 
 # %% [markdown]
 # ## Measure it
@@ -733,7 +735,8 @@ if profile != "smoke":
     assert real - 0.1 > of_vae > of_autoencoder + 0.05 > 0.35
 
 # %% [markdown]
-# The VAE's samples lie between the autoencoder's and the real digits. (The autoencoder's share flatters it. The judge
+# The VAE's samples lie between the autoencoder's and the real digits. (The VAE was also trained longer. On the other
+# hand the autoencoder's share flatters it. The judge
 # knows nothing but digits, so it has to call every tangle *some* digit, and is often sure. A classifier's confidence is
 # a measure of samples, but a lenient one.) A good bound does not make every sample a good one: the bound is measured with
 # the encoder's codes, and samples begin with codes from the prior. The [next chapter](conditional_vae.ipynb) comes back
@@ -861,7 +864,7 @@ if profile != "smoke":
 # - A VAE is a prior followed by a decoder, trained by maximum likelihood through a lower bound.
 # - ELBO = reconstruction term − KL term; its distance to $\log p_\theta(x)$ is the divergence of the encoder's answer from
 #   the true posterior.
-# - Reparameterisation, $z = \mu + \sigma \odot \epsilon$, lets gradients pass the sampling.
+# - Reparameterisation, $z = \mu + \sigma \odot \epsilon$, lets gradients pass through the sampling step.
 # - Sums and means matter: sum over pixels and latent dimensions, mean over pictures.
 # - With grey values as targets, the reconstruction term contains a constant, their entropy.
 # - The importance-weighted bound measures the same model more tightly.
@@ -925,14 +928,15 @@ if profile != "smoke":
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# The pictures vary less, and one kind of digit takes over: compare the shares. They need not be cleaner: compare of how many
-# the judge is sure. The origin lies between the kinds of digits, and is not a place where each of them is at its best. And
-# in the model codes come from $\mathcal N(0, I)$: at another temperature rare shapes are left out, so the samples no
-# longer have the distribution for which the likelihood was measured.
+# The pictures vary less, and one kind of digit takes over: compare the shares. They need not be cleaner: compare how many
+# the judge is sure of. A likely reason: the origin lies between the kinds of digits, and none of them is at its best
+# there. And in the model codes come from $\mathcal N(0, I)$: at a lower temperature rare shapes are drawn too rarely, so
+# the samples no longer have the distribution for which the likelihood was measured.
 #
 # </details>
 #
-# **3.** Why may $\log p_\theta(x \mid z)$ be estimated with a single code for each picture, while measuring takes twenty?
+# **3.** Why may $\log p_\theta(x \mid z)$ be estimated with a single code for each picture in training, while measuring takes
+# twenty?
 #
 # <details><summary>Answer</summary>
 #
