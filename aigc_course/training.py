@@ -608,7 +608,7 @@ def cached(
         content = io.BytesIO()
         torch.save({"weights": model.state_dict(), "history": history}, content)
         with written_whole(path) as part:
-            part.write_bytes(content.getbuffer())
+            part.write_bytes(content.getvalue())
     return model, history
 
 
