@@ -181,7 +181,7 @@ assert math.isclose(value(torch.full_like(x, 0.5)), -math.log(4), abs_tol=1e-6)
 # Keep this number in mind; it will come back.
 
 # %% [markdown]
-# The game as a drawing. The black arrows are how the value comes about: noise becomes an example, and the discriminator
+# The game as a drawing. The solid arrows show how the value comes about: noise becomes an example, and the discriminator
 # judges examples of both kinds. The dashed arrows are the two ways that a gradient takes. Both begin at the value. The
 # discriminator's ends at its own weights, and the generator's goes on, *through* the discriminator and the example, to
 # the generator.

@@ -181,7 +181,7 @@ assert profile == "smoke" or matched_ones > 1.1 * real
 
 # %% [markdown]
 # Both parts in one drawing. Circles are random variables, the shaded one is observed, and the frame is repeated for
-# each of the $N$ pictures. Black arrows are the story: from the code to the picture. The dashed arrow is the encoder,
+# each of the $N$ pictures. Solid arrows are the story: from the code to the picture. The dashed arrow is the encoder,
 # which goes back from the picture to the code.
 
 # %% tags=["hide-input"]
