@@ -159,10 +159,8 @@ print(
     f"{pairs['train'].shape[1]:,d} pairs; "
     f"{met:.0f} % of the {size**2:,d} possible ones occur"
 )
-print(
-    "'raise' is most often near:",
-    ", ".join(vocabulary[c] for c in counts[number["raise"]].topk(8).indices),
-)
+near_raise = [vocabulary[c] for c in counts[number["raise"]].topk(8).indices]
+print(textwrap.fill(f"'raise' is most often near: {', '.join(near_raise)}", 80))
 
 
 # %% [markdown]
