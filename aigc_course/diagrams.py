@@ -135,7 +135,6 @@ def _check(
 ) -> None:
     if not alt.strip():
         raise ValueError("alt is empty; it takes the diagram in words, for whoever cannot see it.")
-    missing = sorted({name for path in paths for name in path} | others - nodes.keys())
-    missing = [name for name in missing if name not in nodes]
+    missing = sorted(({name for path in paths for name in path} | others) - nodes.keys())
     if missing:
         raise ValueError(f"there is no node {missing[0]!r}; the nodes are {', '.join(map(repr, nodes))}.")
