@@ -238,6 +238,47 @@ def neighbour_precision_recall(
     return PrecisionRecall(_share_inside(features, reference, k), _share_inside(reference, features, k))
 
 
+class DensityCoverage(NamedTuple):
+    """How densely the samples lie among the real pictures, about 1 for real ones; which share of these has one near."""
+
+    density: float
+    coverage: float
+
+
+def neighbour_density_coverage(
+    features: Float[Tensor, "n d"], reference: Float[Tensor, "m d"], k: int = 5
+) -> DensityCoverage:
+    r"""Return in how many balls round real points a sample lies, divided by k, and the share of balls with a sample.
+
+    With $B_j$ the ball round the real point $y_j$, as wide as the distance to its k-th nearest neighbour among the
+    m real ones, and the n samples $x_i$,
+
+    $$\text{density} = \frac{1}{kn} \sum_{i=1}^n \sum_{j=1}^m \mathbb 1[x_i \in B_j], \qquad
+    \text{coverage} = \frac1m \sum_{j=1}^m \mathbb 1\big[\exists i\colon x_i \in B_j\big].$$
+
+    Naeem et al. (2020), https://arxiv.org/abs/2002.09797. All balls are round real points, so one point that is far
+    from the others adds at most $1/k$ to the density and $1/m$ to the coverage. For two sets of one continuous
+    distribution the density is 1 on average, whatever n and m are: a sample is equally likely to be at any place in
+    the order of distances from $y_j$. The coverage is
+
+    $$1 - \frac{(m - 1) (m - 2) \cdots (m - k)}{(n + m - 1) (n + m - 2) \cdots (n + m - k)}$$
+
+    on average, about $1 - 2^{-k}$ for $n = m$: a ball has no sample if the k points nearest to its centre, among the
+    $n + m - 1$ others, are all real. The density may exceed 1.
+
+    Raises `ValueError` unless both sets have the same d, hold only finite numbers, and have more than k rows each; for
+    k below 1.
+    """
+    check_count("k", k)
+    features, reference = features.detach(), reference.detach().to(features)
+    _check_features(features, reference, least=k + 1, why="more than k")
+    radii = _radii(reference, k)
+    inside = torch.zeros(len(reference), dtype=torch.long, device=features.device)
+    for part in features.split(1000):
+        inside += (_distances(part, reference) <= radii).sum(dim=0)
+    return DensityCoverage(float(inside.sum() / (k * len(features))), float((inside > 0).double().mean()))
+
+
 def precision_recall(
     images: Float[Tensor, "n 1 28 28"], reference: Float[Tensor, "m 1 28 28"], k: int = 3
 ) -> PrecisionRecall:
@@ -364,10 +405,15 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
+def _radii(region: Tensor, k: int) -> Tensor:
+    """Return the distance from each row to its k-th nearest neighbour among the others."""
+    # The smallest distance is that of a point to itself, hence k + 1.
+    return torch.cat([_distances(part, region).kthvalue(k + 1, dim=1).values for part in region.split(1000)])
+
+
 def _share_inside(points: Tensor, region: Tensor, k: int) -> float:
     """Return the share of points within the k-nearest-neighbour balls of `region`'s rows."""
-    # The smallest distance is that of a point to itself, hence k + 1.
-    radii = torch.cat([_distances(part, region).kthvalue(k + 1, dim=1).values for part in region.split(1000)])
+    radii = _radii(region, k)
     inside = [(_distances(part, region) <= radii).any(dim=1) for part in points.split(1000)]
     return float(torch.cat(inside).double().mean())
 

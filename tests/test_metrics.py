@@ -245,6 +245,58 @@ def test_precision_by_hand() -> None:
     assert metrics.neighbour_precision_recall(fake, real, k=2).precision == pytest.approx(1)
 
 
+def test_density_and_coverage_by_hand() -> None:
+    real = torch.tensor([[0.0], [1.0], [3.0]])  # radii for k = 1: 1, 1, 2; for k = 2: 3, 2, 3
+    fake = torch.tensor([[-0.9], [-1.1], [4.9], [5.1], [0.5]])
+    # k = 1: only -0.9 is within 1 of 0, and 0.5 within 1 of 0 and of 1; 4.9 is within 2 of 3.
+    assert metrics.neighbour_density_coverage(fake[:3], real, k=1) == pytest.approx((2 / 3, 2 / 3))
+    assert metrics.neighbour_density_coverage(fake, real, k=1) == pytest.approx((4 / 5, 1))
+    # k = 2, the balls [-3, 3], [-1, 3] and [0, 6]: -0.9 is in two, -1.1, 4.9 and 5.1 are in one, 0.5 is in all three.
+    assert metrics.neighbour_density_coverage(fake, real, k=2) == pytest.approx((8 / 10, 1))
+    assert metrics.neighbour_density_coverage(fake[2:4].repeat(2, 1), real, k=2) == pytest.approx((1 / 2, 1 / 3))
+    assert metrics.neighbour_density_coverage(fake + 100, real, k=2) == (0, 0)
+    # All samples in one place of a dense region: the density may be above 1, while most balls have no sample.
+    line = torch.arange(100.0)[:, None] ** 2
+    density, coverage = metrics.neighbour_density_coverage(torch.ones(10, 1), line, k=3)
+    assert density == pytest.approx(4 / 3)  # radii 9, 8, 5, 8, 12, …: in the balls round 0, 1, 4 and 9, not round 16
+    assert coverage == pytest.approx(0.04)
+
+
+@given(seed=st.integers(0, 2**31), k=st.integers(1, 4), n=st.integers(6, 30), m=st.integers(6, 30))
+@settings(max_examples=30, deadline=None)
+def test_density_and_coverage_do_not_depend_on_order_place_turn_and_scale(seed: int, k: int, n: int, m: int) -> None:
+    random = torch.Generator().manual_seed(seed)
+    x, y = torch.randn(n, 3, generator=random).double(), torch.randn(m, 3, generator=random).double()
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=random).double()).Q
+    found = metrics.neighbour_density_coverage(x, y, k)
+    assert metrics.neighbour_density_coverage(7 * x @ turn + 5, 7 * y @ turn + 5, k) == found
+    orders = torch.randperm(n, generator=random), torch.randperm(m, generator=random)
+    assert metrics.neighbour_density_coverage(x[orders[0]], y[orders[1]], k) == found
+    # The real points themselves are in their own balls and in those of which they are one of the k neighbours.
+    assert metrics.neighbour_density_coverage(y, y, k) == pytest.approx(((k + 1) / k, 1))
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(40, 40, 5), (20, 50, 3), (50, 20, 3), (60, 15, 1)])
+def test_density_and_coverage_of_equal_distributions(n: int, m: int, k: int) -> None:
+    expected = 1 - math.prod((m - i) / (n + m - i) for i in range(1, k + 1))
+    draws = torch.randn(300, n + m, 2).exp()  # the distribution makes no difference
+    found = torch.tensor([metrics.neighbour_density_coverage(draw[:n], draw[n:], k) for draw in draws])
+    errors = found.std(dim=0) / 300**0.5
+    assert (errors < 0.03).all()
+    assert abs(found[:, 0].mean() - 1) < 4 * errors[0]
+    assert abs(found[:, 1].mean() - expected) < 4 * errors[1]
+
+
+@pytest.mark.parametrize("shift", [2.0, 500.0])
+def test_one_outlier_adds_at_most_its_share(shift: float) -> None:
+    real, samples, k = torch.rand(200, 2), torch.rand(200, 2) + shift, 5
+    spoilt = torch.cat([real, torch.tensor([[1000.0, 1000.0]])])
+    assert metrics.neighbour_precision_recall(samples, real, k).precision == 0
+    assert metrics.neighbour_precision_recall(samples, spoilt, k).precision == 1  # its ball holds all samples
+    assert metrics.neighbour_density_coverage(samples, real, k) == (0, 0)
+    assert metrics.neighbour_density_coverage(samples, spoilt, k) == pytest.approx((1 / k, 1 / 201))
+
+
 # --- on the judge's features ------------------------------------------------------------------------------------------
 
 
@@ -417,6 +469,14 @@ POINTS, PICTURES = torch.zeros(100, 2), torch.zeros(100, 1, 28, 28)
             "features has 100 rows; it takes at least 101",
         ),
         (lambda: metrics.neighbour_precision_recall(POINTS, POINTS, k=-1), "k is -1"),
+        (
+            lambda: metrics.neighbour_density_coverage(POINTS, POINTS[:5]),
+            "reference has 5 rows; it takes at least 6",
+        ),
+        (lambda: metrics.neighbour_density_coverage(POINTS[:5], POINTS), "features has 5 rows; it takes at least 6"),
+        (lambda: metrics.neighbour_density_coverage(POINTS, POINTS[:, :1]), r"reference \(100, 1\); they take"),
+        (lambda: metrics.neighbour_density_coverage(POINTS / 0, POINTS), "features has numbers that are not finite"),
+        (lambda: metrics.neighbour_density_coverage(POINTS, POINTS, k=0), "k is 0; it takes a whole number ≥ 1"),
         (lambda: metrics.digit_coverage(PICTURES, at_least=0), r"at_least is 0; it takes a share above 0"),
         (lambda: metrics.digit_coverage(PICTURES, at_least=3), "at_least is 3; it takes a share above 0 and up to 1"),
         (lambda: metrics.confident_share(PICTURES, at_least=90), "at_least is 90"),

@@ -561,6 +561,14 @@ plt.show()
 # two *Inception* values need care. With fewer than 2,049 pictures the covariance is singular. And Parmar, Zhang and Zhu
 # (2022) show that the choice of the resizing routine moves the value a good deal, and so does storing the pictures as
 # JPEG; if the real pictures were compressed, compressing the samples too can even improve it.
+#
+# The features themselves are under dispute. Inception was trained to name the thousand classes of ImageNet, and
+# Kynkäänniemi et al. (2023) show that its features stay close to these classes: that is what lets one lower the distance
+# by choosing samples whose classes fit. Stein et al. (2023) had people judge how real samples look, found no published
+# measure that agreed strongly with them, and propose the Fréchet distance on the features of DINOv2, a network trained
+# without labels. Jayasumana et al. (2024) replace the formula as well: CMMD takes the features of CLIP, which was
+# trained on pictures with their captions, and the kernel distance of the last section with a Gaussian kernel, so that
+# nothing is assumed to be normal. Each is one more number that compares only with itself.
 
 # %% [markdown]
 # ## Precision and recall: bad, or missing?
@@ -1014,8 +1022,91 @@ for outliers in [0, 1]:
 # %% [markdown]
 # It is (c). The lone outlier's third neighbour is a digit, far away, so its ball is huge: wide enough for all other
 # noise. One bad picture makes the measure useless for everything in its direction. Before you trust a precision, clean
-# the reference and look at its largest radii. (Naeem et al., 2020, propose *density* and *coverage*, which count
-# neighbours instead and are less easily misled by a single outlier.)
+# the reference and look at its largest radii.
+#
+# Naeem et al. (2020) change the question. Let $B_j$ be the ball round the real picture $y_j$. Their **density** counts
+# in *how many* balls a sample lies, and their **coverage** is the share of real pictures whose ball holds a sample:
+#
+# $$
+# \text{density} = \frac{1}{k n} \sum_{i=1}^n \sum_{j=1}^m \mathbb 1[x_i \in B_j], \qquad
+# \text{coverage} = \frac1m \sum_{j=1}^m \mathbb 1\big[\text{some } x_i \in B_j\big].
+# $$
+#
+# A sum over pictures limits what one of them can do: an outlier owns one of the $m$ balls, so it adds at most $1/k$ to
+# the density and $1/m$ to the coverage. No ball is round a sample, so samples that lie far apart gain nothing. And what
+# new real pictures would get is known. By its distance from $y_j$ one of them takes each of $m$ places among the other
+# $m - 1$ reference pictures with equal probability, and it lies in $B_j$ if its place is among the first $k$. So it lies
+# in $m \cdot k / m = k$ balls on average, and its density is 1. A ball is empty if the $k$ pictures nearest to its
+# centre, among the $n + m - 1$ others, all belong to the reference:
+#
+# $$
+# \mathbb E[\text{coverage}] = 1 - \frac{(m - 1) \cdots (m - k)}{(n + m - 1) \cdots (n + m - k)}
+# \approx 1 - \frac{1}{2^k} \quad \text{for } n = m .
+# $$
+#
+# The authors choose $k = 5$, which makes that 0.97.
+
+
+# %%
+def density_coverage(points, region, k=5):
+    distances = torch.cdist(
+        points, region, compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    inside = distances <= radii(region, k)
+    density = inside.sum().item() / (k * len(points))
+    return density, inside.any(dim=0).double().mean().item()
+
+
+density, coverage = density_coverage(features["DCGAN"], peers)
+packaged = metrics.neighbour_density_coverage(features["DCGAN"], peers)
+assert abs(density - packaged.density) < 1e-5
+assert abs(coverage - packaged.coverage) < 1e-5
+
+
+# %%
+def spoil(points):  # rows: 0, 1 and 3 outliers; columns: the three measures
+    rows = []
+    for outliers in (0, 1, 3):
+        spoilt = torch.cat([peers, features["noise"][:outliers]])
+        precision, _ = metrics.neighbour_precision_recall(points, spoilt)
+        rows.append([precision, *density_coverage(points, spoilt)])
+    return torch.tensor(rows)
+
+
+# %%
+lines = features | {"tangles": tangled, "noise": features["noise"][3:]}
+for name in ("ten repeated", "forged"):
+    lines[name] = metrics.judge_features(sets[name])
+spoilt = {name: spoil(space) for name, space in lines.items()}
+print(" " * 13 + "precision          density            coverage")
+print("outliers    " + "     0     1     3 " * 3)
+for name, values in spoilt.items():
+    parts = ["".join(f"{v:6.2f}" for v in column) for column in values.T]
+    print(f"{name:12}" + " ".join(parts))
+
+# %%
+if profile != "smoke":
+    precision, density, coverage = spoilt["noise"].T
+    assert precision[1] > 0.99
+    assert abs(density[1] - 1 / 5) < 0.01
+    assert coverage.max() < 0.01
+    precision, density, coverage = spoilt["tangles"].T
+    assert precision[1] > 1.25 * precision[0]
+    assert density[1] - density[0] < 0.06
+    assert coverage[0] < 0.2 < ceiling["recall"] < table["tangles"]["recall"] + 0.05
+    assert (abs(spoilt["held out"][0, 1:] - torch.tensor([1, 0.97])) < 0.1).all()
+    assert spoilt["ten repeated"][0, 1] > 1.1
+    assert spoilt["ten repeated"][0, 2] < 0.2
+
+# %% [markdown]
+# Each block shows one measure, with no, one and three pictures of noise among the real ones. The precision of noise leaps
+# to 1 with the first of them, and that of the tangles rises by at least a quarter. The density of noise becomes $1/k$
+# and no more; the coverage of nothing moves visibly. The tangles' recall was as high as that of real pictures, and their
+# coverage is near zero, for the balls are now round the real ones. The held-out digits are where the formulas put them.
+#
+# Neither measure is safe. Three outliers that lie together are in each other's direction, so noise then falls into
+# three balls, and its density triples. And a density may exceed 1: ten good pictures, repeated, get more than real
+# digits do, since they lie where balls are many. Their coverage tells. The forged pictures fool both.
 #
 # ### Match the moments
 #
@@ -1135,6 +1226,8 @@ if profile != "smoke":  # each trick is seen through by some column
 # | judge's kernel distance | moments up to the third, without bias | copies; forged features; it is noisy | nearest neighbours; the eye; repeated draws |
 # | precision | samples that look like nothing real | copies; forged features; a single outlier among the real pictures | nearest neighbours; the eye; cleaning the reference |
 # | recall | kinds of real pictures that are missing | far-flung tangles with their huge balls; copies | precision (tangles); nearest neighbours (copies) |
+# | density | samples that lie where few real pictures are | a few pictures of the densest kinds, repeated; several outliers of one kind; copies; forged features | coverage; nearest neighbours; the eye |
+# | coverage | real pictures that no sample is near | copies; forged features | nearest neighbours; the eye |
 # | sure | pictures that the judge cannot read | noise; forged pictures; one picture repeated | Fréchet distance; the eye; recall |
 # | digits covered | digits that are missing | one picture per digit; forged pictures | recall; the eye |
 # | copies | pictures played back pixel by pixel | any small change, such as a shift; noise, which is far from everything; forged pictures; tangles | a search over shifts; Fréchet distance and precision (noise, tangles); the eye (forged pictures) |
@@ -1225,7 +1318,8 @@ if profile != "smoke":
 #   checksum and the floor, and never beside a published FID.
 # - The floor is random as well: report its mean and spread. Most of it is class-count noise; balanced classes lower it.
 # - The kernel distance has no bias, but noise.
-# - Precision asks whether samples are real, recall whether anything real is missing. Outliers fool both.
+# - Precision asks whether samples are real, recall whether anything real is missing. Outliers fool both. Density and
+#   coverage ask the same with balls round real pictures only, and bound what one outlier can do.
 # - Playing back the training pictures stays within the floor's spread. Nearest neighbours find copies, unless these were
 #   changed a little.
 # - Every measure can be fooled alone. Report several, and look at pictures that nobody has chosen.
@@ -1377,9 +1471,12 @@ plt.show()
 # - M. S. M. Sajjadi et al., [Assessing Generative Models via Precision and Recall](https://arxiv.org/abs/1806.00035) (2018),
 #   and T. Kynkäänniemi et al., [Improved Precision and Recall Metric](https://arxiv.org/abs/1904.06991) (2019).
 # - M. F. Naeem et al., [Reliable Fidelity and Diversity Metrics for Generative Models](https://arxiv.org/abs/2002.09797)
-#   (2020): density and coverage, where outliers break precision and recall.
+#   (2020): density and coverage, and what they are for two equal distributions.
 # - T. Kynkäänniemi et al., [The Role of ImageNet Classes in Fréchet Inception Distance](https://arxiv.org/abs/2203.06026)
 #   (2023): how the distance falls without better pictures.
+# - G. Stein et al., [Exposing flaws of generative model evaluation metrics and their unfair treatment of diffusion
+#   models](https://arxiv.org/abs/2306.04675) (2023): measures and encoders against the judgement of people.
+#   S. Jayasumana et al., [Rethinking FID](https://arxiv.org/abs/2401.09603) (2024): CMMD.
 # - C. Szegedy et al., [Intriguing properties of neural networks](https://arxiv.org/abs/1312.6199) (2014), and
 #   I. Goodfellow, J. Shlens and C. Szegedy,
 #   [Explaining and Harnessing Adversarial Examples](https://arxiv.org/abs/1412.6572) (2015). Pictures of nothing:

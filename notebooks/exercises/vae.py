@@ -14,18 +14,21 @@
 # %% [markdown]
 # # Assignment: the variational autoencoder
 #
-# A variational autoencoder is four short formulas and one training step. Here you write the formulas yourself, repair a
-# training step that runs, looks right and learns the wrong thing, and explain in words what the method is for. Read the
-# chapter [The variational autoencoder](../vae/variational_autoencoder.ipynb) first; plan two to three hours.
+# A variational autoencoder is a few short formulas and one training step. The chapters have one form of each. Here you
+# derive and write others: another distribution of the code, another prior, another decoder. You measure what the codes of
+# a whole data set say, let a conditional model read, and repair a training step that runs, looks right and learns the
+# wrong thing. Read the chapters [The variational autoencoder](../vae/variational_autoencoder.ipynb) and
+# [Asking for a digit](../vae/conditional_vae.ipynb) first; plan three hours.
 #
 # | Question | After it you can | Points |
 # | --- | --- | --- |
-# | 1. Reparameterisation | draw from a distribution so that gradients pass through the draw | 4 |
+# | 1. Reparameterisation | draw from a distribution of your choice so that gradients pass through the draw | 4 |
 # | 2. The KL divergence | derive and compute the price of a code in nats | 4 |
-# | 3. The ELBO | compute the bound with every sign, sum and mean in its place | 4 |
-# | 4. The importance-weighted bound | average probabilities that are too small to be represented | 6 |
-# | 5. Find the bug | tell a falling loss from a model that learns | 6 |
-# | 6. In your own words | explain what each term of the ELBO does | 6 |
+# | 3. The ELBO | compute the bound of another decoder, with every sign, sum and constant in its place | 4 |
+# | 4. What the codes say | measure how much the codes of a data set tell, and how far they are from the prior | 4 |
+# | 5. A conditional model reads | average probabilities too small to be represented, and apply Bayes' rule to them | 4 |
+# | 6. Find the bug | tell a falling loss from a model that learns | 6 |
+# | 7. In your own words | explain what each term of the ELBO does | 4 |
 #
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
 # below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
@@ -35,7 +38,7 @@
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
 # what the docstring promises. Values count, not whether they are in single or double precision. Every check has its
-# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 6
+# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 7
 # is read by a person.
 #
 # **How to hand in.** Restart the kernel and run all cells once more. Download the notebook (on Colab:
@@ -61,11 +64,11 @@ if "NBGRADER_EXECUTION" in os.environ:
 #
 # | Name | Shape | Meaning |
 # | --- | --- | --- |
-# | `x` | (batch, …) | the pictures; every pixel lies between 0 and 1 |
+# | `x` | (batch, …) | the pictures |
 # | `mu`, `log_var` | (batch, latent) | the encoder's answer: mean $\mu$ and log-variance $\log\sigma^2$ of $q(z \mid x)$ |
+# | `z` | (batch, latent) | the code, a draw from $q(z \mid x)$, which is $N(\mu, \operatorname{diag}\sigma^2)$ except in question 1 |
 # | `eps` | (batch, latent) | noise $\varepsilon$ from the standard normal distribution $N(0, I)$ |
-# | `z` | (batch, latent) | the code, a draw from $q(z \mid x) = N(\mu, \operatorname{diag}\sigma^2)$ |
-# | `logits` | like `x` | the decoder's answer: $p(\text{pixel} = 1 \mid z)$ is the sigmoid of the logit |
+# | `kl` | (batch,) | the divergence $\operatorname{KL}(q(z \mid x) \,\|\, p(z))$ of each picture |
 #
 # The prior is $p(z) = N(0, I)$, except in question 2. All logarithms are natural, so all information is measured in **nats**. The encoder
 # gives the *logarithm* of the *variance*: any real number is then a valid answer. Keep $\log\sigma^2$, $\sigma^2$ and
@@ -74,41 +77,49 @@ if "NBGRADER_EXECUTION" in os.environ:
 # %% [markdown]
 # ## 1. Reparameterisation (4 points)
 #
-# To train the encoder we need the gradient of a loss at a random $z$ with respect to $\mu$ and $\log\sigma^2$. Drawing
-# $z$ directly from $N(\mu, \operatorname{diag}\sigma^2)$ gives a number that has forgotten where it came from. The
-# trick of [Kingma and Welling (2013)](https://arxiv.org/abs/1312.6114) is to draw the noise first, without any
-# parameters, and then to compute
+# To train the encoder we need the gradient of a loss at a random $z$ with respect to the encoder's answer. A code that
+# comes out of a random generator has forgotten where it came from. The trick of
+# [Kingma and Welling (2013)](https://arxiv.org/abs/1312.6114) is to draw noise first, without any parameters, and to
+# compute $z$ from it. The chapter does so for the normal distribution. The trick works for others too: if
+# $u$ is uniform between 0 and 1, and $F$ is the distribution function that we want, then $z = F^{-1}(u)$ has it, for
+# $P(F^{-1}(u) \le a) = P(u \le F(a)) = F(a)$.
 #
-# $$z = \mu + \sigma \odot \varepsilon, \qquad \varepsilon \sim N(0, I),$$
+# Let $q(z \mid x)$ be a **Laplace distribution** in each latent dimension, which has more probability near its centre and
+# far from it than a normal distribution. With the location $\mu$ and the scale $b > 0$ its density and its distribution
+# function are
 #
-# where $\odot$ multiplies entry by entry. Now $z$ is an ordinary differentiable function of $\mu$ and $\log\sigma^2$.
+# $$
+# q(z) = \frac{1}{2b} e^{-|z - \mu| / b}, \qquad
+# F(z) = \begin{cases} \tfrac12 e^{(z - \mu)/b} & \text{for } z \le \mu, \\ 1 - \tfrac12 e^{-(z - \mu)/b} & \text{for } z > \mu. \end{cases}
+# $$
 #
-# Whoever calls your function may give the noise `eps`. Otherwise draw it yourself: `torch.randn` takes a shape and a
+# Solve $u = F(z)$ for $z$ on paper, and write the result as code. It is a differentiable function of $\mu$ and $\log b$.
+#
+# Whoever calls your function may give the noise `u`. Otherwise draw it yourself: `torch.rand` takes a shape and a
 # `generator` (which may be `None`), and a generator with the same seed must give the same `z` again.
 
 
-# %% nbgrader={"grade": false, "grade_id": "reparameterise", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def reparameterise(mu, log_var, eps=None, generator=None):
-    """Return z = mu + sigma * eps, a draw from N(mu, diag(sigma^2)) through which
-    gradients flow.
+# %% nbgrader={"grade": false, "grade_id": "draw", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def laplace_draw(mu, log_scale, u=None, generator=None):
+    """Return z = F^-1(u), a draw from the Laplace distribution with location mu and
+    scale b, through which gradients flow.
 
-    mu, log_var: (batch, latent); log_var is log(sigma^2), the logarithm of the
-    variance.
-    eps: (batch, latent) or None; None means: draw independent N(0, 1) numbers here,
-    using `generator`. Returns z: (batch, latent). The given tensors stay as they
-    are.
+    mu, log_scale: (batch, latent); log_scale is log(b). u: (batch, latent), between
+    0 and 1, or None; None means: draw independent numbers from U(0, 1) here, using
+    `generator`. Returns z: (batch, latent). The given tensors stay as they are.
     """
     ### BEGIN SOLUTION
-    if eps is None:
-        eps = torch.randn(
+    if u is None:
+        u = torch.rand(
             mu.shape, generator=generator, dtype=mu.dtype, device=mu.device
         )
-    return mu + torch.exp(0.5 * log_var) * eps
+    tail = torch.log1p(-2 * (u - 0.5).abs())
+    return mu - log_scale.exp() * torch.sign(u - 0.5) * tail
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "reparameterise-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 1a (2 points): the value of z when eps is given.
+# %% nbgrader={"grade": true, "grade_id": "draw-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+# Check 1a (2 points): the value of z when u is given.
 ### BEGIN HIDDEN TESTS
 def _run(check):
     """Run a check with Python's own functions and the usual modules, whatever
@@ -126,74 +137,91 @@ def _run(check):
     types.FunctionType(check.__code__, {**globals(), **vars(builtins), **usual})()
 
 
+_own = {}
+
+
+def _choose(check, **stand_ins):
+    """Put the stand-ins in the place of the student's functions, unless the check
+    fails with them.
+    """
+    for name, stand_in in stand_ins.items():
+        if globals().get(name) is not stand_in:
+            _own[name] = globals().get(name)
+    globals().update(stand_ins)
+    try:
+        _run(check)
+    except Exception:
+        globals().update((name, _own[name]) for name in stand_ins)
+
+
 ### END HIDDEN TESTS
-mu, log_var, eps = (
-    torch.tensor([[1.0, -2.0]]),
-    torch.zeros(1, 2),
-    torch.tensor([[0.5, 3.0]]),
+mu, log_scale, u = (
+    torch.ones(1, 3),
+    torch.zeros(1, 3),
+    torch.tensor([0.25, 0.5, 0.75]),
 )
-z = reparameterise(mu, log_var, eps=eps)
+z = laplace_draw(mu, log_scale, u=u[None])
 assert type(z) is Tensor, f"z must be a tensor, not {type(z)}"
-assert z.shape == (1, 2), (
-    f"z must have the shape of mu, (1, 2), not {tuple(z.shape)}"
+assert z.shape == (1, 3), (
+    f"z must have the shape of mu, (1, 3), not {tuple(z.shape)}"
 )
-# log_var = 0 means sigma = 1
-torch.testing.assert_close(z, torch.tensor([[1.5, 1.0]]), check_dtype=False)
+# log_scale = 0 means b = 1, and F(mu + log 2) = 1 - 1/4
+expected = torch.tensor([[1 - math.log(2), 1.0, 1 + math.log(2)]])
+torch.testing.assert_close(z, expected, check_dtype=False)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    mu, log_var, eps = torch.randn(
-        3, 7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64
-    )
-    log_var = 4 * log_var
-    given = [mu, log_var, eps]
+    generator = torch.Generator().manual_seed(1)
+    mu, log_scale = torch.randn(2, 7, 5, generator=generator, dtype=torch.float64)
+    u = 0.01 + 0.98 * torch.rand(7, 5, generator=generator, dtype=torch.float64)
+    given = [mu, log_scale, u]
     copies = [each.clone() for each in given]
-    z = reparameterise(*given[:2], eps=eps)
+    z = laplace_draw(*given[:2], u=u)
     for each, copy in zip(given, copies, strict=True):
         assert torch.equal(each, copy), "the given tensors were changed"
-    loose = {"rtol": 1e-4, "atol": 1e-5, "check_dtype": False}
-    torch.testing.assert_close(z, mu + log_var.exp().sqrt() * eps, **loose)
-    # Whitened by the true distribution, the draw is the noise again.
-    q = torch.distributions.Normal(mu, log_var.exp().sqrt())
-    noise = torch.distributions.Normal(0.0, 1.0)
-    torch.testing.assert_close(q.cdf(z), noise.cdf(eps), **loose)
-    z = reparameterise(mu, log_var, eps=torch.zeros_like(mu))
+    loose = {"rtol": 1e-3, "atol": 1e-4, "check_dtype": False}
+    q = torch.distributions.Laplace(mu, log_scale.exp())
+    torch.testing.assert_close(q.cdf(z.double()), u, **loose)
+    # in the tails, where F is flat, z itself is compared
+    torch.testing.assert_close(z, q.icdf(u), **loose)
+    z = laplace_draw(mu, log_scale, u=torch.full_like(mu, 0.5))
     torch.testing.assert_close(z, mu, **loose)
 
 
 _run(_check)
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "reparameterise-draw", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+# %% nbgrader={"grade": true, "grade_id": "draw-noise", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 1b (2 points): noise of your own, and gradients through the draw.
-mu, log_var = torch.zeros(1000, 2, requires_grad=True), torch.zeros(1000, 2)
-z = reparameterise(mu, log_var, generator=torch.Generator().manual_seed(0))
-assert z.shape == (1000, 2), (
-    f"z must have the shape of mu, (1000, 2), not {tuple(z.shape)}"
+mu, log_scale = torch.zeros(2000, 2, requires_grad=True), torch.zeros(2000, 2)
+z = laplace_draw(mu, log_scale, generator=torch.Generator().manual_seed(0))
+assert z.shape == (2000, 2), (
+    f"z must have the shape of mu, (2000, 2), not {tuple(z.shape)}"
 )
 assert abs(z.mean().item()) < 0.1, (
-    f"the mean of 2,000 draws from N(0, 1) should be near 0, not {z.mean():.3f}"
+    f"the mean of 4,000 draws with mu = 0 should be near 0, not {z.mean():.3f}"
 )
-assert abs(z.std().item() - 1) < 0.1, (
-    f"their standard deviation should be near 1, not {z.std():.3f}"
+assert abs(z.abs().mean().item() - 1) < 0.1, (
+    f"their mean distance from mu should be near b = 1, not {z.abs().mean():.3f}"
 )
 assert z.requires_grad, "z must depend on mu in a way that gradients can follow"
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # sigma = 1 throughout: how sigma comes from log_var was the other check's
-    # business.
+    # b = 1 throughout: how b comes from log_scale was the other check's business.
     def draw(generator_seed, global_seed, batch=20):
-        mu, log_var = (torch.zeros(batch, 4, requires_grad=True) for _ in range(2))
+        mu, log_scale = (
+            torch.zeros(batch, 4, requires_grad=True) for _ in range(2)
+        )
         torch.manual_seed(global_seed)
         generator = (
             None
             if generator_seed is None
             else torch.Generator().manual_seed(generator_seed)
         )
-        return reparameterise(mu, log_var, generator=generator), mu, log_var
+        return laplace_draw(mu, log_scale, generator=generator), mu, log_scale
 
     def same(first, second):
         return torch.equal(draw(*first)[0], draw(*second)[0])
@@ -204,23 +232,26 @@ def _check():
         "without a generator, torch's own decides"
     )
     zero = torch.zeros(20, 4)
-    assert not torch.equal(
-        reparameterise(zero, zero), reparameterise(zero, zero)
-    ), "every call draws afresh"
-    # Standard normal, not uniform; independent in every entry.
-    z, mu, log_var = draw(3, 0, batch=1000)
-    assert abs(z.mean().item()) < 0.06, "the mean of the draws is not 0"
-    assert abs(z.std().item() - 1) < 0.05, "their standard deviation is not 1"
-    far = (z.abs() > 2).double().mean().item()
-    assert abs(far - 0.0455) < 0.015, "the draws are not normally distributed"
+    assert not torch.equal(laplace_draw(zero, zero), laplace_draw(zero, zero)), (
+        "every call draws afresh"
+    )
+    # A Laplace distribution, no other; independent in every entry.
+    z, mu, log_scale = draw(3, 0, batch=1000)
+    assert abs(z.mean().item()) < 0.1, "the mean of the draws is not 0"
+    assert abs(z.abs().mean().item() - 1) < 0.08, "their mean distance is not b"
+    for distance in (0.2, 0.5, 3.0):
+        near = (z.abs() < distance).double().mean().item()
+        assert abs(near - 1 + math.exp(-distance)) < 0.03, (
+            f"{near:.3f} of the draws lie within {distance} of mu, where b = 1"
+        )
     correlation = torch.corrcoef(z.detach().T) - torch.eye(4)
-    assert correlation.abs().max() < 0.13, "the dimensions are not independent"
+    assert correlation.abs().max() < 0.15, "the dimensions are not independent"
     assert z.unique().numel() > 3_900, "the same draws occur again and again"
     z.sum().backward()
     torch.testing.assert_close(mu.grad, torch.ones_like(mu), check_dtype=False)
-    assert log_var.grad is not None, "no gradient reaches log_var"
-    assert (log_var.grad != 0).double().mean() > 0.99, (
-        "the gradient of log_var is zero"
+    assert log_scale.grad is not None, "no gradient reaches log_scale"
+    assert (log_scale.grad != 0).double().mean() > 0.99, (
+        "the gradient of log_scale is zero"
     )
 
 
@@ -362,44 +393,43 @@ _run(_check)
 # $$\operatorname{ELBO}(x) = \sum_{p} \log p(x_p \mid z) - \operatorname{KL}\bigl(q(z \mid x) \,\|\, p(z)\bigr)
 # \;\le\; \log p(x) \quad\text{on average over } z.$$
 #
-# The sum runs over all pixels $p$. The decoder is Bernoulli: with $\pi_p$ the sigmoid of the pixel's logit,
+# The sum runs over all pixels $p$. The chapter's decoder is Bernoulli, a coin for each pixel. Numbers that are measured,
+# such as temperatures or colours with noise, are often given a **normal decoder** instead: the network's answer
+# $\hat x_p$ is the mean of the pixel, and all pixels have one standard deviation $s$, which is known:
 #
-# $$\log p(x_p \mid z) = x_p \log \pi_p + (1 - x_p) \log (1 - \pi_p).$$
+# $$p(x_p \mid z) = N(x_p;\, \hat x_p,\, s^2).$$
 #
-# Compute it from the logits, not from $\pi_p$: a logit of 200 makes $\pi_p$ exactly 1 in the computer's arithmetic,
-# and $\log(1 - \pi_p)$ would be minus infinity. Functions of PyTorch that take logits avoid this; mind their sign, the
-# order of their arguments, and that many of them average over everything unless told otherwise.
+# Question 2 shows the logarithm of such a density. Keep its constants: they don't change the gradients of the networks,
+# but two models with different $s$ can't be compared without them. What does the gradient with respect to $\hat x_p$
+# look like, and how does a small $s$ shift the balance of the two terms?
 #
 # For the batch, return the **mean of the examples' ELBOs**. It is to be maximised; the training loss is its negative.
 
 
 # %% nbgrader={"grade": false, "grade_id": "elbo", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def elbo(x, logits, kl):
-    """Return the ELBO in nats, averaged over the batch; larger is better.
+def elbo(x, decoded, s, kl):
+    """Return the ELBO with a normal decoder in nats, averaged over the batch; larger
+    is better.
 
-    x: (batch, ...), pixels in [0, 1]. logits: the shape of x, the decoder's answer
-    before the sigmoid.
-    kl: (batch,), the divergence KL(q(z|x) || p(z)) of every example, in nats.
-    Returns a scalar: the log-likelihood summed over all axes but the first, minus
-    kl, then the mean over the batch. Its negative is what the networks are trained
-    on, so its gradient reaches logits and kl.
+    x: (batch, ...), any real numbers. decoded: the shape of x, the decoder's means.
+    s: a float above 0, the standard deviation of every pixel. kl: (batch,), the
+    divergence KL(q(z|x) || p(z)) of every example, in nats.
+    Returns a scalar: the log-density summed over all axes but the first, minus kl,
+    then the mean over the batch. Its gradient reaches decoded and kl.
     """
     ### BEGIN SOLUTION
-    log_likelihood = (
-        -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
-        .flatten(start_dim=1)
-        .sum(dim=1)
-    )
-    return (log_likelihood - kl).mean()
+    log_density = -0.5 * ((x - decoded) / s) ** 2 - math.log(s)
+    log_density = log_density - 0.5 * math.log(2 * math.pi)
+    return (log_density.flatten(start_dim=1).sum(dim=1) - kl).mean()
     ### END SOLUTION
 
 
 # %% nbgrader={"grade": true, "grade_id": "elbo-pixel", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 3a (2 points): the log-likelihood of a single pixel, with kl = 0.
-bound = elbo(x=torch.ones(1, 1), logits=torch.zeros(1, 1), kl=torch.zeros(1))
+# Check 3a (2 points): the log-density of a single pixel, with kl = 0.
+bound = elbo(torch.ones(1, 1), torch.ones(1, 1), s=1.0, kl=torch.zeros(1))
 assert type(bound) is Tensor, f"the bound must be a tensor, not {type(bound)}"
-assert abs(float(bound) + math.log(2)) < 1e-6, (
-    "a decoder that does not know (logit 0) scores minus log 2 a pixel"
+assert abs(float(bound) + 0.9189) < 1e-4, (
+    f"at its mean N(x; x, 1) has the log-density -log(2 pi) / 2, not {bound:.4f}"
 )
 
 
@@ -407,25 +437,20 @@ assert abs(float(bound) + math.log(2)) < 1e-6, (
 def _check():
     # One pixel of one picture: how pixels and pictures are summed is the other
     # check's business.
-    for pixel in (0.0, 1.0, 0.3):
-        # At a logit of exactly 0 some right formulas have a kink: not tested.
-        for logit in (-200.0, -3.0, -0.1, 0.7, 200.0):
+    for s in (0.1, 0.5, 1.0, 3.0):
+        for pixel, mean in ((0.0, 0.0), (1.0, 0.2), (-2.0, 1.5), (0.3, 0.7)):
             x = torch.full((1, 1), pixel)
-            logits = torch.full((1, 1), logit, requires_grad=True)
-            bound = elbo(x, logits, torch.zeros(1))
-            # grey is allowed
-            bernoulli = torch.distributions.Bernoulli(
-                logits=logits.detach(), validate_args=False
-            )
-            expected = float(bernoulli.log_prob(x))
-            what = f"pixel {pixel}, logit {logit}: "
-            assert abs(bound.item() - expected) < 1e-5 * (1 + abs(expected)), (
+            decoded = torch.full((1, 1), mean, requires_grad=True)
+            bound = elbo(x, decoded, s, torch.zeros(1))
+            expected = float(torch.distributions.Normal(mean, s).log_prob(x))
+            what = f"x = {pixel}, decoded {mean}, s = {s}: "
+            assert abs(bound.item() - expected) < 1e-4 * (1 + abs(expected)), (
                 f"{what}the bound is {expected:.4f}, not {bound.item():.4f}"
             )
             bound.sum().backward()
-            slope = pixel - torch.sigmoid(logits).item()
-            assert abs(logits.grad.item() - slope) < 1e-5, (
-                f"{what}the gradient is {slope:.4f}, not {logits.grad.item():.4f}"
+            slope = (pixel - mean) / s**2
+            assert abs(decoded.grad.item() - slope) < 1e-4 * (1 + abs(slope)), (
+                f"{what}the gradient is {slope:.4f}, not {decoded.grad.item():.4f}"
             )
 
 
@@ -435,51 +460,51 @@ _run(_check)
 # %% nbgrader={"grade": true, "grade_id": "elbo-reduction", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 # Check 3b (2 points): the sum over the pixels, the KL term, and the mean over the
 # batch.
-x, logits = torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
-bound = elbo(x, logits, kl=torch.zeros(2))
+x, decoded = torch.ones(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
+bound = elbo(x, decoded, s=1.0, kl=torch.zeros(2))
 assert bound.shape == (), (
     f"the bound must be a single number: shape (), not {tuple(bound.shape)}"
 )
-one_pixel = elbo(x[:1, 0, 0, :1], logits[:1, 0, 0, :1], kl=torch.zeros(1))
+one_pixel = elbo(x[:1, 0, 0, :1], decoded[:1, 0, 0, :1], 1.0, kl=torch.zeros(1))
 # 16 equal pixels, two equal pictures
 torch.testing.assert_close(bound, 16 * one_pixel.reshape(()), check_dtype=False)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Built from the function's own answers for single pixels, so a wrong
-    # log-likelihood loses nothing here.
+    # Built from the function's own answers for single pixels, so a wrong log-density
+    # loses nothing here.
     generator = torch.Generator().manual_seed(3)
-    x = (
-        torch.rand(3, 1, 4, 5, generator=generator, dtype=torch.float64) < 0.4
-    ).double()
-    logits = torch.randn(3, 1, 4, 5, generator=generator, dtype=torch.float64)
+    x, decoded = torch.randn(
+        2, 3, 1, 4, 5, generator=generator, dtype=torch.float64
+    )
     kl = torch.tensor([0.5, 2.0, 7.0], dtype=torch.float64)
     nothing = torch.zeros(1, dtype=torch.float64)
 
-    def pixel(value, logit):
-        return float(elbo(value.reshape(1, 1), logit.reshape(1, 1), nothing))
+    def pixel(value, mean):
+        return float(elbo(value.reshape(1, 1), mean.reshape(1, 1), 0.7, nothing))
 
     pixels = [
-        pixel(value, logit)
-        for value, logit in zip(x.flatten(), logits.flatten(), strict=True)
+        pixel(value, mean)
+        for value, mean in zip(x.flatten(), decoded.flatten(), strict=True)
     ]
     assert max(pixels) - min(pixels) > 0.1, (
-        "the log-likelihood must depend on the pixels"
+        "the log-density must depend on the pixels"
     )
-    bound = elbo(x, logits, kl)
+    bound = elbo(x, decoded, 0.7, kl)
     assert bound.shape == (), f"one number, not shape {tuple(bound.shape)}"
-    assert abs(float(bound) - (sum(pixels) / 3 - 9.5 / 3)) < 1e-4, (
+    expected = sum(pixels) / 3 - 9.5 / 3
+    assert abs(float(bound) - expected) < 1e-4 * (1 + abs(expected)), (
         "not the sum over pixels, minus the KL term, averaged over the batch"
     )
     # The same in one long row: pictures need not be square.
-    in_a_row = elbo(x.flatten(1), logits.flatten(1), kl)
-    assert abs(float(in_a_row) - float(bound)) < 1e-4, (
+    in_a_row = elbo(x.flatten(1), decoded.flatten(1), 0.7, kl)
+    assert abs(float(in_a_row) - float(bound)) < 1e-4 * (1 + abs(expected)), (
         "pictures with a single axis of pixels have another bound"
     )
     # What the networks are trained on: a gradient for the KL term as well.
     kl.requires_grad_()
-    elbo(x, logits, kl).backward()
+    elbo(x, decoded, 0.7, kl).backward()
     assert kl.grad is not None, "no gradient reaches the KL term"
 
 
@@ -487,123 +512,320 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 4. The importance-weighted bound (6 points)
+# ## 4. What the codes say (4 points)
 #
-# The ELBO lies below $\log p(x)$; how far below, it does not say.
-# [Burda et al. (2016)](https://arxiv.org/abs/1509.00519) draw $k$ codes $z_1, \dots, z_k$ from $q(z \mid x)$ and
-# average *probabilities* instead of their logarithms:
+# Draw one of $n$ pictures at random, and a code from its $q(z \mid x_i)$. The codes that arise have the distribution
 #
-# $$\mathcal{L}_k(x) = \log \frac1k \sum_{j=1}^{k} w_j, \qquad
-# w_j = \frac{p(x \mid z_j)\, p(z_j)}{q(z_j \mid x)}.$$
+# $$q(z) = \frac1n \sum_{i=1}^n q(z \mid x_i),$$
 #
-# For $k = 1$ its expectation is the ELBO; with more draws the expectation can only rise towards $\log p(x)$.
+# the **aggregate posterior**. The chapter on conditional models shows that the KL term, averaged over the pictures, pays
+# for two things,
 #
-# The weights of a picture are as small as $e^{-100}$ or $e^{-1000}$, which single precision rounds to zero. So work
-# with $\log w_j$ throughout, and find the function of PyTorch that computes the logarithm of a sum of exponentials
-# without leaving the logarithmic scale. You need the densities $\log p(z)$ and $\log q(z \mid x)$ as well: question 2
-# shows both for one latent dimension, and independent dimensions add up.
+# $$\frac1n \sum_{i=1}^n \operatorname{KL}\bigl(q(z \mid x_i) \,\|\, p(z)\bigr)
+# = I(x; z) + \operatorname{KL}\bigl(q(z) \,\|\, p(z)\bigr),$$
+#
+# the information that a code has about its picture, and the mismatch between all codes together and the prior. It only
+# bounds them, by $I(x; z) \le \log n$. Here you measure them. For a finite set of pictures $q(z)$ is a mixture of $n$
+# normal distributions, and its density can be computed exactly.
+#
+# Densities in many dimensions are as small as $e^{-100}$ or $e^{-1000}$, which single precision rounds to zero. So work
+# with logarithms throughout, and find the function of PyTorch that computes the logarithm of a sum of exponentials
+# without leaving the logarithmic scale. Question 2 shows $\log q$ for one latent dimension; independent dimensions
+# add up.
 
 
-# %% nbgrader={"grade": false, "grade_id": "bound", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def importance_weighted_bound(log_px, z, mu, log_var):
-    """Return the importance-weighted bound log(1/k * sum_j w_j) of every example,
-    in nats.
+# %% nbgrader={"grade": false, "grade_id": "aggregate", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def log_aggregate(z, mu, log_var):
+    """Return log q(z) in nats at each of the points z, where q(z) is the mean of
+    the n densities N(mu_i, diag(sigma_i^2)).
 
-    log_px: (k, batch), log p(x|z_j) for every one of k draws, already summed over
-    the pixels.
-    z: (k, batch, latent), the draws from q(z|x). mu, log_var: (batch, latent), the
-    parameters of q(z|x). Returns (batch,): the mean of the weights w_j = p(x|z_j)
-    p(z_j) / q(z_j|x) over the k draws, then its logarithm.
+    z: (points, latent). mu, log_var: (n, latent), the encoder's answers for n
+    pictures. Returns (points,).
     """
     ### BEGIN SOLUTION
-    log_prior = -0.5 * (math.log(2 * math.pi) + z**2).sum(dim=-1)
-    log_q = -0.5 * (
-        math.log(2 * math.pi) + log_var + (z - mu) ** 2 / log_var.exp()
-    ).sum(dim=-1)
-    log_w = log_px + log_prior - log_q
-    return torch.logsumexp(log_w, dim=0) - math.log(len(log_w))
+    squared = (z[:, None] - mu) ** 2 / log_var.exp()  # (points, n, latent)
+    log_q = -0.5 * (math.log(2 * math.pi) + log_var + squared).sum(dim=-1)
+    return torch.logsumexp(log_q, dim=1) - math.log(len(mu))
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "bound-weights", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-# Check 4a (3 points): the weight. With a single draw (k = 1) the bound is log w
-# itself.
-z, zero = torch.tensor([[[0.7]]]), torch.zeros(1, 1)
-bound = importance_weighted_bound(torch.tensor([[-5.0]]), z, mu=zero, log_var=zero)
-assert type(bound) is Tensor, f"the bound must be a tensor, not {type(bound)}"
-assert abs(float(bound) + 5.0) < 1e-5, (
-    "where q(z|x) is the prior, w is p(x|z) alone"
+# %% nbgrader={"grade": true, "grade_id": "aggregate-density", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 4a (1 point): the density. With a single picture q(z) is q(z|x) itself.
+found = log_aggregate(torch.zeros(3, 2), torch.zeros(1, 2), torch.zeros(1, 2))
+assert type(found) is Tensor, f"the logarithms must be a tensor, not {type(found)}"
+assert found.shape == (3,), (
+    f"three points have three densities: shape (3,), not {tuple(found.shape)}"
 )
+right = torch.full((3,), -math.log(2 * math.pi))
+torch.testing.assert_close(found, right, check_dtype=False)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     from torch.distributions import Independent, Normal
 
-    # One draw for one picture: how draws are averaged is the other check's
-    # business.
+    # One picture: how several are averaged is the other check's business.
     generator = torch.Generator().manual_seed(4)
     for latent in (1, 3, 8):
-        z, mu, log_var = torch.randn(
-            3, 1, latent, generator=generator, dtype=torch.float64
+        mu, log_var = torch.randn(
+            2, 1, latent, generator=generator, dtype=torch.float64
         )
-        z = (z + mu)[None]
-        log_px = torch.full((1, 1), -3.0, dtype=torch.float64)
-        prior = Independent(Normal(torch.zeros_like(mu), torch.ones_like(mu)), 1)
-        q = Independent(Normal(mu, log_var.exp().sqrt()), 1)
-        expected = float(log_px + prior.log_prob(z) - q.log_prob(z))
-        found = float(importance_weighted_bound(log_px, z, mu, log_var))
-        assert abs(found - expected) < 1e-4 * (1 + abs(expected)), (
-            f"{latent} latent dimensions: log w is {expected:.4f}, not {found:.4f}"
-        )
+        z = 2 * torch.randn(5, latent, generator=generator, dtype=torch.float64)
+        expected = Independent(Normal(mu[0], (log_var[0] / 2).exp()), 1).log_prob(z)
+        found = log_aggregate(z, mu, log_var)
+        assert found.shape == (5,), f"five points, shape {tuple(found.shape)}"
+        for right, value in zip(expected.tolist(), found.tolist(), strict=True):
+            assert abs(value - right) < 1e-4 * (1 + abs(right)), (
+                f"{latent} latent dimensions: log q is {right:.4f}, not {value:.4f}"
+            )
 
 
 _run(_check)
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "bound-average", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-# Check 4b (3 points): the average over the draws. Here q(z|x) is the prior, so
-# every weight is p(x|z).
-z, zero = torch.zeros(2, 3, 1), torch.zeros(3, 1)
-bound = importance_weighted_bound(
-    torch.tensor([0.2, 0.4]).log()[:, None].expand(2, 3), z, mu=zero, log_var=zero
-)
-assert bound.shape == (3,), (
-    f"three examples have three bounds: shape (3,), not {tuple(bound.shape)}"
-)
-# the mean of 0.2 and 0.4 is 0.3
-torch.testing.assert_close(
-    bound, torch.full((3,), math.log(0.3)), check_dtype=False
-)
+# %% nbgrader={"grade": true, "grade_id": "aggregate-mean", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 4b (1 point): the mean over the pictures.
+z, zero = torch.tensor([[0.3], [-2.0]]), torch.zeros(1, 1)
+one = log_aggregate(z, zero, zero)
+# the mean of equal densities is that density
+several = log_aggregate(z, zero.expand(6, 1), zero.expand(6, 1))
+torch.testing.assert_close(several, one)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Where q is the prior, any mistake in the two densities that treats them alike
-    # cancels.
-    zero = torch.zeros(4, 2)
-    z = torch.randn(6, 4, 2, generator=torch.Generator().manual_seed(5))
-    log_px = (
-        torch.tensor([-1.0, -150.0, -1000.0, 90.0]) + torch.arange(6.0)[:, None]
-    )
-    bound = importance_weighted_bound(log_px, z, zero, zero)
-    # The differences between the draws are the same for all pictures; only the
-    # level differs.
-    level = math.log(sum(math.exp(j) for j in range(6)) / 6)
-    torch.testing.assert_close(
-        bound,
-        torch.tensor([-1.0, -150.0, -1000.0, 90.0]) + level,
-        rtol=1e-4,
-        atol=1e-4,
-        check_dtype=False,
-    )
+    # Built from the function's own answers for single pictures, so a wrong density
+    # loses nothing here.
+    generator = torch.Generator().manual_seed(5)
+    for latent, far in ((2, 0.0), (3, 60.0), (5, -200.0)):
+        mu, log_var = torch.randn(
+            2, 4, latent, generator=generator, dtype=torch.float64
+        )
+        z = 2 * torch.randn(6, latent, generator=generator, dtype=torch.float64)
+        single = torch.stack(
+            [
+                log_aggregate(z + far, mu[i : i + 1], log_var[i : i + 1])
+                for i in range(4)
+            ]
+        ).double()
+        assert single.std(dim=0).min() > 0.1, "all pictures the same?"
+        expected = single.logsumexp(dim=0) - math.log(4)
+        found = log_aggregate(z + far, mu, log_var).double()
+        assert found.isfinite().all(), f"densities at a distance of {far}: {found}"
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
 
 
 _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 5. Find the bug (6 points)
+# Now the information, as the mean of a logarithm of a ratio. With draws $z_{ij}$ from each $q(z \mid x_i)$,
+#
+# $$I(x; z) = \frac1n \sum_{i=1}^n \mathbb{E}_{q(z \mid x_i)}\bigl[\log q(z \mid x_i) - \log q(z)\bigr]
+# \approx \frac{1}{n k} \sum_{i=1}^n \sum_{j=1}^k \bigl[\log q(z_{ij} \mid x_i) - \log q(z_{ij})\bigr].$$
+#
+# Make the draws as the chapter does, $z_{ij} = \mu_i + \sigma_i \odot \varepsilon_{ij}$, from noise that the caller gives.
+# You may call your functions of earlier questions, here and below. A check is passed if it is passed with them or with
+# correct versions in their place, so that no mistake costs you points twice.
+
+
+# %% nbgrader={"grade": false, "grade_id": "information", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def information(mu, log_var, eps):
+    """Return the estimate of I(x; z) in nats, the information of a code about which
+    of n pictures it came from.
+
+    mu, log_var: (n, latent), the encoder's answers. eps: (k, n, latent), standard
+    normal noise, with which k codes of each picture are drawn. Returns a scalar:
+    the mean over all k * n draws of log q(z|x_i) - log q(z).
+    """
+    ### BEGIN SOLUTION
+    z = mu + (0.5 * log_var).exp() * eps
+    # log q(z|x_i) at the draw: the squared distance over sigma^2 is eps^2
+    log_q = -0.5 * (math.log(2 * math.pi) + log_var + eps**2).sum(dim=-1)
+    return (log_q.flatten() - log_aggregate(z.flatten(0, 1), mu, log_var)).mean()
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "information-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+# Check 4c (2 points): the information.
+### BEGIN HIDDEN TESTS
+# A mistake in log q(z) is not punished here.
+def _log_aggregate(z, mu, log_var):
+    terms = log_var + (z[:, None, :] - mu) ** 2 / log_var.exp()
+    terms = terms + math.log(2 * math.pi)
+    return (-0.5 * terms.sum(dim=2)).logsumexp(dim=1) - math.log(mu.shape[0])
+
+
+def _check():
+    from torch.distributions import Independent, Normal
+
+    generator = torch.Generator().manual_seed(6)
+    for n, k, latent, spread in (
+        (1, 5, 3, 1),
+        (4, 6, 2, 1),
+        (7, 3, 4, 0.4),
+        (3, 9, 1, 5),
+    ):
+        mu, log_var = torch.randn(
+            2, n, latent, generator=generator, dtype=torch.float64
+        )
+        mu = spread * mu
+        eps = torch.randn(k, n, latent, generator=generator, dtype=torch.float64)
+        each = Independent(Normal(mu, (log_var / 2).exp()), 1)
+        z = mu + (log_var / 2).exp() * eps
+        # (k, n, n): every draw under every picture's distribution
+        log_q = each.log_prob(z[:, :, None])
+        own = log_q.diagonal(dim1=1, dim2=2)
+        expected = (own - log_q.logsumexp(dim=2) + math.log(n)).mean().item()
+        found = information(mu, log_var, eps)
+        assert found.shape == (), f"one number, not shape {tuple(found.shape)}"
+        assert abs(float(found) - expected) < 1e-4 * (1 + abs(expected)), (
+            f"{n} pictures, {k} draws of each, {latent} latent dimensions: "
+            f"{expected:.4f} nats, not {float(found):.4f}"
+        )
+
+
+_choose(_check, log_aggregate=_log_aggregate)
+### END HIDDEN TESTS
+eps = torch.randn(5, 4, 2, generator=torch.Generator().manual_seed(0))
+apart = 100.0 * torch.arange(4.0)[:, None].expand(4, 2)
+found = information(apart, torch.zeros(4, 2), eps)
+assert type(found) is Tensor, f"the information must be a tensor, not {type(found)}"
+assert abs(float(found) - math.log(4)) < 1e-4, (
+    f"codes that never meet say which of 4 pictures: log 4 nats, not {found:.4f}"
+)
+found = information(torch.ones(4, 2), torch.zeros(4, 2), eps)
+assert abs(float(found)) < 1e-4, "equal distributions of the code say nothing"
+### BEGIN HIDDEN TESTS
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Eight pictures, whose codes have their means on a circle. Decide before you run the cell: as the circle grows, what
+# happens to the information, and what to the mismatch?
+
+# %%
+angles = 2 * math.pi * torch.arange(8.0)[:, None] / 8
+circle = torch.cat([angles.cos(), angles.sin()], dim=1)
+eps = torch.randn(50, 8, 2, generator=torch.Generator().manual_seed(0))
+print(f"at most log 8 = {math.log(8):.2f} nats of information")
+for radius in (0.0, 0.5, 1.0, 1.5, 3.0):
+    mu, log_var = radius * circle, torch.full((8, 2), -2.0)
+    kl = kl_to_prior(mu, log_var, torch.zeros(2), torch.zeros(2)).mean()
+    known = information(mu, log_var, eps)
+    print(f"radius {radius}: KL {kl:.2f} = {known:.2f} + mismatch {kl - known:.2f}")
+
+# %% [markdown]
+# ## 5. A conditional model reads (4 points)
+#
+# A conditional VAE is told the class $y$ and draws from $p(x \mid y)$. With Bayes' rule it can also do the opposite, and
+# say which class an unknown picture has. For each class $y$ draw $k$ codes $z_1, \dots, z_k$ from the encoder's
+# $q(z \mid x, y)$, and average the importance weights
+#
+# $$p(x \mid y) \approx \frac1k \sum_{j=1}^k w_{jy}, \qquad
+# w_{jy} = \frac{p(x \mid z_j, y)\, p(z_j)}{q(z_j \mid x, y)},$$
+#
+# as [Burda et al. (2016)](https://arxiv.org/abs/1509.00519) do for a model without classes. The estimate has no bias;
+# its logarithm is a bound. With the shares $p(y)$ of the classes,
+#
+# $$p(x) = \sum_y p(y)\, p(x \mid y), \qquad p(y \mid x) = \frac{p(y)\, p(x \mid y)}{p(x)} .$$
+#
+# Weights of pictures are as small as $e^{-1000}$, so your function gets their logarithms and must not leave the
+# logarithmic scale.
+
+
+# %% nbgrader={"grade": false, "grade_id": "read", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def read_class(log_w, log_prior):
+    """Return the estimates of log p(x) and of log p(y|x) of every picture, in nats.
+
+    log_w: (k, batch, classes), the logarithms of the importance weights of k codes,
+    for every picture and every class that it might have. log_prior: (classes,), the
+    logarithms of p(y), which sum to 1; for a class that never occurs it is minus
+    infinity. Returns a tuple of two tensors, (batch,) and (batch, classes).
+    """
+    ### BEGIN SOLUTION
+    log_px_given_y = torch.logsumexp(log_w, dim=0) - math.log(len(log_w))
+    log_joint = log_px_given_y + log_prior
+    log_px = torch.logsumexp(log_joint, dim=1)
+    return log_px, log_joint - log_px[:, None]
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "read-evidence", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+# Check 5a (2 points): log p(x).
+log_w = torch.tensor([[0.2, 0.4], [0.4, 0.8]]).log()[:, None].expand(2, 3, 2)
+log_px, _ = read_class(log_w, torch.tensor([0.5, 0.5]).log())
+assert type(log_px) is Tensor, f"log p(x) must be a tensor, not {type(log_px)}"
+assert log_px.shape == (3,), (
+    f"three pictures have three: shape (3,), not {tuple(log_px.shape)}"
+)
+# means of 0.3 and 0.6 for the two classes, and half of each
+torch.testing.assert_close(
+    log_px, torch.full((3,), math.log(0.45)), check_dtype=False
+)
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    generator = torch.Generator().manual_seed(7)
+    for k, classes in ((1, 2), (5, 3), (4, 10)):
+        log_w = 2 * torch.randn(
+            k, 4, classes, generator=generator, dtype=torch.float64
+        )
+        prior = torch.rand(classes, generator=generator, dtype=torch.float64) + 0.1
+        prior[0] = 0.0 if classes > 2 else prior[0]
+        prior = prior / prior.sum()
+        right = ((log_w.exp().mean(dim=0)) * prior).sum(dim=1).log()
+        # levels that no density can be computed at
+        level = torch.tensor([0.0, -150.0, -1000.0, 120.0], dtype=torch.float64)
+        found, _ = read_class(log_w + level[:, None], prior.log())
+        assert found.shape == (4,), f"four pictures, shape {tuple(found.shape)}"
+        torch.testing.assert_close(
+            found, right + level, rtol=1e-4, atol=1e-4, check_dtype=False
+        )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "read-posterior", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+# Check 5b (2 points): log p(y|x).
+log_w = torch.tensor([[0.2, 0.4], [0.4, 0.8]]).log()[:, None].expand(2, 3, 2)
+_, log_posterior = read_class(log_w, torch.tensor([0.5, 0.5]).log())
+assert type(log_posterior) is Tensor, f"a tensor, not {type(log_posterior)}"
+assert log_posterior.shape == (3, 2), (
+    f"three pictures, two classes: shape (3, 2), not {tuple(log_posterior.shape)}"
+)
+right = torch.tensor([1 / 3, 2 / 3]).log().expand(3, 2)
+torch.testing.assert_close(log_posterior, right, check_dtype=False)
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    generator = torch.Generator().manual_seed(8)
+    for k, classes in ((1, 2), (5, 3), (4, 10)):
+        log_w = 2 * torch.randn(
+            k, 4, classes, generator=generator, dtype=torch.float64
+        )
+        prior = torch.rand(classes, generator=generator, dtype=torch.float64) + 0.1
+        prior[0] = 0.0 if classes > 2 else prior[0]
+        prior = prior / prior.sum()
+        joint = log_w.exp().mean(dim=0) * prior
+        right = joint / joint.sum(dim=1, keepdim=True)
+        level = torch.tensor([0.0, -150.0, -1000.0, 120.0], dtype=torch.float64)
+        _, found = read_class(log_w + level[:, None], prior.log())
+        assert found.shape == (4, classes), f"shape {tuple(found.shape)}"
+        assert (found[:, prior == 0] < -50).all(), "a class that never occurs"
+        torch.testing.assert_close(
+            found.exp(), right, rtol=1e-3, atol=1e-5, check_dtype=False
+        )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 6. Find the bug (6 points)
 #
 # Below are a very small VAE and a training step. The step runs, its loss falls, and it has **five mistakes** of a kind
 # that people really make. The model is trained on pictures of 4×4 pixels whose left, right, upper or lower half is lit,
@@ -705,7 +927,7 @@ def mistakes():
 
 
 # %% nbgrader={"grade": true, "grade_id": "mistakes-most", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5a (1 point): five letters, of which at least four are right.
+# Check 6a (1 point): five letters, of which at least four are right.
 named = mistakes()
 assert type(named) is str, f"the letters must be in a string, not {named!r}"
 assert len(set(named)) == len(named) == 5, f"five different letters, not {named!r}"
@@ -715,7 +937,7 @@ assert len(set(named) & set("BCFHJ")) >= 4, "fewer than four letters are right"
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "mistakes-all", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5b (2 points): all five are right.
+# Check 6b (2 points): all five are right.
 named = mistakes()
 assert len(named) == 5, f"five letters, not {named!r}"
 ### BEGIN HIDDEN TESTS
@@ -723,10 +945,10 @@ assert set(named) == set("BCFHJ"), "not all five letters are right"
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Now write a step without the five mistakes. Its loss is the negative ELBO of question 3: in nats, summed over the pixels,
-# averaged over the batch, with the KL term of question 2 for the prior $N(0, I)$, and with codes drawn as in question 1
-# from the noise `eps` that the caller gives. You may call your functions from those questions. A check is passed if it
-# is passed with them or with correct versions in their place, so that no mistake costs you points twice.
+# Now write a step without the five mistakes. Its loss is the negative ELBO of the chapter, in nats: the cross-entropy of a
+# Bernoulli decoder with the logits that the model gives, summed over the pixels, plus the KL term of question 2 for the
+# prior $N(0, I)$, averaged over the batch. The codes are $z = \mu + \sigma \odot \varepsilon$, with the noise `eps` that the
+# caller gives.
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -740,9 +962,11 @@ def training_step(model, optimiser, x, eps):
     """
     ### BEGIN SOLUTION
     mu, log_var = model.encode(x)
-    z = reparameterise(mu, log_var, eps=eps)
+    logits = model.decode(mu + (0.5 * log_var).exp() * eps)
+    cross_entropy = F.binary_cross_entropy_with_logits(logits, x, reduction="sum")
     zero = torch.zeros(mu.shape[1])
-    loss = -elbo(x, model.decode(z), kl_to_prior(mu, log_var, zero, zero))
+    kl = kl_to_prior(mu, log_var, zero, zero)
+    loss = cross_entropy / len(x) + kl.mean()
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
@@ -771,48 +995,14 @@ def fixed_model(mu=0.0, log_var=0.0, decoder_weight=0.0, decoder_bias=0.0):
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-reconstruction", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5c (1 point): the reconstruction term, and the step itself.
+# Check 6c (1 point): the reconstruction term, and the step itself.
 ### BEGIN HIDDEN TESTS
-# A mistake in questions 1 to 3 is not punished here and in the next two cells: a
-# check is passed if it is passed with these functions or with the student's own.
-def _reparameterise(mu, log_var, eps=None, generator=None):
-    noise = torch.randn(mu.shape, generator=generator) if eps is None else eps
-    return mu + (0.5 * log_var).exp() * noise
-
-
+# A mistake in question 2 is not punished here and in the next two cells: a check is
+# passed if it is passed with this function or with the student's own.
 def _kl_to_prior(mu, log_var, prior_mu, prior_log_var):
     ratio = (log_var - prior_log_var).exp()
     distance = (mu - prior_mu) ** 2 / prior_log_var.exp()
     return 0.5 * (distance + ratio - ratio.log() - 1).sum(dim=1)
-
-
-def _elbo(x, logits, kl):
-    log_likelihood = x * logits - F.softplus(logits)
-    return (log_likelihood.flatten(1).sum(1) - kl).mean()
-
-
-_own = {}
-
-
-def _choose(check, **stand_ins):
-    """Put the stand-ins in the place of the student's functions, unless the check
-    fails with them.
-    """
-    for name, stand_in in stand_ins.items():
-        if globals().get(name) is not stand_in:
-            _own[name] = globals().get(name)
-    globals().update(stand_ins)
-    try:
-        _run(check)
-    except Exception:
-        globals().update((name, _own[name]) for name in stand_ins)
-
-
-_stand_ins = {
-    "reparameterise": _reparameterise,
-    "kl_to_prior": _kl_to_prior,
-    "elbo": _elbo,
-}
 
 
 def _check():
@@ -851,7 +1041,7 @@ def _check():
     )
 
 
-_choose(_check, **_stand_ins)
+_choose(_check, kl_to_prior=_kl_to_prior)
 ### END HIDDEN TESTS
 x = torch.ones(3, 16)
 loss = training_step(*fixed_model(), x, eps=torch.zeros(3, 2))
@@ -867,7 +1057,7 @@ _run(_check)
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-kl", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5d (1 point): the KL term. The decoder ignores z, so mu and log_var change
+# Check 6d (1 point): the KL term. The decoder ignores z, so mu and log_var change
 # the loss through the KL term alone.
 ### BEGIN HIDDEN TESTS
 def _check():
@@ -904,7 +1094,7 @@ def _check():
         )
 
 
-_choose(_check, **_stand_ins)
+_choose(_check, kl_to_prior=_kl_to_prior)
 ### END HIDDEN TESTS
 x, eps = torch.ones(3, 16), torch.zeros(3, 2)
 difference = training_step(*fixed_model(mu=1.0), x, eps) - training_step(
@@ -919,7 +1109,7 @@ _run(_check)
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-sampling", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5e (1 point): the codes are drawn. Other noise gives other codes, and so
+# Check 6e (1 point): the codes are drawn. Other noise gives other codes, and so
 # another loss.
 ### BEGIN HIDDEN TESTS
 def _check():
@@ -955,7 +1145,7 @@ def _check():
     )
 
 
-_choose(_check, **_stand_ins)
+_choose(_check, kl_to_prior=_kl_to_prior)
 ### END HIDDEN TESTS
 x, weight = torch.ones(3, 16), torch.ones(16, 2)
 losses = [
@@ -977,27 +1167,27 @@ _run(_check)
 demonstrate(training_step, learning_rate=0.1)
 
 # %% [markdown]
-# ## 6. In your own words (6 points)
+# ## 7. In your own words (4 points)
 #
-# Answer in full sentences, ten to fifteen in all. This question is read by a person.
+# Answer in full sentences, eight to twelve in all. This question is read by a person.
 #
 # 1. A plain autoencoder (no noise, no KL term) is trained until its reconstructions are excellent. Codes drawn from
-#    $N(0, I)$ are then put into its decoder. Why are the resulting pictures bad? (2 points)
-# 2. Which term of the ELBO cures this, and how? (1 point)
-# 3. Let $\beta$ multiply the KL term. Describe the codes, the reconstructions and the samples from the prior as
-#    $\beta \to 0$, and as $\beta$ becomes very large. (3 points)
+#    $N(0, I)$ are then put into its decoder. Why are the resulting pictures bad, and which term of the ELBO cures this,
+#    and how? (2 points)
+# 2. Let $\beta$ multiply the KL term. Describe the codes, the reconstructions and the samples from the prior as
+#    $\beta \to 0$, and as $\beta$ becomes very large. (2 points)
 
-# %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 6, "schema_version": 3, "solution": true, "task": false}
+# %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # **Model answer.**
 #
 # 1. The plain autoencoder's loss asks only that each training picture's code can be decoded. Nothing says where the
 #    codes lie: they may be far from the origin, stretched, or in clumps with gaps between them, and each picture needs
 #    no more than a single point. The decoder has been trained at these points only. A draw from $N(0, I)$ will mostly
-#    fall where no picture was encoded, and what the decoder does there was never trained.
-# 2. The term $-\operatorname{KL}(q(z \mid x) \,\|\, p(z))$. It pulls the distribution of each picture's codes towards
+#    fall where no picture was encoded, and what the decoder does there was never trained. The cure is the term
+#    $-\operatorname{KL}(q(z \mid x) \,\|\, p(z))$. It pulls the distribution of each picture's codes towards
 #    $N(0, I)$ and keeps its variance from shrinking to zero. Codes are drawn from it, so the decoder is trained on
 #    whole regions that overlap and that together cover the places where the prior puts its mass.
-# 3. As $\beta \to 0$, codes cost nothing: the variances shrink, the means move apart, and the VAE becomes a plain
+# 2. As $\beta \to 0$, codes cost nothing: the variances shrink, the means move apart, and the VAE becomes a plain
 #    autoencoder. Reconstructions are sharp and samples from the prior are bad, for the reason given in 1. As $\beta$
 #    grows, the KL term wins: $q(z \mid x)$ becomes $N(0, I)$ for every picture, so the code says nothing about the
 #    picture (posterior collapse). The decoder then ignores $z$ and gives the same average, blurred picture for every
@@ -1006,11 +1196,10 @@ demonstrate(training_step, learning_rate=0.1)
 #
 # **Rubric.**
 #
-# - Part 1: 1 point for "nothing in the loss makes the codes follow $N(0, I)$"; 1 point for "so the decoder is asked
-#   about codes on which it was never trained". "It overfits" without where the codes lie: 0.
-# - Part 2: 1 point for naming the KL term *and* saying that it brings $q(z \mid x)$ to the prior (position or spread).
+# - Part 1: 1 point for "nothing in the loss makes the codes follow $N(0, I)$, so the decoder is asked about codes on
+#   which it was never trained"; one half of this sentence alone: half a point. "It overfits" without where the codes
+#   lie: 0. 1 point for naming the KL term *and* saying that it brings $q(z \mid x)$ to the prior (position or spread).
 #   Naming it alone: half a point. "The reconstruction term" or "the noise alone": 0.
-# - Part 3: 1 point for $\beta \to 0$ (plain autoencoder: sharp reconstructions, bad samples); 1 point for large
-#   $\beta$ on the codes ($q$ becomes the prior, the code carries no information); 1 point for large $\beta$ on the
-#   pictures (the same blurred average everywhere). "Large $\beta$ gives better samples" without the collapse: none of
-#   the last two points.
+# - Part 2: 1 point for $\beta \to 0$ (plain autoencoder: sharp reconstructions, bad samples); 1 point for large $\beta$:
+#   half for the codes ($q$ becomes the prior, the code carries no information), half for the pictures (the same blurred
+#   average everywhere). "Large $\beta$ gives better samples" without the collapse: 0 for large $\beta$.

@@ -8,15 +8,13 @@ points in another shows up as well.
 Answer = tuple[str, str, dict[str, float]]
 
 
-def _reparameterise(body: str, value: float, draw: float) -> tuple[str, dict[str, float]]:
-    code = f"def reparameterise(mu, log_var, eps=None, generator=None):\n{body}"
-    return code, {"reparameterise-value": value, "reparameterise-draw": draw}
-
-
-_DRAW = """\
-    if eps is None:
-        eps = torch.randn(mu.shape, generator=generator, dtype=mu.dtype)
-"""
+def _draw(expression: str, value: float, noise: float, uniform: str = "") -> tuple[str, dict[str, float]]:
+    code = f"""\
+def laplace_draw(mu, log_scale, u=None, generator=None):
+    u = {uniform or "torch.rand(mu.shape, generator=generator, dtype=mu.dtype) if u is None else u"}
+    side, tail = torch.sign(u - 0.5), torch.log1p(-2 * (u - 0.5).abs())
+    return {expression}"""
+    return code, {"draw-value": value, "draw-noise": noise}
 
 
 def _kl(expression: str, reduction: float, value: float) -> tuple[str, dict[str, float]]:
@@ -34,25 +32,69 @@ _TERMS = "(var + distance) / prior_var + log_ratio - 1"
 _BCE = "F.binary_cross_entropy_with_logits"
 
 
-def _elbo(body: str, pixel: float, reduction: float) -> tuple[str, dict[str, float]]:
-    return f"def elbo(x, logits, kl):\n    {body}", {"elbo-pixel": pixel, "elbo-reduction": reduction}
+_LOG_DENSITY = "-0.5 * ((x - decoded) / s) ** 2 - math.log(s) - 0.5 * math.log(2 * math.pi)"
 
 
-_LOG_PRIOR = "-0.5 * (math.log(2 * math.pi) + z**2).sum(-1)"
-_LOG_Q = "-0.5 * (math.log(2 * math.pi) + log_var + (z - mu) ** 2 / log_var.exp()).sum(-1)"
-_LOG_W = f"log_px + {_LOG_PRIOR} - ({_LOG_Q})"
+def _elbo(
+    pixel: float,
+    reduction: float,
+    log_density: str = _LOG_DENSITY,
+    result: str = "(log_density.flatten(1).sum(1) - kl).mean()",
+) -> tuple[str, dict[str, float]]:
+    code = f"def elbo(x, decoded, s, kl):\n    log_density = {log_density}\n    return {result}"
+    return code, {"elbo-pixel": pixel, "elbo-reduction": reduction}
 
 
-def _bound(log_w: str, result: str, weights: float, average: float) -> tuple[str, dict[str, float]]:
-    code = f"def importance_weighted_bound(log_px, z, mu, log_var):\n    log_w = {log_w}\n    return {result}"
-    return code, {"bound-weights": weights, "bound-average": average}
+_TERMS_OF_Q = "math.log(2 * math.pi) + log_var + (z[:, None] - mu) ** 2 / log_var.exp()"
+
+
+def _aggregate(
+    density: float,
+    mean: float,
+    log_q: str = f"-0.5 * ({_TERMS_OF_Q}).sum(-1)",
+    result: str = "torch.logsumexp(log_q, dim=1) - math.log(len(mu))",
+) -> tuple[str, dict[str, float]]:
+    code = f"def log_aggregate(z, mu, log_var):\n    log_q = {log_q}\n    return {result}"
+    return code, {"aggregate-density": density, "aggregate-mean": mean}
+
+
+def _information(
+    points: float,
+    z: str = "mu + (0.5 * log_var).exp() * eps",
+    own: str = "-0.5 * (math.log(2 * math.pi) + log_var + eps**2).sum(-1)",
+    result: str = "(own - all_).mean()",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def information(mu, log_var, eps):
+    z = {z}
+    each = torch.distributions.Normal(mu, (0.5 * log_var).exp()).log_prob(z[:, :, None]).sum(-1)
+    all_ = each.logsumexp(-1) - math.log(len(mu))
+    own = {own}
+    return {result}"""
+    return code, {"information-value": points}
+
+
+def _read(
+    evidence: float,
+    posterior: float,
+    given_y: str = "torch.logsumexp(log_w, dim=0) - math.log(len(log_w))",
+    joint: str = "given_y + log_prior",
+    log_px: str = "torch.logsumexp(joint, dim=1)",
+    log_posterior: str = "joint - torch.logsumexp(joint, dim=1, keepdim=True)",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def read_class(log_w, log_prior):
+    given_y = {given_y}
+    joint = {joint}
+    return {log_px}, {log_posterior}"""
+    return code, {"read-evidence": evidence, "read-posterior": posterior}
 
 
 def _mistakes(letters: str, most: float, everything: float) -> tuple[str, dict[str, float]]:
     return f"def mistakes():\n    return {letters}", {"mistakes-most": most, "mistakes-all": everything}
 
 
-_LOG_MEAN_EXP = "torch.logsumexp(log_w, dim=0) - math.log(len(log_w))"
+_BCE = "F.binary_cross_entropy_with_logits"
 
 
 def _bug(
@@ -78,45 +120,43 @@ def training_step(model, optimiser, x, eps):
 
 
 WRONG: dict[str, list[Answer]] = {
-    "reparameterise": [
-        ("variance for sigma", *_reparameterise(_DRAW + "    return mu + log_var.exp() * eps", 0, 2)),
-        ("log-variance for sigma", *_reparameterise(_DRAW + "    return mu + log_var * eps", 0, 0)),
-        ("sign", *_reparameterise(_DRAW + "    return mu - (0.5 * log_var).exp() * eps", 0, 2)),
-        ("detached", *_reparameterise(_DRAW + "    return (mu + (0.5 * log_var).exp() * eps).detach()", 2, 0)),
+    "draw": [
+        ("the chapter's noise", *_draw("mu + log_scale.exp() * 2**0.5 * torch.erfinv(2 * u - 1)", 0, 0)),
+        ("the other tail", *_draw("mu + log_scale.exp() * side * tail", 0, 2)),
+        ("the root of the scale", *_draw("mu - (0.5 * log_scale).exp() * side * tail", 0, 2)),
+        ("the logarithm for the scale", *_draw("mu - log_scale * side * tail", 0, 0)),
+        ("times 1 / b", *_draw("mu - side * tail / log_scale.exp()", 0, 2)),
+        ("one side only", *_draw("mu - log_scale.exp() * (1 - u).log()", 0, 0)),
+        ("the factor 2 forgotten", *_draw("mu - log_scale.exp() * side * (1 - (u - 0.5).abs()).log()", 0, 0)),
+        ("a logistic distribution", *_draw("mu + log_scale.exp() * (u / (1 - u)).log()", 0, 0)),
+        ("detached", *_draw("(mu - log_scale.exp() * side * tail).detach()", 2, 0)),
         (
             "one noise for the whole batch",
-            *_reparameterise(
-                "    if eps is None:\n        eps = torch.randn(mu.shape[1], generator=generator)\n"
-                "    return mu + (0.5 * log_var).exp() * eps",
+            *_draw(
+                "mu - log_scale.exp() * side * tail",
                 2,
                 0,
+                "torch.rand(mu.shape[1], generator=generator) if u is None else u",
             ),
         ),
         (
-            "uniform noise",
-            *_reparameterise(
-                "    if eps is None:\n        eps = (torch.rand(mu.shape, generator=generator) - 0.5) * 12**0.5\n"
-                "    return mu + (0.5 * log_var).exp() * eps",
-                2,
-                0,
-            ),
-        ),
-        (
-            "eps ignored",
-            *_reparameterise(
-                "    noise = torch.randn(mu.shape, generator=generator)\n    return mu + (0.5 * log_var).exp() * noise",
-                0,
-                2,
-            ),
+            "u ignored",
+            *_draw("mu - log_scale.exp() * side * tail", 0, 2, "torch.rand(mu.shape, generator=generator)"),
         ),
         (
             "generator ignored",
-            *_reparameterise(
-                "    eps = torch.randn_like(mu) if eps is None else eps\n    return mu + (0.5 * log_var).exp() * eps",
+            *_draw("mu - log_scale.exp() * side * tail", 2, 0, "torch.rand_like(mu) if u is None else u"),
+        ),
+        (
+            "normal noise",
+            *_draw(
+                "mu - log_scale.exp() * side * tail",
                 2,
                 0,
+                "torch.randn(mu.shape, generator=generator).sigmoid() if u is None else u",
             ),
         ),
+        ("u as it is", *_draw("mu + log_scale.exp() * (u - 0.5)", 0, 0)),
     ],
     "kl": [
         ("half missing", *_kl(f"({_TERMS}).sum(1)", 2, 0)),
@@ -131,35 +171,94 @@ WRONG: dict[str, list[Answer]] = {
         ("the prior's variance forgotten", *_kl("0.5 * (var + distance - log_var - 1).sum(1)", 2, 0)),
     ],
     "elbo": [
-        ("KL added", *_elbo(f'return (-{_BCE}(logits, x, reduction="none").flatten(1).sum(1) + kl).mean()', 2, 0)),
-        ("the loss", *_elbo(f'return ({_BCE}(logits, x, reduction="none").flatten(1).sum(1) + kl).mean()', 0, 0)),
-        ("mean over pixels", *_elbo(f"return -{_BCE}(logits, x) - kl.mean()", 2, 0)),
-        ("sum over the batch", *_elbo(f'return -{_BCE}(logits, x, reduction="sum") - kl.sum()', 2, 0)),
-        ("swapped", *_elbo(f'return (-{_BCE}(x, logits, reduction="none").flatten(1).sum(1) - kl).mean()', 0, 2)),
+        ("KL added", *_elbo(2, 0, result="(log_density.flatten(1).sum(1) + kl).mean()")),
+        ("the loss", *_elbo(0, 0, result="(kl - log_density.flatten(1).sum(1)).mean()")),
+        ("mean over pixels", *_elbo(2, 0, result="(log_density.flatten(1).mean(1) - kl).mean()")),
+        ("sum over the batch", *_elbo(2, 0, result="(log_density.flatten(1).sum(1) - kl).sum()")),
+        ("the KL term of all pictures for each", *_elbo(2, 0, result="log_density.sum() / len(x) - kl.sum()")),
+        ("the last axis only", *_elbo(2, 0, result="log_density.sum(-1).mean() - kl.mean()")),
         (
-            "sigmoid twice",
-            *_elbo(f'return (-{_BCE}(logits.sigmoid(), x, reduction="none").flatten(1).sum(1) - kl).mean()', 0, 2),
+            "the chapter's decoder",
+            *_elbo(0, 2, "-F.binary_cross_entropy_with_logits(decoded, x, reduction='none')"),
+        ),
+        ("2 pi forgotten", *_elbo(0, 2, "-0.5 * ((x - decoded) / s) ** 2 - math.log(s)")),
+        ("log s forgotten", *_elbo(0, 2, "-0.5 * ((x - decoded) / s) ** 2 - 0.5 * math.log(2 * math.pi)")),
+        ("s for its square", *_elbo(0, 2, _LOG_DENSITY.replace("((x - decoded) / s) ** 2", "(x - decoded) ** 2 / s"))),
+        ("half forgotten", *_elbo(0, 2, _LOG_DENSITY.replace("-0.5 * ((x", "-((x"))),
+        ("log s counted twice", *_elbo(0, 2, _LOG_DENSITY.replace("- math.log(s)", "- 2 * math.log(s)"))),
+        ("squared error", *_elbo(0, 2, "-((x - decoded) ** 2)")),
+        ("detached", *_elbo(0, 0, result="(log_density.flatten(1).sum(1) - kl).mean().detach()")),
+    ],
+    "aggregate": [
+        ("mean of the logarithms", *_aggregate(1, 0, result="log_q.mean(1)")),
+        ("log n forgotten", *_aggregate(1, 0, result="torch.logsumexp(log_q, dim=1)")),
+        ("not stable", *_aggregate(1, 0, result="log_q.exp().mean(1).log()")),
+        ("the nearest picture only", *_aggregate(1, 0, result="log_q.amax(1) - math.log(len(mu))")),
+        (
+            "over the points",
+            *_aggregate(0, 0, result="(torch.logsumexp(log_q, dim=0) - math.log(len(z))).expand(len(z))"),
         ),
         (
-            "logarithm of the sigmoid",
-            *_elbo(
-                "p = logits.sigmoid()\n"
-                "    return ((x * p.log() + (1 - x) * (1 - p).log()).flatten(1).sum(1) - kl).mean()",
+            "one normal distribution for all",
+            *_aggregate(
+                1,
                 0,
-                2,
+                log_q="mu.mean(0), log_var.exp().mean(0) + mu.var(0, correction=0)",
+                result="torch.distributions.Normal(log_q[0], log_q[1] ** 0.5).log_prob(z).sum(1)",
             ),
         ),
-        ("squared error", *_elbo("return (-((x - logits.sigmoid()) ** 2).flatten(1).sum(1) - kl).mean()", 0, 2)),
+        (
+            "2 pi forgotten",
+            *_aggregate(0, 1, f"-0.5 * ({_TERMS_OF_Q.replace('math.log(2 * math.pi) + ', '')}).sum(-1)"),
+        ),
+        (
+            "sigma for variance",
+            *_aggregate(0, 1, f"-0.5 * ({_TERMS_OF_Q.replace('log_var.exp()', '(log_var / 2).exp()')}).sum(-1)"),
+        ),
+        ("mean over the dimensions", *_aggregate(0, 1, f"-0.5 * ({_TERMS_OF_Q}).mean(-1)")),
+        ("the prior for q", *_aggregate(0, 0, "-0.5 * (math.log(2 * math.pi) + z[:, None] ** 2 + 0 * mu).sum(-1)")),
     ],
-    "bound": [
-        ("mean of the logarithms", *_bound(_LOG_W, "log_w.mean(0)", 3, 0)),
-        ("log k forgotten", *_bound(_LOG_W, "torch.logsumexp(log_w, dim=0)", 3, 0)),
-        ("not stable", *_bound(_LOG_W, "log_w.exp().mean(0).log()", 3, 0)),
-        ("wrong axis", *_bound(_LOG_W, "torch.logsumexp(log_w, dim=1) - math.log(log_w.shape[1])", 3, 0)),
-        ("the likelihood alone", *_bound("log_px", _LOG_MEAN_EXP, 0, 3)),
-        ("weights upside down", *_bound(f"log_px - ({_LOG_PRIOR}) + {_LOG_Q}", _LOG_MEAN_EXP, 0, 3)),
-        ("sigma for variance", *_bound(_LOG_W.replace("log_var.exp()", "(0.5 * log_var).exp()"), _LOG_MEAN_EXP, 0, 3)),
-        ("q forgotten", *_bound(f"log_px + {_LOG_PRIOR}", _LOG_MEAN_EXP, 0, 0)),
+    "information": [
+        (
+            "the divergence from the prior",
+            *_information(0, result="(0.5 * (mu**2 + log_var.exp() - log_var - 1)).sum(1).mean()"),
+        ),
+        ("sign", *_information(0, result="(all_ - own).mean()")),
+        ("sum", *_information(0, result="(own - all_).sum()")),
+        ("sum over the pictures", *_information(0, result="(own - all_).mean(0).sum()")),
+        ("log n forgotten", *_information(0, result="(own - each.logsumexp(-1)).mean()")),
+        ("variance for sigma", *_information(0, z="mu + log_var.exp() * eps")),
+        ("the mean for the draws", *_information(0, z="mu.expand(eps.shape)")),
+        ("own density at the mean", *_information(0, own="-0.5 * (math.log(2 * math.pi) + log_var).sum(-1)")),
+        (
+            "half of the exponent forgotten",
+            *_information(0, own="-0.5 * (math.log(2 * math.pi) + log_var).sum(-1) - eps.square().sum(-1)"),
+        ),
+        ("never below 0 in a draw", *_information(0, result="(own - all_).clamp(min=0).mean()")),
+        ("bits", *_information(0, result="(own - all_).mean() / math.log(2)")),
+        (
+            # Not wrong: it calls the function of the first half, which is wrong in the same notebook.
+            "right, upon wrong functions",
+            *_information(2, result="(own - log_aggregate(z.flatten(0, 1), mu, log_var).view(own.shape)).mean()"),
+        ),
+    ],
+    "read": [
+        ("mean of the logarithms", *_read(0, 0, given_y="log_w.mean(0)")),
+        ("log k forgotten", *_read(0, 2, given_y="torch.logsumexp(log_w, dim=0)")),
+        ("not stable", *_read(0, 0, given_y="log_w.exp().mean(0).log()")),
+        ("the best draw", *_read(0, 0, given_y="log_w.amax(0)")),
+        ("the prior forgotten", *_read(0, 0, joint="given_y")),
+        ("the logarithm of the prior multiplied", *_read(0, 0, joint="given_y * log_prior")),
+        ("mean over the classes", *_read(0, 2, log_px="torch.logsumexp(joint, dim=1) - math.log(joint.shape[1])")),
+        ("the likeliest class only", *_read(0, 2, log_px="joint.amax(1)")),
+        ("not divided by p(x)", *_read(2, 0, log_posterior="joint")),
+        ("probabilities", *_read(2, 0, log_posterior="joint.softmax(1)")),
+        ("divided over the pictures", *_read(2, 0, log_posterior="joint.log_softmax(0)")),
+        (
+            "a posterior of each draw, averaged",
+            *_read(2, 0, log_posterior="(log_w + log_prior).softmax(2).mean(0).log()"),
+        ),
+        ("the average of the classes' logarithms", *_read(0, 2, log_px="(log_prior.exp() * given_y).sum(1)")),
     ],
     "mistakes": [
         ("four of five", *_mistakes('"BCFHA"', 1, 0)),
@@ -180,45 +279,53 @@ WRONG: dict[str, list[Answer]] = {
         ("arguments swapped", *_bug((0, 1, 1), cross_entropy=f'{_BCE}(x, logits, reduction="sum") / len(x)')),
         ("mean over pixels left", *_bug((0, 1, 1), cross_entropy=f"{_BCE}(logits, x)")),
         ("no sampling", *_bug((1, 1, 0), z="mu + 0 * eps")),
+        ("noise times the variance", *_bug((1, 1, 0), z="mu + log_var.exp() * eps")),
+        ("KL averaged over the dimensions", *_bug((1, 0, 1), kl="0.5 * (mu**2 + log_var.exp() - log_var - 1).mean(1)")),
         ("no KL", *_bug((1, 0, 1), loss="cross_entropy")),
         ("KL subtracted", *_bug((1, 0, 1), loss="cross_entropy - kl.mean()")),
         (
-            # Not wrong: it calls the functions of questions 1 to 3, which are wrong in the same notebook.
+            # Not wrong: it calls the function of question 2, which is wrong in the same notebook.
             "right, upon wrong functions",
-            *_bug(
-                (1, 1, 1),
-                z="reparameterise(mu, log_var, eps)",
-                cross_entropy="None",
-                kl="kl_to_prior(mu, log_var, torch.zeros(2), torch.zeros(2))",
-                loss="-elbo(x, logits, kl)",
-            ),
+            *_bug((1, 1, 1), kl="kl_to_prior(mu, log_var, torch.zeros(2), torch.zeros(2))"),
         ),
     ],
 }
 
 # Right, but written otherwise than the solution: no check may insist on one way to write an answer.
 OTHERWISE: dict[str, str] = {
-    "reparameterise": """\
-def reparameterise(mu, log_var, eps=None, generator=None):
-    noise = torch.randn(*mu.shape, generator=generator) if eps is None else eps
-    return log_var.exp().sqrt() * noise + mu""",
+    "draw": """\
+def laplace_draw(mu, log_scale, u=None, generator=None):
+    noise = torch.rand(*mu.shape, generator=generator) if u is None else u
+    return mu + log_scale.exp() * torch.where(noise < 0.5, torch.log(2 * noise), -torch.log(2 - 2 * noise))""",
     "kl": """\
 def kl_to_prior(mu, log_var, prior_mu, prior_log_var):
     q, prior = (torch.distributions.Normal(m, (v / 2).exp()) for m, v in ((mu, log_var), (prior_mu, prior_log_var)))
     return torch.distributions.kl_divergence(q, prior).sum(-1)""",
     "elbo": """\
-def elbo(x, logits, kl):
+def elbo(x, decoded, s, kl):
     warnings.warn("this is not a mistake")
     total = 0.0
-    for picture, logit, price in zip(x, logits, kl):
-        total = total + (picture * F.logsigmoid(logit) + (1 - picture) * F.logsigmoid(-logit)).sum() - price
+    for picture, mean, price in zip(x, decoded, kl):
+        total = total + torch.distributions.Normal(mean, s).log_prob(picture).sum() - price
     return total / len(x)""",
-    "bound": """\
-def importance_weighted_bound(log_px, z, mu, log_var):
-    q, prior = torch.distributions.Normal(mu, (log_var / 2).exp()), torch.distributions.Normal(0.0, 1.0)
-    log_w = log_px + (prior.log_prob(z) - q.log_prob(z)).sum(-1)
-    largest = log_w.max(dim=0).values.detach()
-    return largest + (log_w - largest).exp().mean(dim=0).log()""",
+    "aggregate": """\
+def log_aggregate(z, mu, log_var):
+    q = torch.distributions.Independent(torch.distributions.Normal(mu, (log_var / 2).exp()), 1)
+    equal = torch.distributions.Categorical(logits=torch.zeros(len(mu), dtype=mu.dtype))
+    return torch.distributions.MixtureSameFamily(equal, q).log_prob(z)""",
+    "information": """\
+def information(mu, log_var, eps):
+    q = torch.distributions.Normal(mu, log_var.exp().sqrt())
+    total = 0.0
+    for noise in eps:
+        z = mu + q.scale * noise
+        total = total + (q.log_prob(z).sum(1) - log_aggregate(z, mu, log_var)).mean()
+    return total / len(eps)""",
+    "read": """\
+def read_class(log_w, log_prior):
+    largest = log_w.max(dim=0).values
+    joint = largest + (log_w - largest).exp().mean(dim=0).log() + log_prior
+    return [joint.logsumexp(dim=1), joint.log_softmax(dim=1)]""",
     "mistakes": """\
 def mistakes():
     return "JHFCB"[::-1]""",
@@ -237,46 +344,71 @@ def training_step(model, optimiser, x, eps):
 # stands under "setup" is added to the setup cell.
 RIGHT: dict[str, dict[str, str]] = {
     "in double precision": {
-        "reparameterise": """\
-def reparameterise(mu, log_var, eps=None, generator=None):
-    if eps is None:
-        eps = torch.randn(mu.shape, generator=generator, dtype=torch.float64)
-    return mu.double() + (0.5 * log_var.double()).exp() * eps.double()""",
+        "draw": """\
+def laplace_draw(mu, log_scale, u=None, generator=None):
+    if u is None:
+        u = torch.rand(mu.shape, generator=generator, dtype=torch.float64)
+    q = torch.distributions.Laplace(mu.double(), log_scale.double().exp())
+    return q.icdf(u.double())""",
         "kl": """\
 def kl_to_prior(mu, log_var, prior_mu, prior_log_var):
     mu, log_var, prior_mu, prior_log_var = (each.double() for each in (mu, log_var, prior_mu, prior_log_var))
     ratio = (log_var.exp() + (mu - prior_mu) ** 2) / prior_log_var.exp()
     return 0.5 * (ratio + prior_log_var - log_var - 1).sum(1)""",
         "elbo": """\
-def elbo(x, logits, kl):
-    x, logits, kl = x.double(), logits.double(), kl.double()
-    return ((x * logits - logits.clamp(min=0) - (-logits.abs()).exp().log1p()).flatten(1).sum(1) - kl).mean()""",
-        "bound": """\
-def importance_weighted_bound(log_px, z, mu, log_var):
-    log_px, z, mu, log_var = (each.double() for each in (log_px, z, mu, log_var))
-    log_w = log_px + 0.5 * (((z - mu) ** 2 / log_var.exp()) + log_var - z**2).sum(-1)
-    return log_w.logsumexp(0) - math.log(log_w.shape[0])""",
+def elbo(x, decoded, s, kl):
+    x, decoded, kl = x.double(), decoded.double(), kl.double()
+    s2 = torch.tensor(s, dtype=torch.float64) ** 2
+    terms = torch.log(2 * torch.pi * s2) + (x - decoded).square() / s2
+    return (-0.5 * terms.flatten(1).sum(1) - kl).mean()""",
+        "aggregate": """\
+def log_aggregate(z, mu, log_var):
+    z, mu, log_var = z.double(), mu.double(), log_var.double()
+    log_q = torch.distributions.Normal(mu, (0.5 * log_var).exp()).log_prob(z.unsqueeze(1)).sum(2)
+    return torch.logsumexp(log_q, 1) - math.log(mu.size(0))""",
+        "information": """\
+def information(mu, log_var, eps):
+    mu, log_var, eps = mu.double(), log_var.double(), eps.double()
+    z = mu + torch.exp(0.5 * log_var) * eps
+    log_q = torch.distributions.Normal(mu, torch.exp(0.5 * log_var)).log_prob(z[..., None, :]).sum(-1)
+    own = torch.diagonal(log_q, dim1=1, dim2=2)
+    return (own - log_q.logsumexp(-1)).mean() + math.log(len(mu))""",
+        "read": """\
+def read_class(log_w, log_prior):
+    joint = log_w.double().logsumexp(0) - math.log(log_w.shape[0]) + log_prior.double()
+    log_px = joint.logsumexp(-1)
+    return log_px, joint - log_px.unsqueeze(-1)""",
     },
     "in single precision": {
-        "reparameterise": """\
-def reparameterise(mu, log_var, eps=None, generator=None):
-    if eps is None:
-        eps = torch.randn(*mu.shape, generator=generator)
-    return mu.float() + torch.sqrt(torch.exp(log_var.float())) * eps.float()""",
+        "draw": """\
+def laplace_draw(mu, log_scale, u=None, generator=None):
+    u = (torch.rand(*mu.shape, generator=generator) if u is None else u).float() - 0.5
+    return mu.float() - log_scale.float().exp() * u.sign() * torch.log(1 - 2 * u.abs())""",
         "kl": """\
 def kl_to_prior(mu, log_var, prior_mu, prior_log_var):
     mu, log_var, prior_mu, prior_log_var = (each.float() for each in (mu, log_var, prior_mu, prior_log_var))
     sigma, s = (log_var / 2).exp(), (prior_log_var / 2).exp()
     return torch.sum(torch.log(s / sigma) + (sigma**2 + (mu - prior_mu) ** 2) / (2 * s**2) - 0.5, dim=1)""",
         "elbo": """\
-def elbo(x, logits, kl):
-    return torch.mean(-F.binary_cross_entropy_with_logits(
-        logits.float(), x.float(), reduction="none").reshape(len(x), -1).sum(1) - kl.float())""",
-        "bound": """\
-def importance_weighted_bound(log_px, z, mu, log_var):
-    log_px, z, mu, log_var = (each.float() for each in (log_px, z, mu, log_var))
-    log_w = log_px + 0.5 * (((z - mu) ** 2 / log_var.exp()) + log_var - z**2).sum(-1)
-    return torch.logsumexp(log_w, 0) - math.log(len(log_w))""",
+def elbo(x, decoded, s, kl):
+    squares = F.mse_loss(decoded.float(), x.float(), reduction="none").reshape(len(x), -1)
+    pixels = squares.shape[1]
+    return (-squares.sum(1) / (2 * s**2) - pixels * math.log(s * math.sqrt(2 * math.pi)) - kl.float()).mean()""",
+        "aggregate": """\
+def log_aggregate(z, mu, log_var):
+    z, mu, log_var = z.float(), mu.float(), log_var.float()
+    log_q = -0.5 * ((z[:, None] - mu).square() / log_var.exp() + log_var + math.log(2 * math.pi)).sum(2)
+    return log_q.logsumexp(1) - math.log(len(mu))""",
+        "information": """\
+def information(mu, log_var, eps):
+    mu, log_var, eps = mu.float(), log_var.float(), eps.float()
+    z = (mu + (log_var / 2).exp() * eps).reshape(-1, mu.shape[1])
+    own = -0.5 * (eps**2 + log_var + math.log(2 * math.pi)).sum(2).reshape(-1)
+    return torch.mean(own - log_aggregate(z, mu, log_var))""",
+        "read": """\
+def read_class(log_w, log_prior):
+    joint = torch.logsumexp(log_w.float(), 0) - math.log(len(log_w)) + log_prior.float()
+    return torch.logsumexp(joint, 1), torch.log_softmax(joint, 1)""",
     },
     "in NumPy": {
         "setup": "import numpy as np",
@@ -285,15 +417,29 @@ def kl_to_prior(mu, log_var, prior_mu, prior_log_var):
     mu, log_var, m, log_s2 = (np.asarray(each) for each in (mu, log_var, prior_mu, prior_log_var))
     terms = (np.exp(log_var) + (mu - m) ** 2) / np.exp(log_s2) + log_s2 - log_var - 1
     return torch.from_numpy(0.5 * terms.sum(axis=1))""",
-        "bound": """\
-def importance_weighted_bound(log_px, z, mu, log_var):
-    log_px, z, mu, log_var = (each.numpy() for each in (log_px, z, mu, log_var))
-    log_w = log_px + 0.5 * (((z - mu) ** 2 / np.exp(log_var)) + log_var - z**2).sum(-1)
-    return torch.as_tensor(np.logaddexp.reduce(log_w, axis=0) - np.log(len(log_w)))""",
+        "aggregate": """\
+def log_aggregate(z, mu, log_var):
+    z, mu, log_var = (each.numpy() for each in (z, mu, log_var))
+    log_q = -0.5 * (np.log(2 * np.pi) + log_var + (z[:, None] - mu) ** 2 / np.exp(log_var)).sum(-1)
+    return torch.as_tensor(np.logaddexp.reduce(log_q, axis=1) - np.log(len(mu)))""",
+        "information": """\
+def information(mu, log_var, eps):
+    m, v, e = (each.numpy().astype(float) for each in (mu, log_var, eps))
+    z = m + np.exp(v / 2) * e
+    own = -0.5 * (np.log(2 * np.pi) + v + e**2).sum(-1)
+    every = -0.5 * (np.log(2 * np.pi) + v + (z[:, :, None] - m) ** 2 / np.exp(v)).sum(-1)
+    return torch.tensor(np.mean(own - np.logaddexp.reduce(every, axis=-1)) + np.log(len(m)))""",
+        "read": """\
+def read_class(log_w, log_prior):
+    joint = np.logaddexp.reduce(log_w.numpy(), axis=0) - np.log(len(log_w)) + log_prior.numpy()
+    log_px = np.logaddexp.reduce(joint, axis=1)
+    return torch.from_numpy(log_px), torch.from_numpy(joint - log_px[:, None])""",
         "bug": """\
 def training_step(model, optimiser, x, eps):
     mu, log_var = model.encode(x)
-    loss = -elbo(x, model.decode(reparameterise(mu, log_var, eps)), 0.5 * (mu**2 + log_var.exp() - log_var - 1).sum(1))
+    logits = model.decode(mu + log_var.exp().sqrt() * eps)
+    loss = (F.softplus(logits) - x * logits).sum(1) + 0.5 * (mu**2 + log_var.exp() - log_var - 1).sum(1)
+    loss = loss.mean()
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
@@ -305,20 +451,28 @@ def training_step(model, optimiser, x, eps):
 def kl_to_prior(mu, log_var, prior_mu, prior_log_var):
     ratio = (log_var.exp() + (mu - prior_mu) ** 2) / prior_log_var.exp()
     return 0.5 * (ratio + prior_log_var - log_var - 1).sum(1)""",
-        "bound": """\
-def importance_weighted_bound(log_px, z, mu, log_var):
+        "aggregate": """\
+def log_aggregate(z, mu, log_var):
     with torch.no_grad():
-        log_w = log_px + 0.5 * (((z - mu) ** 2 / log_var.exp()) + log_var - z**2).sum(-1)
-        return log_w.logsumexp(0) - math.log(len(log_w))""",
+        log_q = -0.5 * (math.log(2 * math.pi) + log_var + (z[:, None] - mu) ** 2 / log_var.exp()).sum(-1)
+        return log_q.logsumexp(1) - math.log(len(mu))""",
+        "read": """\
+@torch.no_grad()
+def read_class(log_w, log_prior):
+    joint = log_w.logsumexp(0) - math.log(len(log_w)) + log_prior
+    return joint.logsumexp(1), joint.log_softmax(1)""",
         "bug": OTHERWISE["bug"],
     },
     "row by row": {
-        "reparameterise": """\
-def reparameterise(mu, log_var, eps=None, generator=None):
+        "draw": """\
+def laplace_draw(mu, log_scale, u=None, generator=None):
     rows = []
     for i in range(len(mu)):
-        noise = torch.randn(mu.shape[1], generator=generator) if eps is None else eps[i]
-        rows.append(torch.stack([m + math.e ** (v / 2) * n for m, v, n in zip(mu[i], log_var[i], noise)]))
+        noise = torch.rand(mu.shape[1], generator=generator) if u is None else u[i]
+        row = []
+        for m, v, n in zip(mu[i], log_scale[i], noise.tolist()):
+            row.append(m + v.exp() * (math.log(2 * n) if n < 0.5 else -math.log(2 - 2 * n)))
+        rows.append(torch.stack(row))
     return torch.stack(rows)""",
         "kl": """\
 def kl_to_prior(mu, log_var, prior_mu, prior_log_var):
@@ -329,53 +483,108 @@ def kl_to_prior(mu, log_var, prior_mu, prior_log_var):
             distance = (float(mu[i, d]) - float(prior_mu[d])) ** 2
             result[i] += 0.5 * (sigma2 / s2 + distance / s2 - 1 + float(prior_log_var[d]) - float(log_var[i, d]))
     return result""",
-        "bound": """\
-def importance_weighted_bound(log_px, z, mu, log_var):
-    bounds = []
-    for i in range(log_px.shape[1]):
-        log_w = []
-        for j in range(log_px.shape[0]):
-            total = float(log_px[j, i])
-            for a, m, v in zip(z[j, i].tolist(), mu[i].tolist(), log_var[i].tolist()):
-                total += 0.5 * ((a - m) ** 2 / math.exp(v) + v - a * a)
-            log_w.append(total)
-        top = max(log_w)
-        bounds.append(top + math.log(sum(math.exp(w - top) for w in log_w) / len(log_w)))
-    return torch.tensor(bounds)""",
+        "elbo": """\
+def elbo(x, decoded, s, kl):
+    total = 0.0
+    for i in range(len(x)):
+        for a, b in zip(x[i].flatten(), decoded[i].flatten()):
+            total = total - 0.5 * math.log(2 * math.pi * s**2) - (a - b) ** 2 / (2 * s**2)
+        total = total - kl[i]
+    return total / len(x)""",
+        "aggregate": """\
+def log_aggregate(z, mu, log_var):
+    result = []
+    for point in z.tolist():
+        logs = []
+        for means, variances in zip(mu.tolist(), log_var.tolist()):
+            total = 0.0
+            for a, m, v in zip(point, means, variances):
+                total -= 0.5 * (math.log(2 * math.pi) + v + (a - m) ** 2 / math.exp(v))
+            logs.append(total)
+        top = max(logs)
+        result.append(top + math.log(sum(math.exp(each - top) for each in logs) / len(logs)))
+    return torch.tensor(result)""",
+        "information": """\
+def information(mu, log_var, eps):
+    total = 0.0
+    for j in range(len(eps)):
+        for i in range(len(mu)):
+            z = mu[i] + log_var[i].exp().sqrt() * eps[j, i]
+            logs = []
+            for m, v in zip(mu, log_var):
+                logs.append(float((-0.5 * (math.log(2 * math.pi) + v + (z - m) ** 2 / v.exp())).sum()))
+            top = max(logs)
+            total += logs[i] - top - math.log(sum(math.exp(each - top) for each in logs) / len(logs))
+    return torch.tensor(total / (len(eps) * len(mu)))""",
+        "read": """\
+def read_class(log_w, log_prior):
+    k, batch, classes = log_w.shape
+    log_px, log_posterior = torch.zeros(batch), torch.zeros(batch, classes)
+    for i in range(batch):
+        joint = []
+        for y in range(classes):
+            top = max(float(log_w[j, i, y]) for j in range(k))
+            mean = sum(math.exp(float(log_w[j, i, y]) - top) for j in range(k)) / k
+            joint.append(top + math.log(mean) + float(log_prior[y]))
+        top = max(joint)
+        log_px[i] = top + math.log(sum(math.exp(each - top) for each in joint))
+        log_posterior[i] = torch.tensor(joint) - log_px[i]
+    return log_px, log_posterior""",
     },
     "in place, on copies": {
-        "reparameterise": """\
-def reparameterise(mu, log_var, eps=None, generator=None):
-    z = torch.randn(mu.shape, generator=generator) if eps is None else eps.clone()
-    z *= (log_var / 2).exp()
+        "draw": """\
+def laplace_draw(mu, log_scale, u=None, generator=None):
+    z = torch.rand(mu.shape, generator=generator) if u is None else u.clone()
+    z -= 0.5
+    side = z.sign()
+    z = z.abs_().mul_(-2).log1p_().mul_(-1) * side
+    z = z * log_scale.exp()
     z += mu
     return z""",
+        "elbo": """\
+def elbo(x, decoded, s, kl):
+    error = x - decoded
+    error /= s
+    bound = -0.5 * (error**2).flatten(1).sum(1)
+    bound -= x[0].numel() * (math.log(s) + 0.5 * math.log(2 * math.pi))
+    bound -= kl
+    return bound.mean()""",
     },
     "with star imports": {
         "setup": "from numpy import *\nfrom torch.nn.functional import *\nfrom math import *",
         "elbo": """\
-def elbo(x, logits, kl):
-    return ((x * logsigmoid(logits) + (1 - x) * logsigmoid(-logits)).flatten(1).sum(1) - kl).mean()""",
-        "bound": """\
-def importance_weighted_bound(log_px, z, mu, log_var):
-    log_w = log_px + 0.5 * (((z - mu) ** 2 / log_var.exp()) + log_var - z**2).sum(-1)
-    return log_w.logsumexp(0) - log(len(log_w))""",
+def elbo(x, decoded, s, kl):
+    log_density = -gaussian_nll_loss(decoded, x, torch.full_like(x, s**2), full=True, reduction="none")
+    return (log_density.flatten(1).sum(1) - kl).mean()""",
+        "aggregate": """\
+def log_aggregate(z, mu, log_var):
+    log_q = -0.5 * (log(2 * pi) + log_var + (z[:, None] - mu) ** 2 / log_var.exp()).sum(-1)
+    return log_q.logsumexp(1) - log(len(mu))""",
+        "read": """\
+def read_class(log_w, log_prior):
+    joint = log_w.logsumexp(0) - log(len(log_w)) + log_prior
+    return joint.logsumexp(1), log_softmax(joint, dim=1)""",
     },
-    # Functions that take more than their docstrings say, and a step that relies on it.
+    # Functions that take more than their docstrings say, and answers that rely on it.
     "generous functions": {
-        "reparameterise": """\
-def reparameterise(mu, log_var, eps=None, generator=None, sigma=None):
-    sigma = (log_var / 2).exp() if sigma is None else sigma
-    return mu + sigma * (torch.randn(mu.shape, generator=generator) if eps is None else eps)""",
         "kl": """\
 def kl_to_prior(mu, log_var, prior_mu=None, prior_log_var=None):
     m, v = (torch.zeros(mu.shape[1]) if p is None else p for p in (prior_mu, prior_log_var))
     return 0.5 * ((log_var.exp() + (mu - m) ** 2) / v.exp() + v - log_var - 1).sum(1)""",
+        "aggregate": """\
+def log_aggregate(z, mu, log_var, every=False):
+    log_q = -0.5 * (math.log(2 * math.pi) + log_var + (z[..., None, :] - mu) ** 2 / log_var.exp()).sum(-1)
+    return log_q if every else log_q.logsumexp(-1) - math.log(len(mu))""",
+        "information": """\
+def information(mu, log_var, eps):
+    z = mu + (log_var / 2).exp() * eps
+    own = log_aggregate(z, mu, log_var, every=True).diagonal(dim1=1, dim2=2)
+    return (own - log_aggregate(z, mu, log_var)).mean()""",
         "bug": """\
 def training_step(model, optimiser, x, eps):
     mu, log_var = model.encode(x)
-    z = reparameterise(mu, log_var, eps, sigma=(log_var / 2).exp())
-    loss = -elbo(x, model.decode(z), kl_to_prior(mu, log_var))
+    logits = model.decode(mu + (log_var / 2).exp() * eps)
+    loss = F.binary_cross_entropy_with_logits(logits, x) * x.shape[1] + kl_to_prior(mu, log_var).mean()
     optimiser.zero_grad()
     loss.backward()
     optimiser.step()
