@@ -15,20 +15,22 @@
 # # Assignment: generative adversarial networks
 #
 # Two networks play against each other, and almost every mistake in the code leaves a program that runs and prints
-# losses that look fine. Here you write the parts of the game yourself, learn to see from the gradients who is being
-# trained, and repair a training step in which both losses fall to zero and nobody draws anything. Read the chapters
-# [The adversarial game](../gan/adversarial_game.ipynb), [DCGAN](../gan/dcgan.ipynb) for question 4 and
-# [the Wasserstein GAN](../gan/wasserstein_gan.ipynb) for question 5 first; plan three hours.
+# losses that look fine. Here you derive the losses of another game, learn to see from the gradients who is being
+# trained, measure which real pictures a generator covers, and repair a training step in which both losses fall to zero
+# and nobody draws anything. Read the chapters [The adversarial game](../gan/adversarial_game.ipynb),
+# [DCGAN](../gan/dcgan.ipynb) for question 4, [the Wasserstein GAN](../gan/wasserstein_gan.ipynb) for question 5 and
+# [How good are these pictures?](../evaluation/image_quality.ipynb) for question 6 first; plan three to four hours.
 #
 # | Question | After it you can | Points |
 # | --- | --- | --- |
-# | 1. Two players, two losses | compute each player's loss from logits, and say which one stops teaching | 5 |
+# | 1. Another game, other losses | derive both players' losses from a divergence of your choice | 4 |
 # | 2. Whose gradient is it? | send gradients to one player and not to the other | 4 |
 # | 3. The best discriminator | derive the best answer to a generator and what the game is then worth | 4 |
-# | 4. Layers that fit | calculate what size a convolution makes, forwards and backwards | 4 |
-# | 5. The gradient penalty | differentiate a loss that contains a gradient | 3 |
-# | 6. Find the bug | tell falling losses from a generator that learns | 6 |
-# | 7. In your own words | explain what the losses of a GAN say, and what they do not | 4 |
+# | 4. Layers that fit | calculate what size a convolution makes, forwards and backwards | 3 |
+# | 5. The length of a path | differentiate a loss that contains a gradient | 3 |
+# | 6. Which real pictures are covered? | measure, class by class, what a conditional generator leaves out | 2 |
+# | 7. Find the bug | tell falling losses from a generator that learns | 6 |
+# | 8. In your own words | explain what the losses of a GAN say, and what they do not | 4 |
 #
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
 # below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
@@ -38,7 +40,7 @@
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
 # what the docstring promises. Values count, not whether they are in single or double precision. Every check has its
-# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 7
+# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 8
 # is read by a person.
 #
 # **How to hand in.** Restart the kernel and run all cells once more. Download the notebook (on Colab:
@@ -71,41 +73,49 @@ if "NBGRADER_EXECUTION" in os.environ:
 # | `real_logits` | (batch,) | the logits of real pictures |
 # | `fake_logits` | (batch,) | the logits of generated pictures |
 #
-# $D(x)$ is the discriminator's probability that $x$ is real. All logarithms are natural, so losses are measured in
-# **nats**. A network here answers with the logit, never with the probability.
+# $D(x)$ is the discriminator's probability that $x$ is real, except in question 1, where the discriminator's answer is
+# another number. All logarithms are natural, so losses are measured in **nats**. A network here answers with the logit,
+# never with the probability.
 
 # %% [markdown]
-# ## 1. Two players, two losses (5 points)
+# ## 1. Another game, other losses (4 points)
 #
-# The discriminator wants to be right about real and generated pictures alike. Its loss is
+# The game of the chapters measures, at its best, a Jensen–Shannon divergence.
+# [Nowozin et al. (2016)](https://arxiv.org/abs/1606.00709) show that it is one of many. Real pictures have the density
+# $p(x)$, generated ones the density $q(x)$. Every convex function $f$ with $f(1) = 0$ gives an **f-divergence**,
 #
-# $$-\mathbb{E}_{x}\bigl[\log D(x)\bigr] - \mathbb{E}_{z}\bigl[\log\bigl(1 - D(G(z))\bigr)\bigr].$$
+# $$D_f(p \,\|\, q) = \mathbb{E}_{x \sim q}\Bigl[f\Bigl(\frac{p(x)}{q(x)}\Bigr)\Bigr] .$$
 #
-# The generator has a loss of its own. [Goodfellow et al. (2014)](https://arxiv.org/abs/1406.2661) give two that want
-# the same thing, a high $D(G(z))$:
+# A convex function lies above its tangents, and is the highest of them at each place. Its **conjugate**
+# $f^*(t) = \sup_{u > 0}\, (u t - f(u))$ says where the tangent of slope $t$ runs: $f(u) \ge u t - f^*(t)$ for every $t$, with
+# equality for $t = f'(u)$. Put $u = p(x)/q(x)$ and let a network choose $t = T(x)$ for each picture:
 #
-# $$\text{saturating: } \mathbb{E}_{z}\bigl[\log\bigl(1 - D(G(z))\bigr)\bigr], \qquad
-# \text{non-saturating: } -\mathbb{E}_{z}\bigl[\log D(G(z))\bigr].$$
+# $$D_f(p \,\|\, q) \;\ge\; V(T) = \mathbb{E}_{x \sim p}\bigl[T(x)\bigr] - \mathbb{E}_{x \sim q}\bigl[f^*(T(x))\bigr] .$$
 #
-# Every loss is something to be made *small*; mind the signs. Each expectation is the mean over its own batch, and the
-# two batches need not be equally large.
+# The discriminator raises $V$. The generator lowers it; its pictures are in the second term alone. Take
 #
-# Compute all three from the logits, not from $D$: a logit of 200 makes $D$ exactly 1 in the computer's arithmetic,
-# and $\log(1 - D)$ would be minus infinity. Look for functions of PyTorch that take logits, or write
-# $\log \operatorname{sigmoid}(\ell)$ and $\log(1 - \operatorname{sigmoid}(\ell))$ with `F.softplus`, which is
-# $\log(1 + e^{\ell})$.
+# $$f(u) = \bigl(\sqrt u - 1\bigr)^2 ,$$
+#
+# whose divergence $\int \bigl(\sqrt{p(x)} - \sqrt{q(x)}\bigr)^2 dx$ is, up to a factor, the squared **Hellinger distance**. Derive its
+# conjugate on paper. (You should find $f^*(0) = 0$, $f^*(\tfrac12) = 1$ and $f^*(-1) = -\tfrac12$, and no finite value for
+# $t \ge 1$.) So $T$ must stay below 1. Let the network answer with any real number $v$, and take
+#
+# $$T = 1 - e^{-v} .$$
+#
+# Each expectation is the mean over its own batch, and the two batches need not be equally large. A loss is something to be
+# made *small*; mind the signs.
 
 
 # %% nbgrader={"grade": false, "grade_id": "dloss", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def loss_for_discriminator(real_logits, fake_logits):
-    """Return the discriminator's loss in nats, a scalar to be minimised.
+def hellinger_discriminator_loss(real, fake):
+    """Return the discriminator's loss in this game, -V(T), a scalar to be minimised.
 
-    real_logits: (n,), the logits of n real pictures. fake_logits: (m,), those of m
-    generated pictures. Each expectation is the mean over its batch; the loss is
-    finite for any logit, and gradients pass from it to both kinds of logits.
+    real: (n,), the outputs v for n real pictures. fake: (m,), those for m generated
+    pictures; both between -20 and 20. Gradients pass from the loss to both.
     """
     ### BEGIN SOLUTION
-    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+    # f*(t) = t / (1 - t), and with t = 1 - exp(-v) that is exp(v) - 1
+    return torch.expm1(-real).mean() + torch.expm1(fake).mean()
     ### END SOLUTION
 
 
@@ -147,65 +157,77 @@ def _choose(check, **stand_ins):
 
 
 ### END HIDDEN TESTS
-loss = loss_for_discriminator(torch.zeros(3), torch.zeros(5))
+loss = hellinger_discriminator_loss(torch.zeros(3), torch.zeros(5))
 assert type(loss) is Tensor, f"the loss must be a tensor, not {type(loss)}"
 assert loss.shape == (), (
     f"the loss must be a single number: shape (), not {tuple(loss.shape)}"
 )
-assert abs(loss.item() - 2 * math.log(2)) < 1e-6, (
-    "a discriminator that does not know (logits 0) loses 2 log 2 nats"
-)
+assert abs(loss.item()) < 1e-6, "v = 0 makes T = 0 and f*(T) = 0 everywhere"
+# T = 1/2 for the real picture, T = -1 for the generated one
+log2 = torch.full((1,), math.log(2))
+loss = hellinger_discriminator_loss(log2, -log2)
+assert abs(loss.item() + 1) < 1e-5, f"-V is -1/2 - 1/2 here, not {loss:.4f}"
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    from torch.distributions import Bernoulli
-
     for reals, fakes in [
         ([1.3], [0.4]),
         ([2.0, -1.0, 0.5], [-3.0, 0.7]),
-        ([-200.0, 200.0], [200.0, -200.0, 1.0]),
+        ([-20.0, 20.0], [20.0, -20.0, 1.0]),
+        ([0.1, 0.2, 0.3, -5.0], [-0.1, 6.0]),
     ]:
-        real, fake = (torch.tensor(logits) for logits in (reals, fakes))
-        expected = -Bernoulli(logits=real).log_prob(torch.ones(len(real))).mean()
-        expected -= Bernoulli(logits=fake).log_prob(torch.zeros(len(fake))).mean()
-        real.requires_grad_(), fake.requires_grad_()
-        loss = loss_for_discriminator(real, fake)
+        real, fake = (
+            torch.tensor(outputs, requires_grad=True) for outputs in (reals, fakes)
+        )
+        mean = sum(1 - math.exp(-v) for v in reals) / len(reals)
+        expected = sum(math.exp(v) - 1 for v in fakes) / len(fakes) - mean
+        loss = hellinger_discriminator_loss(real, fake)
         assert loss.shape == (), f"one number, not shape {tuple(loss.shape)}"
-        assert abs(loss.item() - expected.item()) < 1e-4 * (1 + expected.item()), (
-            f"logits {reals} and {fakes}: the loss is {expected:.4f}, not "
+        assert abs(loss.item() - expected) < 1e-4 * (1 + abs(expected)), (
+            f"outputs {reals} and {fakes}: the loss is {expected:.4f}, not "
             f"{loss:.4f}"
         )
         loss.backward()
-        for logits, trust in ((real, real.detach().sigmoid() - 1), (fake, None)):
-            trust = logits.detach().sigmoid() if trust is None else trust
-            torch.testing.assert_close(
-                logits.grad, trust / len(logits), rtol=1e-4, atol=1e-5
+        slopes = [-math.exp(-v) / len(reals) for v in reals]
+        slopes += [math.exp(v) / len(fakes) for v in fakes]
+        found = [*real.grad.tolist(), *fake.grad.tolist()]
+        for slope, right in zip(found, slopes, strict=True):
+            assert abs(slope - right) < 1e-4 * (1 + abs(right)), (
+                f"outputs {reals} and {fakes}: a gradient is {slope}, not {right}"
             )
 
 
 _run(_check)
 ### END HIDDEN TESTS
 
+# %% [markdown]
+# Now the generator's two losses. The **saturating** one is its part of $V$, which it lowers. The **non-saturating** one has
+# the same aim, a high $T$ for generated pictures, and asks for it directly:
+#
+# $$\text{saturating: } -\mathbb{E}_{x \sim q}\bigl[f^*(T(x))\bigr], \qquad
+# \text{non-saturating: } -\mathbb{E}_{x \sim q}\bigl[T(x)\bigr].$$
+
 
 # %% nbgrader={"grade": false, "grade_id": "gloss", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def losses_for_generator(fake_logits):
-    """Return the generator's two losses in nats: the saturating and the
+def hellinger_generator_losses(fake):
+    """Return the generator's two losses in this game: the saturating and the
     non-saturating one.
 
-    fake_logits: (m,), the logits of m generated pictures. Returns a tuple of two
-    scalars, each to be minimised; means over the batch, finite for any logit, and
-    gradients pass from them to the logits.
+    fake: (m,), the outputs v for m generated pictures, between -20 and 20. Returns
+    a tuple of two scalars, each to be minimised; means over the batch, and gradients
+    pass from them to the outputs.
     """
     ### BEGIN SOLUTION
-    return -F.softplus(fake_logits).mean(), F.softplus(-fake_logits).mean()
+    return -torch.expm1(fake).mean(), torch.expm1(-fake).mean()
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "gloss-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 1b (2 points): the generator's two losses.
-saturating, non_saturating = losses_for_generator(torch.zeros(5))
-both = [("saturating", saturating, -1), ("non-saturating", non_saturating, 1)]
+# %% nbgrader={"grade": true, "grade_id": "gloss-value", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 1b (1 point): the generator's two losses.
+log2 = torch.full((5,), math.log(2))
+saturating, non_saturating = hellinger_generator_losses(log2)
+both = [("saturating", saturating, -1.0), ("non-saturating", non_saturating, -0.5)]
 for name, loss, expected in both:
     assert type(loss) is Tensor, (
         f"the {name} loss must be a tensor, not {type(loss)}"
@@ -214,94 +236,94 @@ for name, loss, expected in both:
         f"the {name} loss must be a single number: "
         f"shape (), not {tuple(loss.shape)}"
     )
-    assert abs(loss.item() - expected * math.log(2)) < 1e-6, (
-        f"the {name} loss at logits of 0 is wrong: {loss:.4f}"
-    )
+    assert abs(loss.item() - expected) < 1e-5, f"the {name} loss at T = 1/2: {loss}"
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    from torch.distributions import Bernoulli
-
-    for fakes in ([0.4], [-3.0, 0.7, 1.0], [200.0, -200.0, 1.0]):
-        fake = torch.tensor(fakes)
-        judge, trust, count = Bernoulli(logits=fake), fake.sigmoid(), len(fake)
+    for fakes in ([0.4], [-3.0, 0.7, 1.0], [20.0, -20.0, 1.0], [-0.2, -5.0]):
+        fake = torch.tensor(fakes, requires_grad=True)
+        count = len(fakes)
         values = [
-            judge.log_prob(torch.zeros(count)).mean().item(),
-            -judge.log_prob(torch.ones(count)).mean().item(),
+            sum(1 - math.exp(v) for v in fakes) / count,
+            sum(math.exp(-v) - 1 for v in fakes) / count,
         ]
-        fake.requires_grad_()
+        gradients = [
+            [-math.exp(v) / count for v in fakes],
+            [-math.exp(-v) / count for v in fakes],
+        ]
         for name, loss, expected, gradient in zip(
             ("saturating", "non-saturating"),
-            losses_for_generator(fake),
+            hellinger_generator_losses(fake),
             values,
-            (-trust, trust - 1),
+            gradients,
             strict=True,
         ):
             assert loss.shape == (), f"one number, not shape {tuple(loss.shape)}"
             assert abs(loss.item() - expected) < 1e-4 * (1 + abs(expected)), (
-                f"logits {fakes}: the {name} loss is {expected:.4f}, not {loss:.4f}"
+                f"outputs {fakes}: the {name} loss is {expected:.4f}, not {loss:.4f}"
             )
             (found,) = torch.autograd.grad(loss, fake, retain_graph=True)
-            torch.testing.assert_close(
-                found, gradient / count, rtol=1e-4, atol=1e-5
-            )
+            for slope, right in zip(found.tolist(), gradient, strict=True):
+                assert abs(slope - right) < 1e-4 * (1 + abs(right)), (
+                    f"outputs {fakes}: a gradient of the {name} loss is {slope}"
+                )
 
 
 _run(_check)
 ### END HIDDEN TESTS
 
-
 # %% [markdown]
-# Both losses want the same, and yet the choice decides whether the generator learns at all. All it hears about its
-# picture comes through the derivative of the loss with respect to the logit of that picture. Derive it on paper for
-# both losses of a *single* picture, $\log(1 - D)$ and $-\log D$ with $D = \operatorname{sigmoid}(\ell)$; the answers
-# are short. Then write them down as code. For a logit of 20, `1 - torch.sigmoid(logit)` is exactly 0 in single
-# precision, although the true value is not: find a form without such a difference.
+# Which output $v$ is best? The bound is tight for $T^* = f'(u)$ with $u = p(x)/q(x)$. Find $T^*$ on paper, and then the $v$
+# that gives it. Densities of pictures are products of many factors, as small as $e^{-1000}$, so your function gets their
+# logarithms.
 
 
-# %% nbgrader={"grade": false, "grade_id": "slopes", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def generator_slopes(fake_logits):
-    """Return the derivatives of the generator's two losses of each picture with
-    respect to the logit of that picture.
+# %% nbgrader={"grade": false, "grade_id": "best", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def best_output(log_p, log_q):
+    """Return the best discriminator's output v in this game, for the densities p
+    (real) and q (generated).
 
-    fake_logits: (batch,), the logits l of generated pictures. Returns (saturating,
-    non_saturating), each (batch,): d/dl log(1 - D) and d/dl (-log D), where D =
-    sigmoid(l); no mean over the batch. Tiny values keep their digits: the relative
-    error is below 0.001 for |l| up to 40.
+    log_p, log_q: tensors of one shape, the logarithms of p(x) and q(x) at the same
+    points; any finite numbers. Returns a tensor of that shape.
     """
     ### BEGIN SOLUTION
-    return -torch.sigmoid(fake_logits), -torch.sigmoid(-fake_logits)
+    # T* = 1 - sqrt(q / p), so exp(-v) = sqrt(q / p)
+    return 0.5 * (log_p - log_q)
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "slopes-value", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 1c (1 point): both derivatives.
-saturating, non_saturating = generator_slopes(torch.zeros(3))
-# the two losses agree where D = 1/2 ...
-half = torch.full((3,), -0.5)
-torch.testing.assert_close(saturating, half, check_dtype=False)
-torch.testing.assert_close(non_saturating, half, check_dtype=False)
-saturating, non_saturating = generator_slopes(torch.tensor([-3.0, 3.0]))
-# ... and mirror each other around it
-torch.testing.assert_close(saturating, non_saturating.flip(0), check_dtype=False)
+# %% nbgrader={"grade": true, "grade_id": "best-value", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 1c (1 point): the best output.
+best = best_output(torch.tensor([-1.0, -1000.0]), torch.tensor([-1.0, -1000.0]))
+right = torch.zeros(2)
+# where p = q, the tangent of f has slope 0
+torch.testing.assert_close(best, right, check_dtype=False)
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    values = [-40.0, -20.0, -3.0, -0.7, 0.0, 1.0, 5.0, 20.0, 40.0]
-    saturating, non_saturating = generator_slopes(torch.tensor(values))
-    assert saturating.shape == non_saturating.shape == (len(values),), (
-        f"{len(values)} pictures have that many slopes"
-    )
-    for value, first, second in zip(
-        values, saturating.tolist(), non_saturating.tolist(), strict=True
-    ):
-        assert abs(first * (1 + math.exp(-value)) + 1) < 1e-3, (
-            f"the slope of the saturating loss at a logit of {value} is not {first}"
+    draw = torch.Generator().manual_seed(2)
+    for outcomes in (2, 6, 30):
+        p, q = torch.randn(
+            2, outcomes, generator=draw, dtype=torch.float64
+        ).softmax(dim=1)
+
+        def value(v, p=p, q=q):
+            return (p * (1 - torch.exp(-v)) - q * torch.expm1(v)).sum().item()
+
+        best = best_output(p.log(), q.log())
+        assert best.shape == (outcomes,), f"not of this shape: {tuple(best.shape)}"
+        divergence = (p.sqrt() - q.sqrt()).square().sum().item()
+        assert abs(value(best.double()) - divergence) < 1e-5, (
+            f"the bound is {value(best.double()):.5f}, below the divergence "
+            f"{divergence:.5f}: another output is better"
         )
-        assert abs(second * (1 + math.exp(value)) + 1) < 1e-3, (
-            f"the slope of the other loss at a logit of {value} is not {second}"
+    for first, second in [(-1000.0, -1004.0), (1000.0, 1006.0), (-400.0, 400.0)]:
+        found = best_output(torch.tensor([[first]]), torch.tensor([[second]]))
+        assert found.shape == (1, 1), f"not of this shape: {tuple(found.shape)}"
+        assert abs(found.item() - (first - second) / 2) < 1e-3, (
+            f"log p = {first}, log q = {second}: v is not {found.item()}"
         )
 
 
@@ -309,14 +331,19 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# At the start of training the discriminator has an easy time: the logits of generated pictures are far below 0.
-# Decide, before you run the next cell, which of the two losses still teaches the generator something there.
+# All that the generator hears about its picture comes through the derivative of its loss with respect to the output for
+# that picture. At the start of training the discriminator has an easy time: the outputs for generated pictures are far
+# below 0. Decide, before you run the next cell, which of the two losses still teaches the generator something there.
 
 # %%
-logits = torch.tensor([-12.0, -6.0, 0.0, 6.0])
-print("  logit  saturating  non-saturating")
-for row in zip(logits, *generator_slopes(logits), strict=True):
-    print("{:7.0f}{:12.6f}{:16.6f}".format(*row))
+outputs = torch.tensor([-6.0, -3.0, 0.0, 3.0], requires_grad=True)
+slopes = [  # times 4, since each loss is a mean over 4 pictures
+    4 * torch.autograd.grad(loss, outputs, retain_graph=True)[0]
+    for loss in hellinger_generator_losses(outputs)
+]
+print(" output  saturating  non-saturating")
+for row in zip(outputs.tolist(), *slopes, strict=True):
+    print("{:7.0f}{:12.4f}{:16.4f}".format(*row))
 
 # %% [markdown]
 # ## 2. Whose gradient is it? (4 points)
@@ -332,9 +359,21 @@ for row in zip(logits, *generator_slopes(logits), strict=True):
 #   `loss.backward(inputs=[…])` writes gradients to the listed tensors alone.
 #
 # In many programs the second point is skipped and $D$'s gradients are cleared later. That works as long as nobody
-# forgets to clear them; question 6 shows what happens then.
+# forgets to clear them; question 7 shows what happens then.
 #
-# Below is a small pair of players: noise of 2 numbers, pictures of 16 pixels.
+# From here on the game is that of the chapters again. Below are its losses, computed from logits, and a small pair of
+# players: noise of 2 numbers, pictures of 16 pixels.
+
+
+# %% nbgrader={"grade": false, "grade_id": "losses", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def loss_for_discriminator(real_logits, fake_logits):
+    """Return -E[log D(x)] - E[log(1 - D(G(z)))], from logits (n,) and (m,)."""
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def loss_for_generator(fake_logits):
+    """Return the non-saturating loss, -E[log D(G(z))], from logits (m,)."""
+    return F.softplus(-fake_logits).mean()
 
 
 # %% nbgrader={"grade": false, "grade_id": "players", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -351,9 +390,7 @@ def players(seed=0):
 
 
 # %% [markdown]
-# Write the discriminator's turn, up to the gradients; no weight is changed yet. You may call your functions of earlier
-# questions, here and below. A check is passed if it is passed with them or with correct versions in their place, so
-# that no mistake costs you points twice.
+# Write the discriminator's turn, up to the gradients; no weight is changed yet.
 
 
 # %% nbgrader={"grade": false, "grade_id": "dstep", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -364,8 +401,8 @@ def discriminator_backward(generator, discriminator, x, z):
     x: (batch, 16), real pictures in [-1, 1]. z: (batch, 2), noise. Before the call,
     `.grad` of the discriminator's weights is None; after it, it holds the gradient
     of the loss. The generator's weights and their `.grad` stay as they are,
-    whatever they are, and no weight changes. Returns the discriminator's loss of
-    question 1, a scalar detached from its graph.
+    whatever they are, and no weight changes. Returns the discriminator's loss, a
+    scalar detached from its graph.
     """
     ### BEGIN SOLUTION
     fake = generator(z).detach()
@@ -378,22 +415,6 @@ def discriminator_backward(generator, discriminator, x, z):
 # %% nbgrader={"grade": true, "grade_id": "dstep-own", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 2a (1 point): the discriminator gets the gradients of its loss.
 ### BEGIN HIDDEN TESTS
-# A mistake in question 1 is not punished here and in the cells below: a check is
-# passed if it is passed with these functions or with the student's own.
-def _loss_for_discriminator(real_logits, fake_logits):
-    return -F.logsigmoid(real_logits).mean() - F.logsigmoid(-fake_logits).mean()
-
-
-def _losses_for_generator(fake_logits):
-    return F.logsigmoid(-fake_logits).mean(), -F.logsigmoid(fake_logits).mean()
-
-
-_losses = {
-    "loss_for_discriminator": _loss_for_discriminator,
-    "losses_for_generator": _losses_for_generator,
-}
-
-
 def _check():
     for seed in range(3):
         generator, discriminator = players(seed)
@@ -421,7 +442,6 @@ def _check():
             torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-6)
 
 
-_choose(_check, **_losses)
 ### END HIDDEN TESTS
 generator, discriminator = players()
 loss = discriminator_backward(
@@ -460,7 +480,6 @@ def _check():
     assert generator.training, "the generator was left in another mode"
 
 
-_choose(_check, **_losses)
 ### END HIDDEN TESTS
 generator, discriminator = players()
 for weight in generator.parameters():
@@ -496,7 +515,7 @@ def generator_backward(generator, discriminator, z):
     weights). Returns the loss, a scalar detached from its graph.
     """
     ### BEGIN SOLUTION
-    _, loss = losses_for_generator(discriminator(generator(z)))
+    loss = loss_for_generator(discriminator(generator(z)))
     loss.backward(inputs=list(generator.parameters()))
     return loss.detach()
     ### END SOLUTION
@@ -524,7 +543,6 @@ def _check():
             torch.testing.assert_close(weight.grad, gradient, rtol=1e-4, atol=1e-6)
 
 
-_choose(_check, **_losses)
 ### END HIDDEN TESTS
 generator, discriminator = players()
 loss = generator_backward(generator, discriminator, torch.ones(4, 2))
@@ -559,7 +577,6 @@ def _check():
     assert discriminator.training, "the discriminator was left in another mode"
 
 
-_choose(_check, **_losses)
 ### END HIDDEN TESTS
 generator, discriminator = players()
 for weight in discriminator.parameters():
@@ -716,7 +733,9 @@ def jensen_shannon(log_p, log_q):
 # %% [markdown]
 # Compute $V(D^*)$ from its definition. Two things want care. An outcome with probability zero contributes nothing
 # ($0 \log 0$ counts as 0), while `0 * -inf` is not a number to the computer; `torch.xlogy` and `torch.where` know ways
-# around it. And where $D^*$ rounds to 1, $1 - D^*$ is 0, though its true value $q / (p + q)$ is not.
+# around it. And where $D^*$ rounds to 1, $1 - D^*$ is 0, though its true value $q / (p + q)$ is not. You may call your
+# function of the first half. A check is passed if it is passed with it or with a correct version in its place, so that
+# no mistake costs you points twice.
 
 
 # %% nbgrader={"grade": false, "grade_id": "value", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -835,7 +854,7 @@ for shift in range(6):
     )
 
 # %% [markdown]
-# ## 4. Layers that fit (4 points)
+# ## 4. Layers that fit (3 points)
 #
 # A generator that makes pictures of one size and a discriminator that takes another cannot play. Sizes can be worked
 # out before any code runs ([Dumoulin and Visin, 2016](https://arxiv.org/abs/1603.07285) draw every case). Along one
@@ -988,158 +1007,124 @@ def choose_layers():
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "layers-generator", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 4c (1 point): the generator's layers.
-sizes = trace(choose_layers()[0], 1, transposed=True)
-print("the generator:", " → ".join(map(str, sizes)))
-assert sizes[-1] == 45, f"the generator ends at a size of {sizes[-1]}, not 45"
+# %% nbgrader={"grade": true, "grade_id": "layers-both", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 4c (1 point): the layers of both networks.
+up, down = choose_layers()
+for layers, size, transposed, end in ((up, 1, True, 45), (down, 45, False, 1)):
+    sizes = trace(layers, size, transposed)
+    print(" → ".join(map(str, sizes)))
+    assert sizes[-1] == end, f"these layers end at a size of {sizes[-1]}, not {end}"
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    layers = choose_layers()[0]
-    assert len(layers) >= 3, f"{len(layers)} layers are fewer than three"
-    assert all(len(layer) == 4 and layer[1] <= layer[0] <= 7 for layer in layers), (
-        f"not 4 numbers for each layer, with stride <= kernel <= 7: {layers}"
-    )
-    sizes = trace(layers, 1, transposed=True)
-    assert sizes == sorted(set(sizes)), "every layer must enlarge the picture"
-
-
-_run(_check)
-### END HIDDEN TESTS
-
-# %% nbgrader={"grade": true, "grade_id": "layers-discriminator", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 4d (1 point): the discriminator's layers.
-sizes = trace(choose_layers()[1], 45, transposed=False)
-print("the discriminator:", " → ".join(map(str, sizes)))
-assert sizes[-1] == 1, (
-    f"the discriminator ends at a size of {sizes[-1]}, not at a single logit"
-)
-
-
-### BEGIN HIDDEN TESTS
-def _check():
-    layers = choose_layers()[1]
-    assert len(layers) >= 3, f"{len(layers)} layers are fewer than three"
-    assert all(len(layer) == 3 and layer[1] <= layer[0] <= 7 for layer in layers), (
-        f"not 3 numbers for each layer, with stride <= kernel <= 7: {layers}"
-    )
-    sizes = trace(layers, 45, transposed=False)
-    assert sizes == sorted(set(sizes), reverse=True), (
-        "every layer must reduce the picture"
-    )
+    up, down = choose_layers()
+    for layers, numbers, size, transposed in (
+        (up, 4, 1, True),
+        (down, 3, 45, False),
+    ):
+        assert len(layers) >= 3, f"{len(layers)} layers are fewer than three"
+        assert all(
+            len(layer) == numbers and layer[1] <= layer[0] <= 7 for layer in layers
+        ), f"not {numbers} numbers for each, with stride <= kernel <= 7: {layers}"
+        sizes = trace(layers, size, transposed)
+        assert sizes == sorted(set(sizes), reverse=not transposed), (
+            f"every layer must change the size, in one direction: {sizes}"
+        )
 
 
 _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 5. The gradient penalty (3 points)
+# ## 5. The length of a path (3 points)
 #
-# In question 3 the value stood still as soon as the two distributions had nothing in common. The Wasserstein GAN asks
-# instead how far the one must be moved to become the other. Its critic $f$ gives scores, not probabilities, and may
-# not be steeper than 1 anywhere. [Gulrajani et al. (2017)](https://arxiv.org/abs/1704.00028) see to that with a
-# penalty: between a real picture $x_i$ and a generated one $\tilde x_i$ pick a point at random, and charge for every
-# deviation of the slope from 1,
+# The Wasserstein GAN's penalty keeps the slope of the *critic* near 1. The generator has a slope too: how far does the
+# picture move when its noise moves a little? With $P$ numbers per picture and $d$ per noise that is a matrix of $P \times d$
+# derivatives, $J_z = \partial G(z) / \partial z$. [Karras et al. (2020)](https://arxiv.org/abs/1912.04958) ask that it be
+# about equally steep everywhere and in every direction, so that equal steps of the generator's input make equal changes
+# of the picture. For each $z_i$ a random direction $y_i$ among the pictures is drawn, and every deviation of a length from
+# its target $a$ is charged for,
 #
-# $$\hat x_i = u_i x_i + (1 - u_i)\, \tilde x_i, \quad u_i \sim U(0, 1), \qquad
-# \frac1n \sum_{i=1}^n \bigl(\lVert \nabla_{\hat x_i} f(\hat x_i) \rVert_2 - 1\bigr)^2.$$
+# $$\frac1n \sum_{i=1}^n \bigl(\lVert J_{z_i}^{\top} y_i \rVert_2 - a\bigr)^2, \qquad
+# y_i = \frac{\varepsilon_i}{\sqrt P}, \quad \varepsilon_i \sim N(0, I).$$
 #
-# Each example has its own $u_i$, a single number for all its pixels. The norm runs over all numbers of one picture and
-# never over the batch. The penalty is part of the critic's loss, so it must be possible to differentiate it once more,
-# with respect to the critic's weights: read what `torch.autograd.grad` says about `create_graph`.
-#
-# Scores of different pictures don't influence each other. So the gradient of the *sum* of all scores with respect to
-# the batch holds, row by row, the gradient of every score with respect to its own picture.
+# Nobody computes the matrix. $J_z^{\top} y$ is the gradient with respect to $z$ of a single number: which one? Pictures
+# of a batch don't influence each other, so one call of `torch.autograd.grad` serves the whole batch. The norm runs over
+# the numbers of one noise, never over the batch. The penalty is part of the generator's loss, so it must be possible to
+# differentiate it once more, with respect to the generator's weights: read what `torch.autograd.grad` says about
+# `create_graph`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "penalty", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def gradient_penalty(critic, real, fake, mix=None, generator=None):
-    """Return the mean over the batch of (norm of the critic's gradient at x_hat -
-    1)^2, differentiable once more.
+def path_penalty(network, z, target, noise=None, rng=None):
+    """Return the mean over the batch of (norm of J^T y - target)^2, differentiable
+    once more.
 
-    critic: a function from pictures (batch, …) to scores (batch,). real, fake:
-    (batch, …), with any number of axes.
-    mix: (batch,), the u of each example, or None; None means: draw them from U(0,
-    1) here, with `generator`, which torch.rand takes and which may be None. x_hat =
-    u * real + (1 - u) * fake. The `.grad` of the critic's weights stays as it is.
+    network: a function from z: (batch, latent) to pictures (batch, …), with any
+    number of axes. target: a float. noise: eps, of the pictures' shape, or None;
+    None means: draw it here with `rng`, which torch.randn takes as `generator` and
+    which may be None. The `.grad` of the network's weights stays as it is.
     """
     ### BEGIN SOLUTION
-    if mix is None:
-        mix = torch.rand(len(real), generator=generator, dtype=real.dtype)
-    mix = mix.reshape(-1, *[1] * (real.ndim - 1))
-    between = (mix * real + (1 - mix) * fake).detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(
-        critic(between).sum(), between, create_graph=True
-    )
-    return ((gradient.flatten(start_dim=1).norm(dim=1) - 1) ** 2).mean()
+    z = z.detach().requires_grad_()
+    pictures = network(z)
+    if noise is None:
+        noise = torch.randn(pictures.shape, generator=rng, dtype=pictures.dtype)
+    along = (pictures * noise).sum() / math.sqrt(pictures[0].numel())
+    (gradient,) = torch.autograd.grad(along, z, create_graph=True)
+    return ((gradient.norm(dim=1) - target) ** 2).mean()
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "penalty-points", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5a (1 point): points between. This critic's slope at x_hat is x_hat itself.
-def parabola(x):
-    return (x**2 / 2).flatten(start_dim=1).sum(dim=1)
-
-
-real, fake = torch.full((2, 1), 5.0), torch.full((2, 1), 3.0)
-mix, between = torch.tensor([0.25, 1.0]), torch.tensor([[3.5], [5.0]])
-found = gradient_penalty(parabola, real, fake, mix)
-# mixing a picture with itself gives the picture
-expected = gradient_penalty(parabola, between, between, mix)
-torch.testing.assert_close(found, expected, check_dtype=False)
+# %% nbgrader={"grade": true, "grade_id": "penalty-direction", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5a (1 point): the directions y. Four pixels that each move half as far as z
+# have together the slope of one that moves as far.
+z, one = torch.tensor([[0.5], [2.0]]), torch.ones(2, 1)
+found = path_penalty(lambda z: (z / 2).expand(2, 4), z, 0.25, torch.ones(2, 4))
+torch.testing.assert_close(found, path_penalty(lambda z: z, z, 0.25, one))
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The function is compared with itself at points mixed here, so a wrong norm
-    # loses nothing.
+    # The function is compared with itself, so a wrong norm loses nothing.
     draw = torch.Generator().manual_seed(5)
-    for shape in [(4, 3), (4, 1, 4, 4), (6, 3, 2, 5)]:
-        real, fake = 3 * torch.randn(2, *shape, generator=draw, dtype=torch.float64)
-        mix = torch.rand(shape[0], generator=draw, dtype=torch.float64)
-        weight = mix.reshape(-1, *[1] * (len(shape) - 1))
-        between = weight * real + (1 - weight) * fake
-        found = gradient_penalty(parabola, real, fake, mix).detach()
+    for shape in [(3,), (1, 4, 4), (3, 2, 5)]:
+        pixels = math.prod(shape)
+        z, noise = (
+            torch.randn(4, n, generator=draw, dtype=torch.float64)
+            for n in (1, pixels)
+        )
+        slopes = torch.randn(pixels, generator=draw, dtype=torch.float64)
+        found = path_penalty(
+            lambda z, slopes=slopes, shape=shape: (z * slopes).reshape(-1, *shape),
+            z,
+            0.3,
+            noise.reshape(4, *shape),
+        ).detach()
+        # one pixel, whose slope is J^T y, in the direction 1
+        along = (noise * slopes).sum(dim=1, keepdim=True) / math.sqrt(pixels)
+        right = path_penalty(
+            lambda z, along=along: z * along, z, 0.3, torch.ones_like(z)
+        ).detach()
         torch.testing.assert_close(
-            found,
-            gradient_penalty(parabola, between, between, mix).detach(),
-            rtol=1e-4,
-            atol=1e-5,
-            check_dtype=False,
+            found, right, rtol=1e-4, atol=1e-5, check_dtype=False
         )
-        other = gradient_penalty(parabola, real, fake, 1 - mix).detach()
-        assert abs(found - other) > 1e-3, "real and fake make no difference"
 
-    def drawn(generator_seed, global_seed):
+    def drawn(rng_seed, global_seed):
         torch.manual_seed(global_seed)
-        generator = (
-            None
-            if generator_seed is None
-            else torch.Generator().manual_seed(generator_seed)
-        )
-        return gradient_penalty(
-            parabola,
-            5 * torch.ones(500, 1),
-            torch.ones(500, 1),
-            generator=generator,
-        ).item()
+        rng = None if rng_seed is None else torch.Generator().manual_seed(rng_seed)
+        z = torch.ones(500, 1)
+        return path_penalty(lambda z: z.expand(-1, 1), z, 0.5, rng=rng).item()
 
-    assert drawn(3, 0) == drawn(3, 1), "the generator alone decides"
-    assert drawn(3, 0) != drawn(4, 0), "another seed must give another mixture"
-    assert drawn(None, 0) != drawn(None, 1), (
-        "without a generator, torch's own decides"
-    )
-    # One u for each example: 500 of them leave little to chance.
-    evenly = gradient_penalty(
-        parabola,
-        5 * torch.ones(500, 1),
-        torch.ones(500, 1),
-        torch.linspace(0, 1, 500),
-    ).item()
-    for seed in (0, 1, 2, 5):
-        assert abs(drawn(seed, 0) / evenly - 1) < 0.2, "u is not from U(0, 1)"
+    assert drawn(3, 0) == drawn(3, 1), "rng alone decides"
+    assert drawn(3, 0) != drawn(4, 0), "another seed must give another direction"
+    assert drawn(None, 0) != drawn(None, 1), "without rng, torch's own decides"
+    # One eps for each example: 500 of them leave little to chance.
+    evenly = torch.special.ndtri((torch.arange(500.0) + 0.5) / 500)[:, None]
+    right = path_penalty(lambda z: z, torch.ones(500, 1), 0.5, evenly).item()
+    found = sum(drawn(seed, 0) for seed in (0, 1, 2, 5)) / 4
+    assert abs(found / right - 1) < 0.3, "eps is not from N(0, I)"
 
 
 _run(_check)
@@ -1147,45 +1132,35 @@ _run(_check)
 
 
 # %% nbgrader={"grade": true, "grade_id": "penalty-norm", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5b (1 point): the norm and the mean. Here both pictures are the same, so
-# mixing changes nothing.
-x, mix = torch.ones(2, 1, 2, 2), torch.ones(2)
-found = gradient_penalty(lambda x: 3 * x.flatten(start_dim=1).sum(dim=1), x, x, mix)
+# Check 5b (1 point): the norm, the target and the mean, with a single pixel.
+z, one = torch.ones(3, 4), torch.ones(3, 1)
+found = path_penalty(lambda z: 3 * z.sum(dim=1, keepdim=True), z, 1.0, one)
 assert found.shape == (), (
     f"the penalty must be a single number: shape (), not {tuple(found.shape)}"
 )
 assert abs(found.item() - 25) < 1e-4, (
-    "a slope of 3 at each of 4 pixels has "
-    f"norm 6 and penalty 25, not {found.item()}"
+    "a slope of 3 along each of 4 numbers has the norm 6, and (6 - 1)^2 is 25, "
+    f"not {found.item()}"
 )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     draw = torch.Generator().manual_seed(6)
-    for shape in [(4, 4), (4, 1, 4, 4), (4, 3, 2, 4)]:
-        # Slopes that differ between examples and stay the same when a picture is
-        # scaled.
-        x, planes = torch.randn(
-            2, *shape, generator=draw, dtype=torch.float64
-        ).unbind()
-        planes = planes.flatten(start_dim=1)
-
-        def critic(x, planes=planes):
-            return F.relu(x.flatten(start_dim=1) @ planes.T).sum(dim=1)
-
-        slopes = ((x.flatten(start_dim=1) @ planes.T) > 0).to(planes.dtype) @ planes
-        for scale in (0.05, 1.0):  # norms below and above 1
-            expected = ((scale * slopes.norm(dim=1) - 1) ** 2).mean()
-            found = gradient_penalty(
-                lambda x, c=critic, s=scale: s * c(x),
-                x,
-                x,
-                torch.ones(4, dtype=x.dtype),
+    for latent in (1, 2, 5):
+        z = torch.randn(4, latent, generator=draw, dtype=torch.float64)
+        noise = torch.randn(4, 1, generator=draw, dtype=torch.float64)
+        # the gradient of |z|^2 / 2 is z itself
+        lengths = noise[:, 0].abs() * z.norm(dim=1)
+        for target in (0.0, 0.7, 2.0):
+            expected = ((lengths - target) ** 2).mean().item()
+            found = path_penalty(
+                lambda z: z.square().sum(dim=1, keepdim=True) / 2, z, target, noise
             )
             assert found.shape == (), f"one number, not shape {tuple(found.shape)}"
-            assert abs(found.item() / expected.item() - 1) < 1e-4, (
-                f"pictures {shape}: the penalty is {expected:.4f}, not {found:.4f}"
+            assert abs(found.item() - expected) < 1e-4 * (1 + expected), (
+                f"{latent} latent dimensions, target {target}: "
+                f"the penalty is {expected:.4f}, not {found:.4f}"
             )
 
 
@@ -1193,15 +1168,15 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "penalty-graph", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5c (1 point): the penalty teaches the critic's weights.
-x, weight = torch.ones(2, 2), torch.tensor([[2.0], [1.0]], requires_grad=True)
-penalty = gradient_penalty(lambda x: (x @ weight).flatten(), x, x, torch.ones(2))
+# Check 5c (1 point): the penalty teaches the generator's weights.
+z, weight = torch.ones(2, 2), torch.tensor([[2.0], [1.0]], requires_grad=True)
+penalty = path_penalty(lambda z: z @ weight, z, 0.5, torch.ones(2, 1))
 assert weight.grad is None, (
-    "computing the penalty must not touch .grad of the critic's weights"
+    "computing the penalty must not touch .grad of the generator's weights"
 )
 penalty.backward()
 assert weight.grad is not None, (
-    "no gradient of the penalty reaches the critic's weights"
+    "no gradient of the penalty reaches the generator's weights"
 )
 
 
@@ -1210,24 +1185,22 @@ def _check():
     # The gradient is compared with differences of the function's own values, so a
     # wrong norm loses nothing.
     draw = torch.Generator().manual_seed(7)
-    x = torch.randn(4, 4, generator=draw, dtype=torch.float64)
+    z, noise = torch.randn(2, 4, 4, generator=draw, dtype=torch.float64)
     first, second = (
         torch.randn(4, n, generator=draw, dtype=torch.float64).requires_grad_()
-        for n in (4, 1)
+        for n in (4, 4)
     )
     step = 1e-4 * torch.randn(4, 4, generator=draw, dtype=torch.float64)
 
     def penalty(first):
-        return gradient_penalty(
-            lambda x: ((x @ first).tanh() @ second).flatten(),
-            x,
-            x,
-            torch.ones(4, dtype=x.dtype),
+        return path_penalty(
+            lambda z: (z @ first).tanh() @ second, z, 0.4, noise.clone()
         )
 
     value = penalty(first)
-    assert first.grad is None, "the penalty touched .grad of the critic's weights"
-    assert second.grad is None, "the penalty touched .grad of the critic's weights"
+    assert first.grad is None, "the penalty touched .grad of the weights"
+    assert second.grad is None, "the penalty touched .grad of the weights"
+    assert not z.requires_grad, "the given noise z was changed"
     (gradient,) = torch.autograd.grad(value, first)
     difference = (
         penalty((first + step).detach()).item()
@@ -1235,7 +1208,7 @@ def _check():
     )
     assert abs(difference) > 1e-8, "the penalty must depend on the weights"
     assert abs((2 * gradient * step).sum().item() / difference - 1) < 1e-3, (
-        "the gradient for the critic's weights is wrong"
+        "the gradient for the generator's weights is wrong"
     )
 
 
@@ -1243,7 +1216,133 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 6. Find the bug (6 points)
+# ## 6. Which real pictures are covered? (2 points)
+#
+# A generator that has collapsed draws good pictures and leaves most of the real ones out. The chapter on evaluation
+# measures that by the **coverage**: the share of real pictures whose ball holds at least one sample, where the ball is as
+# wide as the distance to the $k$-th nearest *other* real picture
+# ([Naeem et al., 2020](https://arxiv.org/abs/2002.09797)). For a conditional generator, which is asked for a class, this
+# is not enough. One that draws a 7 when asked for a 3, and a 3 when asked for a 7, covers everything.
+#
+# So measure it class by class. For the class $y$ only the real pictures with the label $y$ count, as centres of balls and
+# as neighbours, and only the samples that were asked for as $y$. A picture is given by its features, $d$ numbers; the
+# distance is the Euclidean one; a sample on the edge of a ball lies in it. You may use a loop over the classes.
+
+
+# %% nbgrader={"grade": false, "grade_id": "coverage", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def class_coverage(samples, asked, real, labels, k, num_classes):
+    """Return the coverage of each class, a tensor of shape (num_classes,) with
+    values from 0 to 1.
+
+    samples: (n, d), features of generated pictures; asked: (n,), the class that
+    each was asked for. real: (m, d), features of real pictures; labels: (m,), their
+    classes. Every class has more than k real pictures. A class for which no sample
+    was asked has the coverage 0.
+    """
+    ### BEGIN SOLUTION
+    shares = torch.zeros(num_classes)
+    for y in range(num_classes):
+        drawn, wanted = samples[asked == y], real[labels == y]
+        if len(drawn) > 0:
+            # the smallest distance is that of a picture to itself, hence k + 1
+            radii = torch.cdist(wanted, wanted).kthvalue(k + 1, dim=1).values
+            nearest = torch.cdist(wanted, drawn).min(dim=1).values
+            shares[y] = (nearest <= radii).double().mean()
+    return shares
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "coverage-balls", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6a (1 point): the balls, with a single class. On a line, with k = 1, they are
+# [-1, 1], [0, 2], [1, 5] and [3, 11].
+real, samples = torch.tensor([[0.0, 1, 3, 7], [-0.5, -0.4, -0.3, 60]])[..., None]
+one_class = torch.zeros(4, dtype=torch.long)
+found = class_coverage(samples, one_class, real, one_class, k=1, num_classes=1)
+assert type(found) is Tensor, f"the coverage must be a tensor, not {type(found)}"
+assert found.shape == (1,), f"one class: shape (1,), not {tuple(found.shape)}"
+assert abs(found.item() - 0.25) < 1e-6, (
+    f"of these four balls the first one alone holds samples, so 1/4, not {found}"
+)
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    draw = torch.Generator().manual_seed(11)
+    for d, k, spread in ((1, 1, 1.0), (2, 3, 0.6), (5, 2, 1.5), (3, 5, 0.2)):
+        real, samples = (
+            torch.randn(n, d, generator=draw, dtype=torch.float64) for n in (11, 7)
+        )
+        samples = spread * samples + 0.3
+        points, drawn = real.tolist(), samples.tolist()
+        covered = 0
+        for centre in points:
+            # the first of the distances is that to the centre itself
+            radius = sorted(math.dist(centre, other) for other in points)[k]
+            covered += any(math.dist(centre, x) <= radius for x in drawn)
+        found = class_coverage(
+            samples,
+            torch.zeros(7, dtype=torch.long),
+            real,
+            torch.zeros(11, dtype=torch.long),
+            k,
+            1,
+        )
+        assert abs(found.item() - covered / 11) < 1e-5, (
+            f"{covered} of 11 real pictures are covered with k = {k}, "
+            f"which is {covered / 11:.3f}, not {found.item():.3f}"
+        )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "coverage-classes", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6b (1 point): the classes. A picture of another class than was asked for
+# covers nothing.
+near = torch.tensor([[0.0], [1.0], [2.0], [0.4]])
+real, classes = torch.cat([near, near + 100]), torch.arange(8) // 4
+right = class_coverage(real + 0.1, classes, real, classes, k=2, num_classes=2)
+assert right.shape == (2,), f"two classes: shape (2,), not {tuple(right.shape)}"
+assert right.min() > 0, "samples close to the real pictures of their class"
+exchanged = class_coverage(real + 0.1, 1 - classes, real, classes, 2, 2)
+assert (exchanged == 0).all(), f"no class has a sample near, but {exchanged}"
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    # The function is compared with itself, class by class, so wrong balls lose
+    # nothing.
+    draw = torch.Generator().manual_seed(12)
+    labels = torch.randperm(36, generator=draw) % 4
+    asked = torch.randperm(27, generator=draw) % 3
+    asked[asked == 2] = 3  # nobody asks for the class 2
+    for d, k in ((2, 2), (4, 3)):
+        real = torch.randn(36, d, generator=draw, dtype=torch.float64)
+        samples = 0.5 * torch.randn(27, d, generator=draw, dtype=torch.float64)
+        found = class_coverage(samples, asked, real, labels, k, 4)
+        assert found.shape == (4,), f"four classes, shape {tuple(found.shape)}"
+        assert found[2] == 0, "a class for which no sample was asked"
+        for y in (0, 1, 3):
+            drawn, wanted = samples[asked == y], real[labels == y]
+            alone = class_coverage(
+                drawn,
+                torch.zeros(len(drawn), dtype=torch.long),
+                wanted,
+                torch.zeros(len(wanted), dtype=torch.long),
+                k,
+                1,
+            )
+            assert abs(found[y].item() - alone.item()) < 1e-5, (
+                f"class {y} has {alone.item():.3f} alone, but {found[y].item():.3f} "
+                "among others"
+            )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 7. Find the bug (6 points)
 #
 # Below is a training step for the small players of question 2. It runs, it prints losses that fall, and it has **five
 # mistakes** of a kind that people really make and publish. The real pictures have 4×4 pixels between 0 (dark) and 1
@@ -1348,7 +1447,7 @@ def mistakes():
 
 
 # %% nbgrader={"grade": true, "grade_id": "mistakes-most", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 6a (1 point): five letters, of which at least four are right.
+# Check 7a (1 point): five letters, of which at least four are right.
 named = mistakes()
 assert type(named) is str, f"the letters must be in a string, not {named!r}"
 assert len(set(named)) == len(named) == 5, f"five different letters, not {named!r}"
@@ -1358,7 +1457,7 @@ assert len(set(named) & set("ADEHI")) >= 4, "fewer than four letters are right"
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "mistakes-all", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6b (2 points): all five are right.
+# Check 7b (2 points): all five are right.
 named = mistakes()
 assert len(named) == 5, f"five letters, not {named!r}"
 ### BEGIN HIDDEN TESTS
@@ -1368,7 +1467,7 @@ assert set(named) == set("ADEHI"), "not all five letters are right"
 # %% [markdown]
 # Now write a step without the five mistakes: first the discriminator's step on its loss, then the generator's on the
 # **non-saturating** loss, against the discriminator as its step has left it. The generator's pictures lie between -1 and 1 (its last layer is a tanh), so the real ones
-# must be brought to the same range. You may call your functions of question 1; those of question 2 are not needed here.
+# must be brought to the same range. You may call the two loss functions that question 2 gives.
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1392,7 +1491,7 @@ def training_step(generator, discriminator, optimisers, x, z):
     discriminator_optimiser.zero_grad()
     discriminator_loss.backward()
     discriminator_optimiser.step()
-    _, generator_loss = losses_for_generator(discriminator(fake))
+    generator_loss = loss_for_generator(discriminator(fake))
     generator_optimiser.zero_grad()
     generator_loss.backward()
     generator_optimiser.step()
@@ -1423,7 +1522,7 @@ def fixed_players(fake=0.0, weight=0.0, bias=0.0, rates=(0.0, 0.0)):
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-discriminator", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 6c (1 point): the discriminator's loss and its step.
+# Check 7c (1 point): the discriminator's loss and its step.
 ### BEGIN HIDDEN TESTS
 def _check():
     draw = torch.Generator().manual_seed(8)
@@ -1461,7 +1560,6 @@ def _check():
         )
 
 
-_choose(_check, **_losses)
 ### END HIDDEN TESTS
 x, z = torch.ones(3, 16), torch.zeros(3, 2)
 generator, discriminator, optimisers = fixed_players(bias=1.0, rates=(0.0, 0.1))
@@ -1481,7 +1579,7 @@ _run(_check)
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-generator", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 6d (1 point): the generator's loss and step. D likes bright pictures.
+# Check 7d (1 point): the generator's loss and step. D likes bright pictures.
 ### BEGIN HIDDEN TESTS
 def _check():
     draw = torch.Generator().manual_seed(9)
@@ -1538,7 +1636,6 @@ def _check():
         torch.testing.assert_close(both_bias, alone_bias, rtol=1e-4, atol=1e-5)
 
 
-_choose(_check, **_losses)
 ### END HIDDEN TESTS
 x, z = torch.ones(3, 16), torch.zeros(3, 2)
 generator, discriminator, optimisers = fixed_players(
@@ -1560,7 +1657,7 @@ _run(_check)
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-data", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 6e (1 point): the range of the data. In [-1, 1] a dark pixel is the opposite
+# Check 7e (1 point): the range of the data. In [-1, 1] a dark pixel is the opposite
 # of a lit one, so lit pictures look to a discriminator with weight -1 as dark ones
 # look to a discriminator with weight 1.
 ### BEGIN HIDDEN TESTS
@@ -1586,7 +1683,6 @@ def _check():
         )
 
 
-_choose(_check, **_losses)
 ### END HIDDEN TESTS
 dark, lit, z = torch.zeros(3, 16), torch.ones(3, 16), torch.zeros(3, 2)
 losses = [
@@ -1611,7 +1707,7 @@ demonstrate(training_step)
 # [Errata](../../book/errata.md) has more of their kind.
 
 # %% [markdown]
-# ## 7. In your own words (4 points)
+# ## 8. In your own words (4 points)
 #
 # Answer in full sentences, eight to twelve in all. This question is read by a person.
 #
@@ -1628,7 +1724,7 @@ demonstrate(training_step)
 #
 # 1. The generator's loss only says how well it does against the present discriminator. It falls as well when the
 #    discriminator becomes worse: because its learning rate is too low, it was weakened, its weights diverged, or its
-#    gradients are wiped out by a bug. A faulty label gives a falling loss too, as in question 6. A VAE's loss is a bound
+#    gradients are wiped out by a bug. A faulty label gives a falling loss too, as in question 7. A VAE's loss is a bound
 #    on a fixed quantity, the same function of the model at every moment; the generator's loss is a moving yardstick,
 #    since the other player's weights are part of it. A loss near 0.7 (log 2) means no more than that this discriminator
 #    can't tell the two apart. One should look at samples from fixed noise, and measure quality and variety against

@@ -7,29 +7,24 @@ points in another shows up as well.
 
 Answer = tuple[str, str, dict[str, float]]
 
-_DISCRIMINATOR = "F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()"
-_SATURATING = "-F.softplus(fake_logits).mean()"
-_NON_SATURATING = "F.softplus(-fake_logits).mean()"
+_DISCRIMINATOR = "torch.expm1(-real).mean() + torch.expm1(fake).mean()"
+_SATURATING = "-torch.expm1(fake).mean()"
+_NON_SATURATING = "torch.expm1(-fake).mean()"
 
 
-def _dloss(points: float, loss: str, before: str = "pass") -> tuple[str, dict[str, float]]:
-    code = f"def loss_for_discriminator(real_logits, fake_logits):\n    {before}\n    return {loss}"
-    return code, {"dloss-value": points}
+def _dloss(points: float, loss: str) -> tuple[str, dict[str, float]]:
+    return f"def hellinger_discriminator_loss(real, fake):\n    return {loss}", {"dloss-value": points}
 
 
 def _gloss(
     points: float, saturating: str = _SATURATING, non_saturating: str = _NON_SATURATING
 ) -> tuple[str, dict[str, float]]:
-    code = f"def losses_for_generator(fake_logits):\n    return {saturating}, {non_saturating}"
+    code = f"def hellinger_generator_losses(fake):\n    return {saturating}, {non_saturating}"
     return code, {"gloss-value": points}
 
 
-def _slopes(saturating: str, non_saturating: str) -> tuple[str, dict[str, float]]:
-    code = f"""\
-def generator_slopes(fake_logits):
-    D = torch.sigmoid(fake_logits)
-    return {saturating}, {non_saturating}"""
-    return code, {"slopes-value": 0}
+def _best(expression: str) -> tuple[str, dict[str, float]]:
+    return f"def best_output(log_p, log_q):\n    return {expression}", {"best-value": 0}
 
 
 def _dstep(
@@ -53,7 +48,7 @@ def _gstep(
     other: float,
     fake: str = "generator(z)",
     logits: str = "discriminator(fake)",
-    loss: str = "losses_for_generator(logits)[1]",
+    loss: str = "loss_for_generator(logits)",
     backward: str = "loss.backward(inputs=list(generator.parameters()))",
 ) -> tuple[str, dict[str, float]]:
     code = f"""\
@@ -98,29 +93,50 @@ _CRITIC = "[(5, 3, 1), (5, 3, 1), (5, 1, 0)]"
 _DIGITS = "[(7, 1, 0, 0), (4, 2, 1, 0), (4, 2, 1, 0)]"
 
 
-def _layers(
-    generator_points: float, discriminator_points: float, generator: str = _GENERATOR, discriminator: str = _CRITIC
-) -> tuple[str, dict[str, float]]:
-    code = f"def choose_layers():\n    return {generator}, {discriminator}"
-    return code, {"layers-generator": generator_points, "layers-discriminator": discriminator_points}
+def _layers(points: float, generator: str = _GENERATOR, discriminator: str = _CRITIC) -> tuple[str, dict[str, float]]:
+    return f"def choose_layers():\n    return {generator}, {discriminator}", {"layers-both": points}
 
 
 def _penalty(
     points: tuple[float, float, float],
-    draw: str = "torch.rand(len(real), generator=generator, dtype=real.dtype)",
-    u: str = "mix.reshape(-1, *[1] * (real.ndim - 1))",
-    between: str = "u * real + (1 - u) * fake",
-    gradient: str = "torch.autograd.grad(critic(between).sum(), between, create_graph=True)[0]",
-    result: str = "((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()",
+    draw: str = "torch.randn(pictures.shape, generator=rng, dtype=pictures.dtype) if noise is None else noise",
+    along: str = "(pictures * noise).sum() / math.sqrt(pictures[0].numel())",
+    gradient: str = "torch.autograd.grad(along, z, create_graph=True)[0]",
+    result: str = "((gradient.norm(dim=1) - target) ** 2).mean()",
 ) -> tuple[str, dict[str, float]]:
     code = f"""\
-def gradient_penalty(critic, real, fake, mix=None, generator=None):
-    mix = {draw} if mix is None else mix
-    u = {u}
-    between = ({between}).detach().requires_grad_()
+def path_penalty(network, z, target, noise=None, rng=None):
+    z = z.detach().requires_grad_()
+    pictures = network(z)
+    noise = {draw}
+    along = {along}
     gradient = {gradient}
     return {result}"""
-    return code, dict(zip(("penalty-points", "penalty-norm", "penalty-graph"), points, strict=True))
+    return code, dict(zip(("penalty-direction", "penalty-norm", "penalty-graph"), points, strict=True))
+
+
+def _coverage(
+    balls: float,
+    classes: float,
+    drawn: str = "samples[asked == y]",
+    wanted: str = "real[labels == y]",
+    radii: str = "torch.cdist(wanted, wanted).kthvalue(k + 1, dim=1).values",
+    share: str = "(torch.cdist(wanted, drawn) <= radii[:, None]).any(dim=1).double().mean()",
+    skip: str = "len(drawn) == 0",
+    result: str = "torch.stack(shares)",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def class_coverage(samples, asked, real, labels, k, num_classes):
+    shares = []
+    for y in range(num_classes):
+        drawn, wanted = {drawn}, {wanted}
+        if {skip}:
+            shares.append(torch.tensor(0.0, dtype=torch.float64))
+            continue
+        radii = {radii}
+        shares.append({share})
+    return {result}"""
+    return code, {"coverage-balls": balls, "coverage-classes": classes}
 
 
 def _mistakes(letters: str, most: float, everything: float) -> tuple[str, dict[str, float]]:
@@ -172,14 +188,14 @@ def training_step(generator, discriminator, optimisers, x, z):
         optimiser.step()
     return d_loss.detach(), g_loss.detach()"""
 
-_RIGHT_UPON_WRONG = """\
+_WITH_THE_GIVEN_LOSSES = """\
 def training_step(generator, discriminator, optimisers, x, z):
     fake = generator(z)
     d_loss = loss_for_discriminator(discriminator(2 * x - 1), discriminator(fake.detach()))
     optimisers[1].zero_grad()
     d_loss.backward()
     optimisers[1].step()
-    g_loss = losses_for_generator(discriminator(fake))[1]
+    g_loss = loss_for_generator(discriminator(fake))
     optimisers[0].zero_grad()
     g_loss.backward()
     optimisers[0].step()
@@ -217,56 +233,42 @@ _BCE = "F.binary_cross_entropy_with_logits"
 WRONG: dict[str, list[Answer]] = {
     "dloss": [
         ("the value for the loss", *_dloss(0, f"-({_DISCRIMINATOR})")),
+        ("the chapter's game", *_dloss(0, "F.softplus(-real).mean() + F.softplus(fake).mean()")),
+        ("v for T", *_dloss(0, "-real.mean() + (fake / (1 - fake)).mean()")),
         (
-            "cross-entropy of probabilities",
-            *_dloss(
-                0,
-                "F.binary_cross_entropy(real_logits.sigmoid(), 0 * real_logits + 1)"
-                " + F.binary_cross_entropy(fake_logits.sigmoid(), 0 * fake_logits)",
-            ),
+            "f for its conjugate",
+            *_dloss(0, "torch.expm1(-real).mean() + ((1 - (-fake).exp()).sqrt() - 1).square().mean()"),
         ),
+        ("T for both", *_dloss(0, "torch.expm1(-real).mean() - torch.expm1(-fake).mean()")),
         ("sums for means", *_dloss(0, _DISCRIMINATOR.replace("mean", "sum"))),
-        ("one mean over both batches", *_dloss(0, "F.softplus(torch.cat([-real_logits, fake_logits])).mean()")),
-        (
-            # Labels of shape (n, 1) and logits of shape (n,) make (n, n) numbers: every label meets every logit.
-            "labels of another shape",
-            *_dloss(
-                0,
-                "2 * (is_real * F.softplus(-logits) + (1 - is_real) * F.softplus(logits)).mean()",
-                before="logits = torch.cat([real_logits, fake_logits])\n"
-                "    is_real = (torch.arange(len(logits)) < len(real_logits)).float()[:, None]",
-            ),
-        ),
-        ("the real pictures only", *_dloss(0, "F.softplus(-real_logits).mean()")),
-        ("labels the wrong way round", *_dloss(0, "F.softplus(real_logits).mean() + F.softplus(-fake_logits).mean()")),
+        ("one mean over both batches", *_dloss(0, "torch.expm1(torch.cat([-real, fake])).mean()")),
+        ("the real pictures only", *_dloss(0, "torch.expm1(-real).mean()")),
+        ("real and generated exchanged", *_dloss(0, "torch.expm1(-fake).mean() + torch.expm1(real).mean()")),
+        ("the constants forgotten", *_dloss(0, "(-real).exp().mean() + fake.exp().mean()")),
         ("half of it", *_dloss(0, f"({_DISCRIMINATOR}) / 2")),
         ("detached", *_dloss(0, f"({_DISCRIMINATOR}).detach()")),
     ],
     "gloss": [
-        ("sign of the saturating loss", *_gloss(0, saturating="F.softplus(fake_logits).mean()")),
-        ("fakes labelled 0", *_gloss(0, non_saturating="F.softplus(fake_logits).mean()")),
-        (
-            "sums for means",
-            *_gloss(0, _SATURATING.replace("mean", "sum"), _NON_SATURATING.replace("mean", "sum")),
-        ),
+        ("signs of both", *_gloss(0, "torch.expm1(fake).mean()", "-torch.expm1(-fake).mean()")),
+        ("sign of the saturating loss", *_gloss(0, saturating="torch.expm1(fake).mean()")),
+        ("T lowered", *_gloss(0, non_saturating="-torch.expm1(-fake).mean()")),
+        ("sums for means", *_gloss(0, _SATURATING.replace("mean", "sum"), _NON_SATURATING.replace("mean", "sum"))),
         ("the losses swapped", *_gloss(0, _NON_SATURATING, _SATURATING)),
-        (
-            "logarithms of rounded numbers",
-            *_gloss(0, "(1 - fake_logits.sigmoid()).log().mean()", "-fake_logits.sigmoid().log().mean()"),
-        ),
-        ("of probabilities", *_gloss(0, "-F.softplus(fake_logits.sigmoid()).mean()")),
-        ("one for each picture", *_gloss(0, "-F.softplus(fake_logits)", "F.softplus(-fake_logits)")),
-        ("the value, not the loss", *_gloss(0, "F.softplus(fake_logits).mean()", "-F.softplus(-fake_logits).mean()")),
+        ("the chapter's losses", *_gloss(0, "-F.softplus(fake).mean()", "F.softplus(-fake).mean()")),
+        ("v for T", *_gloss(0, non_saturating="-fake.mean()")),
+        ("one for each picture", *_gloss(0, "-torch.expm1(fake)", "torch.expm1(-fake)")),
+        ("the constants forgotten", *_gloss(0, "-fake.exp().mean()", "(-fake).exp().mean()")),
+        ("the saturating one twice", *_gloss(0, non_saturating=_SATURATING)),
     ],
-    "slopes": [
-        ("sign", *_slopes("D", "torch.sigmoid(-fake_logits)")),
-        ("swapped", *_slopes("-torch.sigmoid(-fake_logits)", "-D")),
-        ("digits lost", *_slopes("-D", "D - 1")),
-        ("with respect to D", *_slopes("-1 / (1 - D)", "-1 / D")),
-        ("mean over the batch", *_slopes("-D / len(D)", "-torch.sigmoid(-fake_logits) / len(D)")),
-        ("times D (1 - D) once too often", *_slopes("-D * D * (1 - D)", "-D * (1 - D) ** 2")),
-        ("the losses themselves", *_slopes("F.logsigmoid(-fake_logits)", "-F.logsigmoid(fake_logits)")),
-        ("both the same", *_slopes("-D", "-D")),
+    "best": [
+        ("the ratio's logarithm, as in the chapter's game", *_best("log_p - log_q")),
+        ("p and q exchanged", *_best("0.5 * (log_q - log_p)")),
+        ("T for v", *_best("1 - (0.5 * (log_q - log_p)).exp()")),
+        ("the ratio", *_best("(log_p - log_q).exp()")),
+        ("the root of the ratio", *_best("(0.5 * (log_p - log_q)).exp()")),
+        ("out of the logarithms", *_best("0.5 * (log_p.exp() / log_q.exp()).log()")),
+        ("twice", *_best("2 * (log_p - log_q)")),
+        ("a probability", *_best("torch.sigmoid(log_p - log_q)")),
     ],
     "dstep": [
         ("the missing detach", *_dstep(1, 0, fake="generator(z)")),
@@ -283,13 +285,12 @@ WRONG: dict[str, list[Answer]] = {
             "real and fake exchanged",
             *_dstep(0, 1, loss="loss_for_discriminator(discriminator(fake), discriminator(x))"),
         ),
-        ("the wrong player's loss", *_dstep(0, 1, loss="losses_for_generator(discriminator(fake))[1]")),
+        ("the wrong player's loss", *_dstep(0, 1, loss="loss_for_generator(discriminator(fake))")),
         ("no backward", *_dstep(0, 0, backward="pass")),
         ("gradients twice", *_dstep(0, 1, backward="loss.backward(retain_graph=True); loss.backward()")),
         (
-            # Not wrong: it calls the function of question 1, which is wrong in the same notebook.
-            "right, upon wrong functions",
-            *_dstep(1, 1),
+            "gradients of the sum",
+            *_dstep(0, 1, backward="(loss * len(x)).backward()"),
         ),
     ],
     "gstep": [
@@ -303,11 +304,10 @@ WRONG: dict[str, list[Answer]] = {
             "the discriminator frozen for good",
             *_gstep(1, 0, logits="discriminator.requires_grad_(False)(fake)", backward="loss.backward()"),
         ),
-        ("the saturating loss", *_gstep(0, 1, loss="losses_for_generator(logits)[0]")),
+        ("the saturating loss", *_gstep(0, 1, loss="-F.softplus(logits).mean()")),
         ("fakes labelled 0", *_gstep(0, 1, loss="F.softplus(logits).mean()")),
         ("sum for mean", *_gstep(0, 1, loss="F.softplus(-logits).sum()")),
         ("the discriminator's own loss", *_gstep(0, 1, loss="loss_for_discriminator(logits, logits)")),
-        ("right, upon wrong functions", *_gstep(1, 1)),
     ],
     "optimal": [
         ("not stable", *_optimal(1, 0, "log_p.exp() / (log_p.exp() + log_q.exp())")),
@@ -352,40 +352,95 @@ WRONG: dict[str, list[Answer]] = {
         ("output padding for both", *_size(0, 1, conv=f"{_CONV} + output_padding")),
     ],
     "layers": [
-        ("the chapter's layers, for digits", *_layers(0, 0, _DIGITS, "[(4, 2, 1), (4, 2, 1), (7, 1, 0)]")),
-        ("3, 9, 27", *_layers(0, 1, generator="[(3, 1, 0, 0), (3, 3, 0, 0), (3, 3, 0, 0)]")),
+        ("the chapter's layers, for digits", *_layers(0, _DIGITS, "[(4, 2, 1), (4, 2, 1), (7, 1, 0)]")),
+        ("3, 9, 27", *_layers(0, generator="[(3, 1, 0, 0), (3, 3, 0, 0), (3, 3, 0, 0)]")),
         # Both fit together at 48, which is no use for objects of 45.
         (
             "made for 48",
-            *_layers(0, 0, "[(3, 1, 0, 0), *[(4, 2, 1, 0)] * 4]", "[*[(4, 2, 1)] * 4, (3, 1, 0)]"),
+            *_layers(0, "[(3, 1, 0, 0), *[(4, 2, 1, 0)] * 4]", "[*[(4, 2, 1)] * 4, (3, 1, 0)]"),
         ),
-        ("a last kernel of 7 upon 5 places", *_layers(1, 0, discriminator="[(5, 3, 1), (5, 3, 1), (7, 1, 0)]")),
-        ("ends at 2", *_layers(1, 0, discriminator="[(5, 3, 1), (5, 3, 1), (4, 1, 0)]")),
-        ("45 in one go", *_layers(0, 0, "[(45, 1, 0, 0)]", "[(45, 1, 0)]")),
-        ("gaps", *_layers(0, 0, "[(5, 1, 0, 0), (1, 3, 0, 2), (1, 3, 0, 2)]", "[(1, 3, 0), (1, 3, 0), (5, 1, 0)]")),
-        ("output padding as large as the stride", *_layers(0, 1, "[(5, 1, 0, 0), (3, 3, 0, 3), (3, 3, 0, 0)]")),
-        ("layers that do nothing", *_layers(0, 0, f"{_GENERATOR} + [(1, 1, 0, 0)]", f"{_CRITIC} + [(1, 1, 0)]")),
-        ("the generator's layers for both", *_layers(1, 0, discriminator=_GENERATOR)),
+        ("a last kernel of 7 upon 5 places", *_layers(0, discriminator="[(5, 3, 1), (5, 3, 1), (7, 1, 0)]")),
+        ("ends at 2", *_layers(0, discriminator="[(5, 3, 1), (5, 3, 1), (4, 1, 0)]")),
+        ("45 in one go", *_layers(0, "[(45, 1, 0, 0)]", "[(45, 1, 0)]")),
+        ("gaps", *_layers(0, "[(5, 1, 0, 0), (1, 3, 0, 2), (1, 3, 0, 2)]", "[(1, 3, 0), (1, 3, 0), (5, 1, 0)]")),
+        ("output padding as large as the stride", *_layers(0, "[(5, 1, 0, 0), (3, 3, 0, 3), (3, 3, 0, 0)]")),
+        ("layers that do nothing", *_layers(0, f"{_GENERATOR} + [(1, 1, 0, 0)]", f"{_CRITIC} + [(1, 1, 0)]")),
+        ("the generator's layers for both", *_layers(0, discriminator=_GENERATOR)),
     ],
     "penalty": [
+        ("directions too long", *_penalty((0, 1, 1), along="(pictures * noise).sum()")),
+        ("directions too short", *_penalty((0, 1, 1), along="(pictures * noise).sum() / pictures[0].numel()")),
         (
-            "one u for the whole batch",
-            *_penalty((0, 1, 1), draw="torch.rand(1, generator=generator).repeat(len(real))"),
-        ),
-        ("u along the width", *_penalty((0, 1, 1), u="mix")),
-        ("real and fake exchanged", *_penalty((0, 1, 1), between="(1 - u) * real + u * fake")),
-        ("normal u", *_penalty((0, 1, 1), draw="torch.randn(len(real), generator=generator, dtype=real.dtype)")),
-        ("norm over the batch", *_penalty((1, 0, 1), result="(gradient.norm() - 1) ** 2")),
-        ("norm over one axis", *_penalty((1, 0, 1), result="((gradient.norm(dim=1) - 1) ** 2).mean()")),
-        ("norm squared", *_penalty((1, 0, 1), result="((gradient.flatten(1).square().sum(1) - 1) ** 2).mean()")),
-        ("sum", *_penalty((1, 0, 1), result="((gradient.flatten(1).norm(dim=1) - 1) ** 2).sum()")),
-        (
-            "the missing create_graph",
-            *_penalty((1, 1, 0), gradient="torch.autograd.grad(critic(between).sum(), between)[0]"),
+            "one direction for all",
+            *_penalty((0, 1, 1), draw="torch.randn(pictures.shape[1:], generator=rng) if noise is None else noise"),
         ),
         (
-            "backward, into the weights",
-            *_penalty((1, 1, 0), gradient="(critic(between).sum().backward(create_graph=True), between.grad)[1]"),
+            "uniform directions",
+            *_penalty((0, 1, 1), draw="torch.rand(pictures.shape, generator=rng) if noise is None else noise"),
+        ),
+        ("rng ignored", *_penalty((0, 1, 1), draw="torch.randn_like(pictures) if noise is None else noise")),
+        ("the sum of all pixels", *_penalty((0, 0, 1), along="pictures.sum() / math.sqrt(pictures[0].numel())")),
+        (
+            "mean over the batch within",
+            *_penalty((1, 0, 1), along="(pictures * noise).mean() * math.sqrt(pictures[0].numel())"),
+        ),
+        ("norm over the batch", *_penalty((1, 0, 1), result="(gradient.norm() - target) ** 2")),
+        ("norm squared", *_penalty((1, 0, 1), result="((gradient.square().sum(1) - target) ** 2).mean()")),
+        ("sum", *_penalty((1, 0, 1), result="((gradient.norm(dim=1) - target) ** 2).sum()")),
+        ("the Wasserstein GAN's target", *_penalty((1, 0, 1), result="((gradient.norm(dim=1) - 1) ** 2).mean()")),
+        ("absolute deviations", *_penalty((1, 0, 1), result="(gradient.norm(dim=1) - target).abs().mean()")),
+        ("the missing create_graph", *_penalty((1, 1, 0), gradient="torch.autograd.grad(along, z)[0]")),
+        ("detached", *_penalty((1, 1, 0), gradient="torch.autograd.grad(along, z, create_graph=True)[0].detach()")),
+        ("backward, into the weights", *_penalty((1, 1, 0), gradient="(along.backward(create_graph=True), z.grad)[1]")),
+    ],
+    "coverage": [
+        (
+            "recall: balls round the samples",
+            *_coverage(
+                0,
+                1,
+                radii="torch.cdist(drawn, drawn).kthvalue(k + 1, dim=1).values",
+                share="(torch.cdist(wanted, drawn) <= radii).any(dim=1).double().mean()",
+            ),
+        ),
+        (
+            "precision: the share of samples",
+            *_coverage(0, 1, share="(torch.cdist(wanted, drawn) <= radii[:, None]).any(dim=0).double().mean()"),
+        ),
+        (
+            "density",
+            *_coverage(0, 1, share="(torch.cdist(wanted, drawn) <= radii[:, None]).double().sum() / (k * len(drawn))"),
+        ),
+        ("each its own neighbour", *_coverage(0, 1, radii="torch.cdist(wanted, wanted).kthvalue(k, dim=1).values")),
+        ("one neighbour too many", *_coverage(0, 1, radii="torch.cdist(wanted, wanted).sort(dim=1).values[:, k + 1]")),
+        (
+            "one radius for all",
+            *_coverage(0, 1, radii="torch.cdist(wanted, wanted).kthvalue(k + 1, 1).values.mean().expand(len(wanted))"),
+        ),
+        (
+            "every sample inside",
+            *_coverage(0, 0, share="(torch.cdist(wanted, drawn) <= radii[:, None]).all(dim=1).double().mean()"),
+        ),
+        (
+            "percent",
+            *_coverage(0, 1, share="100 * (torch.cdist(wanted, drawn) <= radii[:, None]).any(dim=1).double().mean()"),
+        ),
+        ("the class asked for ignored", *_coverage(1, 0, drawn="samples")),
+        ("the labels ignored", *_coverage(1, 0, wanted="real")),
+        (
+            "neighbours of every class",
+            *_coverage(1, 0, radii="torch.cdist(real, real).kthvalue(k + 1, dim=1).values[labels == y]"),
+        ),
+        (
+            "of all real pictures",
+            *_coverage(
+                1, 0, share="(torch.cdist(wanted, drawn) <= radii[:, None]).any(dim=1).double().sum() / len(real)"
+            ),
+        ),
+        ("one number for all classes", *_coverage(0, 0, result="torch.stack(shares).mean()")),
+        (
+            "no sample, no answer",
+            *_coverage(1, 0, skip="False", share="(torch.cdist(wanted, drawn).amin(dim=1) <= radii).double().mean()"),
         ),
     ],
     "mistakes": [
@@ -430,31 +485,23 @@ WRONG: dict[str, list[Answer]] = {
         ("the generator first", _GENERATOR_FIRST, dict(zip(_BUG_POINTS, (1, 0, 1), strict=True))),
         ("both at the same time", _SIMULTANEOUS, dict(zip(_BUG_POINTS, (1, 0, 1), strict=True))),
         ("one loss for both players", _ONE_LOSS, dict(zip(_BUG_POINTS, (0, 0, 1), strict=True))),
-        (
-            # Not wrong: it calls the function of question 1, which is wrong in the same notebook.
-            "right, upon wrong functions",
-            _RIGHT_UPON_WRONG,
-            dict(zip(_BUG_POINTS, (1, 1, 1), strict=True)),
-        ),
     ],
 }
 
 # Right, but written otherwise than the solution: no check may insist on one way to write an answer.
 OTHERWISE: dict[str, str] = {
     "dloss": """\
-def loss_for_discriminator(real_logits, fake_logits):
+def hellinger_discriminator_loss(real, fake):
     warnings.warn("this is not a mistake")
-    bce = F.binary_cross_entropy_with_logits
-    return bce(real_logits, torch.ones_like(real_logits)) + bce(fake_logits, torch.zeros_like(fake_logits))""",
+    T_real, T_fake = 1 - (-real).exp(), 1 - (-fake.double()).exp()
+    return -(T_real.mean() - (T_fake / (1 - T_fake)).mean())""",
     "gloss": """\
-def losses_for_generator(fake_logits):
-    bce = F.binary_cross_entropy_with_logits
-    return [F.logsigmoid(-fake_logits).mean(), bce(fake_logits, torch.ones_like(fake_logits))]""",
-    "slopes": """\
-def generator_slopes(fake_logits):
-    logits = fake_logits.clone().requires_grad_()
-    losses = F.logsigmoid(-logits).sum(), -F.logsigmoid(logits).sum()
-    return [torch.autograd.grad(loss, logits)[0] for loss in losses]""",
+def hellinger_generator_losses(fake):
+    return [1 - fake.exp().sum() / len(fake), (-fake).exp().sum() / len(fake) - 1]""",
+    "best": """\
+def best_output(log_p, log_q):
+    T = -torch.expm1(0.5 * (log_q - log_p).clamp(-60, 1000).double())
+    return torch.where(T.isfinite() & (T < 0.99) & (T > -1e6), -torch.log1p(-T), 0.5 * (log_p - log_q).double())""",
     "dstep": """\
 def discriminator_backward(generator, discriminator, x, z):
     with torch.no_grad():
@@ -492,15 +539,21 @@ def choose_layers():
     discriminator = [[5, 2, 2], [5, 2, 2], [5, 2, 2], [6, 1, 0]]  # 45, 23, 12, 6, 1
     return generator, discriminator""",
     "penalty": """\
-def gradient_penalty(critic, real, fake, mix=None, generator=None):
-    mix = torch.rand(real.shape[0], generator=generator).to(real) if mix is None else mix
-    total = 0.0
-    for x, x_fake, u in zip(real, fake, mix):
-        between = torch.lerp(x_fake, x, u)[None].requires_grad_(True)
-        scores = critic(between)
-        gradient = torch.autograd.grad(scores, between, torch.ones_like(scores), create_graph=True)[0]
-        total = total + (gradient.square().sum().sqrt() - 1).square()
-    return total / len(real)""",
+def path_penalty(network, z, target, noise=None, rng=None):
+    z = z.clone().requires_grad_(True)
+    pictures = network(z)
+    noise = torch.randn(*pictures.shape, generator=rng).to(pictures) if noise is None else noise
+    y = noise / pictures[0].numel() ** 0.5
+    (gradient,) = torch.autograd.grad(pictures, z, grad_outputs=y, create_graph=True)
+    return (gradient.square().sum(1).sqrt() - target).square().mean()""",
+    "coverage": """\
+def class_coverage(samples, asked, real, labels, k, num_classes):
+    distances = torch.cdist(real, real, compute_mode="donot_use_mm_for_euclid_dist")
+    distances[labels[:, None] != labels] = math.inf
+    radii = distances.sort(dim=1).values[:, k]
+    near = torch.cdist(real, samples, compute_mode="donot_use_mm_for_euclid_dist") <= radii[:, None]
+    covered = (near & (labels[:, None] == asked)).any(dim=1)
+    return torch.tensor([covered[labels == y].float().mean() for y in range(num_classes)])""",
     "mistakes": """\
 def mistakes():
     return "".join(sorted({"H", "I", "A", "D", "E"}))""",
@@ -525,16 +578,15 @@ def training_step(generator, discriminator, optimisers, x, z):
 RIGHT: dict[str, dict[str, str]] = {
     "in double precision": {
         "dloss": """\
-def loss_for_discriminator(real_logits, fake_logits):
-    return F.softplus(-real_logits.double()).mean() + F.softplus(fake_logits.double()).mean()""",
+def hellinger_discriminator_loss(real, fake):
+    return (torch.exp(-real.double()) - 1).mean() + (torch.exp(fake.double()) - 1).mean()""",
         "gloss": """\
-def losses_for_generator(fake_logits):
-    fake_logits = fake_logits.to(torch.float64)
-    return -F.softplus(fake_logits).mean(), F.softplus(-fake_logits).mean()""",
-        "slopes": """\
-def generator_slopes(fake_logits):
-    D = torch.sigmoid(fake_logits.double())
-    return -D, -torch.sigmoid(-fake_logits.double())""",
+def hellinger_generator_losses(fake):
+    fake = fake.to(torch.float64)
+    return 1 - torch.exp(fake).mean(), torch.exp(-fake).mean() - 1""",
+        "best": """\
+def best_output(log_p, log_q):
+    return (log_p.double() - log_q.double()) / 2""",
         "optimal": """\
 def optimal_discriminator(log_p, log_q):
     return 1 / (1 + torch.exp(log_q.double() - log_p.double()))""",
@@ -546,20 +598,30 @@ def value_at_optimum(log_p, log_q):
     value = (log_p.exp() * (log_p - log_sum))[real].sum()
     return value + (log_q.exp() * (log_q - log_sum))[fake].sum()""",
         "penalty": """\
-def gradient_penalty(critic, real, fake, mix=None, generator=None):
-    u = torch.rand(len(real), generator=generator, dtype=torch.float64) if mix is None else mix
-    u = u.view(-1, *[1 for _ in real.shape[1:]]).to(real.dtype)
-    between = torch.autograd.Variable(u * real + (1 - u) * fake, requires_grad=True)
-    gradient, = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (torch.linalg.vector_norm(gradient.double().flatten(1), dim=1) - 1).pow(2).mean()""",
-        "bug": _RIGHT_UPON_WRONG,
+def path_penalty(network, z, target, noise=None, rng=None):
+    z = torch.autograd.Variable(z, requires_grad=True)
+    pictures = network(z)
+    noise = torch.randn(pictures.shape, generator=rng, dtype=torch.float64) if noise is None else noise
+    along = torch.sum(pictures.double() * noise.double()) / math.sqrt(math.prod(pictures.shape[1:]))
+    slope, = torch.autograd.grad(along, z, create_graph=True)
+    return (torch.linalg.vector_norm(slope.double(), dim=1) - target).pow(2).mean()""",
+        "coverage": """\
+def class_coverage(samples, asked, real, labels, k, num_classes):
+    shares = torch.zeros(num_classes, dtype=torch.float64)
+    for y in labels.unique().tolist():
+        centres = real[labels == y].double()
+        squares = (centres[:, None] - centres).square().sum(-1)
+        radii = squares.topk(k + 1, largest=False).values[:, -1]
+        near = (centres[:, None] - samples[asked == y].double()).square().sum(-1) <= radii[:, None]
+        shares[y] = near.any(1).double().mean()
+    return shares""",
+        "bug": _WITH_THE_GIVEN_LOSSES,
     },
     "in NumPy where no gradient is asked for": {
         "setup": "import numpy as np",
-        "slopes": """\
-def generator_slopes(fake_logits):
-    logits = fake_logits.numpy().astype(float)
-    return torch.from_numpy(-1 / (1 + np.exp(-logits))), torch.from_numpy(-1 / (1 + np.exp(logits)))""",
+        "best": """\
+def best_output(log_p, log_q):
+    return torch.from_numpy(0.5 * (log_p.numpy() - log_q.numpy()))""",
         "optimal": """\
 def optimal_discriminator(log_p, log_q):
     with np.errstate(over="ignore"):
@@ -576,23 +638,34 @@ def output_size(size, kernel, stride=1, padding=0, output_padding=0, transposed=
     if transposed:
         return int(stride * (size - 1) + kernel - 2 * padding + output_padding)
     return int(np.floor((size + 2 * padding - kernel) / stride)) + 1""",
+        "coverage": """\
+def class_coverage(samples, asked, real, labels, k, num_classes):
+    x, a, y, b = (each.numpy() for each in (samples, asked, real, labels))
+    shares = []
+    for c in range(num_classes):
+        centres, drawn = y[b == c], x[a == c]
+        radii = np.sort(np.linalg.norm(centres[:, None] - centres, axis=-1), axis=1)[:, k]
+        near = np.linalg.norm(centres[:, None] - drawn, axis=-1) <= radii[:, None]
+        shares.append(near.any(axis=1).mean() if len(drawn) else 0.0)
+    return torch.tensor(np.array(shares))""",
     },
     "one by one": {
         "dloss": """\
-def loss_for_discriminator(real_logits, fake_logits):
-    real = sum(F.softplus(-logit) for logit in real_logits) / len(real_logits)
-    return real + sum(F.softplus(logit) for logit in fake_logits) / len(fake_logits)""",
+def hellinger_discriminator_loss(real, fake):
+    total = 0
+    for v in real:
+        total = total - (1 - torch.exp(-v)) / len(real)
+    for v in fake:
+        total = total + (torch.exp(v) - 1) / len(fake)
+    return total""",
         "gloss": """\
-def losses_for_generator(fake_logits):
-    saturating = non_saturating = 0
-    for logit in fake_logits:
-        saturating = saturating - F.softplus(logit) / len(fake_logits)
-        non_saturating = non_saturating + F.softplus(-logit) / len(fake_logits)
-    return saturating, non_saturating""",
-        "slopes": """\
-def generator_slopes(fake_logits):
-    rows = [(-1 / (1 + math.exp(-logit)), -1 / (1 + math.exp(logit))) for logit in fake_logits.tolist()]
-    return torch.tensor([row[0] for row in rows]), torch.tensor([row[1] for row in rows])""",
+def hellinger_generator_losses(fake):
+    saturating = sum(1 - math.e**v for v in fake) / len(fake)
+    return saturating, sum(math.e ** (-v) - 1 for v in fake) / len(fake)""",
+        "best": """\
+def best_output(log_p, log_q):
+    flat = [0.5 * (a - b) for a, b in zip(log_p.flatten().tolist(), log_q.flatten().tolist())]
+    return torch.tensor(flat).reshape(log_p.shape)""",
         "optimal": """\
 def optimal_discriminator(log_p, log_q):
     result = torch.empty(log_p.shape)
@@ -610,18 +683,45 @@ def value_at_optimum(log_p, log_q):
             if each > -math.inf:
                 value += math.exp(each) * (each - both)
     return value""",
-        "penalty": OTHERWISE["penalty"],
+        "penalty": """\
+def path_penalty(network, z, target, noise=None, rng=None):
+    z = z.detach().clone().requires_grad_(True)
+    pictures = network(z)
+    noise = torch.randn(pictures.shape, generator=rng) if noise is None else noise
+    total = 0.0
+    for i in range(len(z)):
+        along = (pictures[i] * noise[i]).sum() / pictures[i].numel() ** 0.5
+        slope = torch.autograd.grad(along, z, create_graph=True)[0][i]
+        total = total + (slope.norm() - target) ** 2
+    return total / len(z)""",
+        "coverage": """\
+def class_coverage(samples, asked, real, labels, k, num_classes):
+    covered, count = [0] * num_classes, [0] * num_classes
+    for i, centre in enumerate(real.tolist()):
+        y = int(labels[i])
+        others = [math.dist(centre, r) for j, r in enumerate(real.tolist()) if j != i and labels[j] == y]
+        radius = sorted(others)[k - 1]
+        drawn = [s for j, s in enumerate(samples.tolist()) if asked[j] == y]
+        covered[y] += any(math.dist(centre, s) <= radius for s in drawn)
+        count[y] += 1
+    return torch.tensor([a / b for a, b in zip(covered, count)])""",
     },
     "in place": {
+        "dloss": """\
+def hellinger_discriminator_loss(real, fake):
+    loss = (-real).exp().mean()
+    loss += fake.exp().mean()
+    loss -= 2
+    return loss""",
         "penalty": """\
-def gradient_penalty(critic, real, fake, mix=None, generator=None):
-    mix = torch.rand(len(real), generator=generator) if mix is None else mix
-    between = fake.clone().detach()
-    between += mix.view(-1, *[1] * (real.dim() - 1)) * (real - fake)
-    between.requires_grad_()
-    scores = critic(between)
-    slope = torch.autograd.grad(scores, between, torch.ones_like(scores), create_graph=True)[0].flatten(1)
-    return ((slope.square().sum(1).sqrt() - 1) ** 2).mean()""",
+def path_penalty(network, z, target, noise=None, rng=None):
+    z = z.detach()
+    z.requires_grad_()
+    pictures = network(z)
+    y = torch.randn(pictures.shape, generator=rng) if noise is None else noise.clone()
+    y /= pictures[0].numel() ** 0.5
+    slope = torch.autograd.grad((pictures * y).sum(), z, create_graph=True)[0]
+    return ((slope.square().sum(1).sqrt() - target) ** 2).mean()""",
         "bug": """\
 def training_step(generator, discriminator, optimisers, x, z):
     for optimiser in optimisers:
@@ -633,7 +733,7 @@ def training_step(generator, discriminator, optimisers, x, z):
     d_loss = loss_for_discriminator(discriminator(pictures), discriminator(fake.detach()))
     d_loss.backward()
     optimisers[1].step()
-    g_loss = losses_for_generator(discriminator(fake))[1]
+    g_loss = loss_for_generator(discriminator(fake))
     g_loss.backward()
     optimisers[0].step()
     optimisers[1].zero_grad()
@@ -641,35 +741,41 @@ def training_step(generator, discriminator, optimisers, x, z):
     },
     "with star imports": {
         "setup": "from numpy import *\nfrom torch.nn.functional import *\nfrom math import *",
-        "dloss": """\
-def loss_for_discriminator(real_logits, fake_logits):
-    return softplus(-real_logits).mean() + softplus(fake_logits).mean()""",
+        "best": """\
+def best_output(log_p, log_q):
+    return (log_p - log_q) / 2""",
+        "penalty": """\
+def path_penalty(network, z, target, noise=None, rng=None):
+    z = z.detach().requires_grad_()
+    pictures = network(z)
+    noise = torch.randn(pictures.shape, generator=rng) if noise is None else noise
+    along = (pictures * noise).sum() / sqrt(prod(pictures.shape[1:]))
+    slope = torch.autograd.grad(along, z, create_graph=True)[0]
+    return ((slope.norm(dim=1) - target) ** 2).mean()""",
     },
-    # Functions that take more than their docstrings say, and turns that rely on it.
+    # Functions that take more than their docstrings say, and answers that rely on it.
     "generous functions": {
         "dloss": """\
-def loss_for_discriminator(real_logits=None, fake_logits=None, weight=1.0):
+def hellinger_discriminator_loss(real=None, fake=None, weight=1.0):
     loss = 0.0
-    if real_logits is not None:
-        loss = loss + F.softplus(-real_logits).mean()
-    if fake_logits is not None:
-        loss = loss + F.softplus(fake_logits).mean()
+    if real is not None:
+        loss = loss + torch.expm1(-real).mean()
+    if fake is not None:
+        loss = loss + torch.expm1(fake).mean()
     return weight * loss""",
         "gloss": """\
-def losses_for_generator(fake_logits, which=None):
-    losses = -F.softplus(fake_logits).mean(), F.softplus(-fake_logits).mean()
-    return losses if which is None else losses[which]""",
+def hellinger_generator_losses(fake):
+    return -hellinger_discriminator_loss(fake=fake), hellinger_discriminator_loss(real=fake)""",
         "dstep": """\
 def discriminator_backward(generator, discriminator, x, z):
     with torch.no_grad():
         fake = generator(z)
-    loss = loss_for_discriminator(real_logits=discriminator(x))
-    loss = loss + loss_for_discriminator(fake_logits=discriminator(fake))
+    loss = loss_for_discriminator(real_logits=discriminator(x), fake_logits=discriminator(fake))
     loss.backward()
     return loss.detach()""",
         "gstep": """\
 def generator_backward(generator, discriminator, z):
-    loss = losses_for_generator(discriminator(generator(z)), which=1)
+    loss = loss_for_generator(fake_logits=discriminator(generator(z)))
     loss.backward(inputs=list(generator.parameters()))
     return loss.detach()""",
         "optimal": """\
@@ -680,17 +786,13 @@ def value_at_optimum(log_p, log_q):
     logit = optimal_discriminator(log_p, log_q, logit=True)
     real = torch.where(log_p > -math.inf, log_p.exp() * F.logsigmoid(logit), 0.0)
     return (real + torch.where(log_q > -math.inf, log_q.exp() * F.logsigmoid(-logit), 0.0)).sum()""",
-        "bug": """\
-def training_step(generator, discriminator, optimisers, x, z):
-    fake = generator(z)
-    d_loss = loss_for_discriminator(discriminator(2 * x - 1), discriminator(fake.detach()), weight=1)
-    optimisers[1].zero_grad()
-    d_loss.backward()
-    optimisers[1].step()
-    g_loss = losses_for_generator(discriminator(fake), which=1)
-    optimisers[0].zero_grad()
-    g_loss.backward()
-    optimisers[0].step()
-    return d_loss.detach(), g_loss.detach()""",
+        "coverage": """\
+def class_coverage(samples, asked, real, labels, k, num_classes, only=None):
+    if only is None:
+        each = [class_coverage(samples, asked, real, labels, k, num_classes, y) for y in range(num_classes)]
+        return torch.stack(each)
+    centres, drawn = real[labels == only], samples[asked == only]
+    radii = torch.cdist(centres, centres).kthvalue(k + 1).values
+    return (torch.cdist(centres, drawn) <= radii[:, None]).any(1).float().mean()""",
     },
 }
