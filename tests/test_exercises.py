@@ -4,9 +4,12 @@ import ast
 import copy
 import importlib.util
 import re
+import sys
+import warnings
+from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 import jupytext
@@ -14,6 +17,7 @@ import nbformat
 import pytest
 import torch
 from nbformat import NotebookNode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "notebooks" / "exercises"
@@ -155,6 +159,79 @@ def test_wrong_answer_gets_what_it_deserves(name: str, k: int, question: str, ex
     assignment = assignment_of(name)
     assert set(expected) == {check for check in assignment.full if check.startswith(f"{question}-")}
     assert {check: assignment.points[f"wrong {k}"][check] for check in expected} == expected
+
+
+# --- How much work the checks ask for --------------------------------------------------------------------------------
+
+# A check is to take no more than about five seconds, for a right answer with a loop for each number too. Seconds depend
+# on the machine and on what else it does, so the work is counted instead: the operations that torch is asked for, some
+# ten microseconds each, and the lines of Python that run in the notebook, a microsecond or less.
+OPERATIONS, LINES = 400_000, 1_000_000
+ROW_LOOPS = ("row by row", "one by one")  # styles with a loop for each number
+NOTEBOOK = "<notebook>"
+
+
+class _Operations(TorchDispatchMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+def work_of(cell: NotebookNode, namespace: dict[str, Any]) -> tuple[int, int]:
+    """Run a cell; return how many torch operations it asked for, and how many lines of the notebook it ran."""
+    code, lines = compile(cell.source, NOTEBOOK, "exec"), 0
+
+    def trace(frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
+        nonlocal lines
+        if frame.f_code.co_filename != NOTEBOOK:
+            return None
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    with _Operations() as operations:
+        sys.settrace(trace)
+        try:
+            exec(code, namespace)
+        finally:
+            sys.settrace(before)
+    return operations.count, lines
+
+
+def test_work_is_counted() -> None:
+    def work(source: str) -> tuple[int, int]:
+        return work_of(nbformat.v4.new_code_cell(source), {})
+
+    loop = "import torch\nx = torch.ones(100)\nfor i in range(100):\n    x[i] = i"
+    operations, lines = work(loop)
+    assert 200 <= operations <= 500
+    assert 200 <= lines <= 300
+    assert work(loop.replace("100", "1000"))[0] > 9 * operations
+    assert work("total = sum(i for i in range(1000))")[1] >= 1000  # on a single line too
+    assert work("def f(n):\n    return n and f(n - 1)\n\nf(50)")[1] >= 50
+
+
+@pytest.mark.parametrize("loops", [False, True], ids=["solution", "row by row"])
+def test_no_check_asks_for_much_work(assignment: Assignment, loops: bool) -> None:
+    codes = next(codes for style, codes in assignment.right.items() if style in ROW_LOOPS) if loops else {}
+    namespace: dict[str, Any] = {"__name__": "notebook"}
+    counts: dict[str, tuple[int, int]] = {}
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for cell in assignment._handed_in(codes).cells:
+            if label(cell).get("grade") and cell.cell_type == "code":
+                counts[label(cell)["grade_id"]] = work_of(cell, namespace)
+            elif label(cell) and cell.cell_type == "code":
+                exec(compile(cell.source, NOTEBOOK, "exec"), namespace)
+    assert set(counts) == set(assignment.full)
+    assert max(operations for operations, _ in counts.values()) > 1000
+    for check, (operations, lines) in counts.items():
+        assert operations <= OPERATIONS, check
+        assert lines <= LINES, check
 
 
 # --- What students get -----------------------------------------------------------------------------------------------
