@@ -102,8 +102,9 @@ if "NBGRADER_EXECUTION" in os.environ:
 #
 # $$T = 1 - e^{-v} .$$
 #
-# Each expectation is the mean over its own batch, and the two batches need not be equally large. A loss is something to be
-# made *small*; mind the signs.
+# Write $f^*(T)$ as a function of $v$ and simplify it before you write code: for $v = 20$ the computer rounds $T$ to exactly 1
+# in single precision, and $1 - T$ to 0. Each expectation is the mean over its own batch, and the two batches need not be
+# equally large. A loss is something to be made *small*; mind the signs.
 
 
 # %% nbgrader={"grade": false, "grade_id": "dloss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -167,6 +168,8 @@ assert abs(loss.item()) < 1e-6, "v = 0 makes T = 0 and f*(T) = 0 everywhere"
 log2 = torch.full((1,), math.log(2))
 loss = hellinger_discriminator_loss(log2, -log2)
 assert abs(loss.item() + 1) < 1e-5, f"-V is -1/2 - 1/2 here, not {loss:.4f}"
+loss = hellinger_discriminator_loss(torch.zeros(1), torch.full((1,), 20.0))
+assert loss.isfinite(), f"a large output makes a large loss, but not {loss}"
 
 
 ### BEGIN HIDDEN TESTS
@@ -1040,7 +1043,7 @@ _run(_check)
 # ## 5. The length of a path (3 points)
 #
 # The Wasserstein GAN's penalty keeps the slope of the *critic* near 1. The generator has a slope too: how far does the
-# picture move when its noise moves a little? With $P$ numbers per picture and $d$ per noise that is a matrix of $P \times d$
+# picture move when $z$ moves a little? With $P$ numbers per picture and $d$ per $z$ that is a matrix of $P \times d$
 # derivatives, $J_z = \partial G(z) / \partial z$. [Karras et al. (2020)](https://arxiv.org/abs/1912.04958) ask that it be
 # about equally steep everywhere and in every direction, so that equal steps of the generator's input make equal changes
 # of the picture. For each $z_i$ a random direction $y_i$ among the pictures is drawn, and every deviation of a length from
@@ -1051,7 +1054,7 @@ _run(_check)
 #
 # Nobody computes the matrix. $J_z^{\top} y$ is the gradient with respect to $z$ of a single number: which one? Pictures
 # of a batch don't influence each other, so one call of `torch.autograd.grad` serves the whole batch. The norm runs over
-# the numbers of one noise, never over the batch. The penalty is part of the generator's loss, so it must be possible to
+# the $d$ numbers of one $z$, never over the batch. The penalty is part of the generator's loss, so it must be possible to
 # differentiate it once more, with respect to the generator's weights: read what `torch.autograd.grad` says about
 # `create_graph`.
 
@@ -1064,7 +1067,8 @@ def path_penalty(network, z, target, noise=None, rng=None):
     network: a function from z: (batch, latent) to pictures (batch, …), with any
     number of axes. target: a float. noise: eps, of the pictures' shape, or None;
     None means: draw it here with `rng`, which torch.randn takes as `generator` and
-    which may be None. The `.grad` of the network's weights stays as it is.
+    which may be None. The given tensors and the `.grad` of the network's weights
+    stay as they are.
     """
     ### BEGIN SOLUTION
     z = z.detach().requires_grad_()

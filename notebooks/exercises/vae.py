@@ -726,7 +726,7 @@ for radius in (0.0, 0.5, 1.0, 1.5, 3.0):
 # w_{jy} = \frac{p(x \mid z_j, y)\, p(z_j)}{q(z_j \mid x, y)},$$
 #
 # as [Burda et al. (2016)](https://arxiv.org/abs/1509.00519) do for a model without classes. The estimate has no bias;
-# its logarithm is a bound. With the shares $p(y)$ of the classes,
+# its logarithm is a bound. With the shares $p(y)$ of the classes, which sum to 1,
 #
 # $$p(x) = \sum_y p(y)\, p(x \mid y), \qquad p(y \mid x) = \frac{p(y)\, p(x \mid y)}{p(x)} .$$
 #
@@ -740,7 +740,7 @@ def read_class(log_w, log_prior):
 
     log_w: (k, batch, classes), the logarithms of the importance weights of k codes,
     for every picture and every class that it might have. log_prior: (classes,), the
-    logarithms of p(y), which sum to 1; for a class that never occurs it is minus
+    logarithms of the shares p(y); for a class that never occurs it is minus
     infinity. Returns a tuple of two tensors, (batch,) and (batch, classes).
     """
     ### BEGIN SOLUTION

@@ -240,6 +240,10 @@ WRONG: dict[str, list[Answer]] = {
             *_dloss(0, "torch.expm1(-real).mean() + ((1 - (-fake).exp()).sqrt() - 1).square().mean()"),
         ),
         ("T for both", *_dloss(0, "torch.expm1(-real).mean() - torch.expm1(-fake).mean()")),
+        (
+            "1 - T rounded",
+            *_dloss(0, "torch.expm1(-real).mean() + ((1 - (-fake).exp()) / (1 - (1 - (-fake).exp()))).mean()"),
+        ),
         ("sums for means", *_dloss(0, _DISCRIMINATOR.replace("mean", "sum"))),
         ("one mean over both batches", *_dloss(0, "torch.expm1(torch.cat([-real, fake])).mean()")),
         ("the real pictures only", *_dloss(0, "torch.expm1(-real).mean()")),
@@ -255,6 +259,7 @@ WRONG: dict[str, list[Answer]] = {
         ("sums for means", *_gloss(0, _SATURATING.replace("mean", "sum"), _NON_SATURATING.replace("mean", "sum"))),
         ("the losses swapped", *_gloss(0, _NON_SATURATING, _SATURATING)),
         ("the chapter's losses", *_gloss(0, "-F.softplus(fake).mean()", "F.softplus(-fake).mean()")),
+        ("1 - T rounded", *_gloss(0, saturating="-((1 - (-fake).exp()) / (1 - (1 - (-fake).exp()))).mean()")),
         ("v for T", *_gloss(0, non_saturating="-fake.mean()")),
         ("one for each picture", *_gloss(0, "-torch.expm1(fake)", "torch.expm1(-fake)")),
         ("the constants forgotten", *_gloss(0, "-fake.exp().mean()", "(-fake).exp().mean()")),
@@ -451,6 +456,7 @@ WRONG: dict[str, list[Answer]] = {
         ("a set of four", *_mistakes('set("ADEH")', 0, 0)),
         ("a letter twice", *_mistakes('"AADEH"', 0, 0)),
         ("small letters", *_mistakes('"adehi"', 0, 0)),
+        ("a list", *_mistakes('["A", "D", "E", "H", "I"]', 0, 0)),
     ],
     "bug": [
         (
