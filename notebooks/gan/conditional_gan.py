@@ -872,7 +872,7 @@ game = gan.recipe("conditional", profile)["model"]["game"] | {"ema_decay": 0.98}
 
 
 # %%
-def compare(generator="projection", discriminator="projection", kind=None):
+def compare(generator="batch_norm", discriminator="projection", kind=None):
     torch.manual_seed(0)
     made = gan.ConvGenerator(64, shape, **slim, conditioning=generator)
     kind = kind or gan.ConvDiscriminator
