@@ -38,10 +38,10 @@ RING: dict[str, Any] = {
         "cool_down": 0.5,
     },
 }
-R1 = 0.1  # of 0.01, 0.1 and 1 the one with the largest mean share over three other seeds, 100 to 102
+R1 = 0.1  # tried before on seeds 100 to 102: 0.01 and 0.1 ended with the same share near a mode, 1 with a lower one
 PART, GENERATOR_STEPS = 128, 2500  # points in a step of the discriminator; all variants have this budget
 VARIANTS = [("wasserstein", 5), ("non_saturating", 5), ("saturating", 5), ("non_saturating", 1), ("saturating", 1)]
-MORE_VARIANTS = [("hinge", 1, 0.0), ("non_saturating", 1, R1), ("hinge", 5, 0.0), ("non_saturating", 5, R1)]
+MORE_VARIANTS = [("hinge", 1, 0.0), ("non_saturating", 1, R1)]
 # Said before anything was run: a run fails if it misses a mode or more than half of its samples are near none.
 FEWEST_MODES, SMALLEST_SHARE = 8, 0.5
 

@@ -478,7 +478,8 @@ assert profile == "smoke" or (found == 8 and widths.mean() < 0.09)
 # ## With the package
 #
 # `gan.ConvGenerator` and `gan.ConvDiscriminator` become conditional by `num_classes`, and `conditioning` chooses
-# between the two rows of the table above. Here are the same formulas, by hand, on real digits. First the logits, both
+# between the two rows of the table above: `"concatenation"` in both, or `"batch_norm"` in the generator and `"projection"` in
+# the discriminator, which are the defaults. Here are the same formulas, by hand, on real digits. First the logits, both
 # kinds:
 
 # %%
