@@ -1161,6 +1161,8 @@ painter = gan.GAN(
     **{"generator_lr": 2e-3, "discriminator_lr": 2e-3, "betas": (0.5, 0.9)},
     **{"ema_decay": 0.98, "cool_down": 0.5},
 )
+
+# %%
 digits = ImageData("digits", batch_size=5 * 32, signed=True)
 long = {"smoke": 1, "cpu": 30, "gpu": 60}[profile]
 on_digits = training.fit(painter, digits, max_epochs=long, limit_val_batches=0)
