@@ -1,9 +1,11 @@
-r"""Generative adversarial networks: dense and convolutional, with three losses, with and without classes.
+r"""Generative adversarial networks: dense and convolutional, with four losses, with and without classes.
 
 The module reads like the papers: the losses, the networks, the game, the recipes by which the course trains. Sources:
 Goodfellow et al. (2014), "Generative Adversarial Nets", https://arxiv.org/abs/1406.2661; Radford, Metz and Chintala
 (2015), https://arxiv.org/abs/1511.06434, for the convolutions; Gulrajani et al. (2017),
-https://arxiv.org/abs/1704.00028, for the critic with a gradient penalty.
+https://arxiv.org/abs/1704.00028, for the critic with a gradient penalty; Lim and Ye (2017),
+https://arxiv.org/abs/1705.02894, for the hinge loss; Mescheder, Geiger and Nowozin (2018),
+https://arxiv.org/abs/1801.04406, for the penalty R1.
 
 Pictures have values in [-1, 1], the range of the generators' tanh.
 """
@@ -71,6 +73,18 @@ def critic_generator_loss(fake_scores: Float[Tensor, " fake"]) -> Float[Tensor, 
     return -fake_scores.mean()
 
 
+def hinge_loss(real_scores: Float[Tensor, " real"], fake_scores: Float[Tensor, " fake"]) -> Float[Tensor, ""]:
+    r"""Return the discriminator's hinge loss, which asks for a score of at least 1 for real and at most -1 for others.
+
+    $$\tfrac1n \sum_i \max\big(0, 1 - f(x_i)\big) + \tfrac1m \sum_j \max\big(0, 1 + f(G(z_j))\big)$$
+
+    The best scores are 1 where real examples are denser and -1 where generated ones are; the loss is then $2 (1 - T)$
+    with the total variation distance $T = \tfrac12 \int |p - q|$. The generator lowers `critic_generator_loss`. Lim and
+    Ye (2017), https://arxiv.org/abs/1705.02894; Miyato et al. (2018), https://arxiv.org/abs/1802.05957.
+    """
+    return F.relu(1 - real_scores).mean() + F.relu(1 + fake_scores).mean()
+
+
 def gradient_penalty(
     critic: Callable[[Tensor], Tensor],
     real: Float[Tensor, "batch ..."],
@@ -95,6 +109,22 @@ def gradient_penalty(
     between = (mix * real + (1 - mix) * fake).detach().requires_grad_()
     (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
     return (slope.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def r1_penalty(discriminator: Callable[[Tensor], Tensor], real: Float[Tensor, "batch ..."]) -> Float[Tensor, ""]:
+    r"""Return half the mean squared slope of the discriminator's logit at real examples, the penalty R1.
+
+    $$\frac1{2n} \sum_i \lVert \nabla_x \ell(x_i) \rVert_2^2$$
+
+    Gradients flow to the discriminator's weights. Mescheder, Geiger and Nowozin (2018),
+    https://arxiv.org/abs/1801.04406, without their weight $\gamma$.
+
+    **Arguments:** `discriminator`: from examples to one logit each; it must treat each example by itself (no batch
+    normalisation).
+    """
+    real = real.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(discriminator(real).sum(), real, create_graph=True)
+    return slope.flatten(1).square().sum(dim=1).mean() / 2
 
 
 # --- the networks -----------------------------------------------------------------------------------------------------
@@ -214,13 +244,13 @@ class ConvGenerator(nn.Module):
     with a standard deviation of 0.02, the weights of a dense layer as PyTorch does. Radford, Metz and Chintala (2015),
     https://arxiv.org/abs/1511.06434.
 
-    With `num_classes` the generator makes pictures by label. The one-hot label is appended to the code. With the
-    `conditioning` that fits a projection discriminator, `"projection"`, the batch normalisations are class-conditional
-    too; with `"concatenation"` they are ordinary.
+    With `num_classes` the generator makes pictures by label. The one-hot label is appended to the code; with
+    `conditioning="concatenation"` that is all. With `"batch_norm"` the batch normalisations are class-conditional too
+    (de Vries et al., 2017, https://arxiv.org/abs/1707.00683), which suits a discriminator with `"projection"`.
 
     **Arguments:** `latent_dim`: dimensions of a code; `shape`: `(channels, side, side)` of a picture; `channels`: of
     the last hidden layer; `hidden`: units of a dense layer between the code and the first picture, 0 for none as in
-    the paper; `num_classes`: 0 for none; `conditioning`: `"projection"` or `"concatenation"`.
+    the paper; `num_classes`: 0 for none; `conditioning`: `"batch_norm"` or `"concatenation"`.
 
     Raises `ValueError` for a size below 1, a side that doubling cannot reach, an unknown conditioning.
     """
@@ -233,17 +263,17 @@ class ConvGenerator(nn.Module):
         channels: int = 32,
         hidden: int = 0,
         num_classes: int = 0,
-        conditioning: str = "projection",
+        conditioning: str = "batch_norm",
     ) -> None:
         super().__init__()
         halvings, side = _halvings(shape)
         _check_sizes(latent_dim, shape, channels=channels)
         check_count("hidden", hidden, least=0)
-        _check_conditioning(num_classes, conditioning)
+        _check_conditioning("generator", num_classes, conditioning, ("batch_norm", "concatenation"))
         self.latent_dim, self.shape, self.num_classes = latent_dim, tuple(shape), num_classes
         self.arguments = {"latent_dim": latent_dim, "shape": tuple(shape), "channels": channels, "hidden": hidden}
         self.arguments |= {"num_classes": num_classes, "conditioning": conditioning}
-        by_class = num_classes and conditioning == "projection"
+        by_class = num_classes and conditioning == "batch_norm"
         self.layers, self.normalisations = nn.ModuleList(), nn.ModuleList()
         inputs = latent_dim + num_classes
         self.first = (
@@ -285,7 +315,8 @@ class ConvDiscriminator(nn.Module):
 
     **Arguments:**
 
-    - `shape`, `num_classes`, `conditioning`: as for `ConvGenerator`.
+    - `shape`, `num_classes`: as for `ConvGenerator`.
+    - `conditioning`: `"projection"` or `"concatenation"`.
     - `channels`: of the first layer.
     - `hidden`: units of a dense layer after the convolutions, 0 for none as in the paper. On a small picture, halved
       only twice, a unit of the last convolution sees a patch of 10×10 pixels; without this layer the logit is a sum
@@ -312,7 +343,7 @@ class ConvDiscriminator(nn.Module):
         halvings, side = _halvings(shape)
         _check_sizes(1, shape, channels=channels)
         check_count("hidden", hidden, least=0)
-        _check_conditioning(num_classes, conditioning)
+        _check_conditioning("discriminator", num_classes, conditioning, ("projection", "concatenation"))
         if normalisation not in ("batch", "spectral", "none"):
             raise ValueError(f"normalisation is {normalisation!r}; it takes 'batch', 'spectral' or 'none'.")
         self.shape, self.num_classes = tuple(shape), num_classes
@@ -365,10 +396,10 @@ def _begin_small(network: nn.Module) -> None:
             nn.init.normal_(layer.weight, std=0.02)
 
 
-def _check_conditioning(num_classes: int, conditioning: str) -> None:
+def _check_conditioning(player: str, num_classes: int, conditioning: str, ways: tuple[str, str]) -> None:
     check_count("num_classes", num_classes, least=0)
-    if conditioning not in ("projection", "concatenation"):
-        raise ValueError(f"conditioning is {conditioning!r}; it takes 'projection' or 'concatenation'.")
+    if conditioning not in ways:
+        raise ValueError(f"conditioning is {conditioning!r}; a {player} takes {ways[0]!r} or {ways[1]!r}.")
 
 
 def _one_hot(labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
@@ -389,13 +420,14 @@ class Loss(NamedTuple):
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor], Tensor]
     score: Callable[[Tensor], Tensor]  # what is logged of an answer
-    penalised: bool  # whether the gradient penalty belongs to the discriminator's loss
+    penalised: bool  # whether the penalty on slopes other than 1 belongs to the discriminator's loss
 
 
 LOSSES = {
     "non_saturating": Loss(discriminator_loss, non_saturating_loss, torch.sigmoid, penalised=False),
     "saturating": Loss(discriminator_loss, saturating_loss, torch.sigmoid, penalised=False),
     "wasserstein": Loss(critic_loss, critic_generator_loss, nn.Identity(), penalised=True),
+    "hinge": Loss(hinge_loss, critic_generator_loss, nn.Identity(), penalised=False),
 }
 
 
@@ -410,13 +442,17 @@ class GAN(training.NetworkModel):
     | `"non_saturating"` | `discriminator_loss` | `non_saturating_loss` |
     | `"saturating"` | `discriminator_loss` | `saturating_loss` |
     | `"wasserstein"` | `critic_loss` + `penalty` × `gradient_penalty` | `critic_generator_loss` |
+    | `"hinge"` | `hinge_loss` | `critic_generator_loss` |
+
+    With `r1` above 0 the discriminator's loss has `r1` × `r1_penalty` added to it, whichever it is.
 
     Samples come from a running average of the generator's weights, $\bar\theta \leftarrow d \bar\theta + (1 - d)
     \theta$ after every step, which smooths out the players' circling (Yazıcı et al., 2019,
     https://arxiv.org/abs/1806.04498).
 
-    Logged once per epoch: `discriminator_loss` (for Wasserstein without the penalty), `generator_loss`, `real_score`
-    and `fake_score` (the means of $D(x)$ and $D(G(z))$; for Wasserstein of $f$), for Wasserstein also `penalty`.
+    Logged once per epoch: `discriminator_loss` (without penalties), `generator_loss`, `real_score` and `fake_score`
+    (the means of $D(x)$ and $D(G(z))$; for Wasserstein and hinge of $f$), for Wasserstein also `penalty`, and `r1` if
+    it is above 0.
 
     **Arguments:**
 
@@ -426,6 +462,7 @@ class GAN(training.NetworkModel):
     - `betas`: of Adam. The first, its momentum, is 0.5 as in Radford, Metz and Chintala (2015), who found 0.9 unstable.
     - `discriminator_steps`: steps of the discriminator for each step of the generator.
     - `penalty`: the weight of the gradient penalty, ≥ 0; without meaning for the other losses.
+    - `r1`: the weight $\gamma$ of the penalty R1, ≥ 0, for any loss.
     - `ema_decay`: $d$, in [0, 1); 0 means the generator as it is.
     - `cool_down`: the final share of the training, in which both learning rates fall linearly to 0.
     - `augmentation`: arguments of `data.random_affine`, for pictures. The discriminator sees all pictures, real and
@@ -452,6 +489,7 @@ class GAN(training.NetworkModel):
         betas: tuple[float, float] = (0.5, 0.999),
         discriminator_steps: int = 1,
         penalty: float = 10.0,
+        r1: float = 0.0,
         ema_decay: float = 0.0,
         cool_down: float = 0.0,
         augmentation: dict[str, float] | None = None,
@@ -470,7 +508,7 @@ class GAN(training.NetworkModel):
                 f"{discriminator.num_classes}; give both the same."
             )
         normalised = any(isinstance(layer, BATCH_NORMALISATIONS) for layer in discriminator.modules())
-        if LOSSES[loss].penalised and penalty and normalised:
+        if (r1 or (LOSSES[loss].penalised and penalty)) and normalised:
             raise ValueError(
                 "a gradient penalty needs a critic that treats each example by itself; "
                 "build the discriminator without batch normalisation (normalisation='none' or 'spectral')."
@@ -482,6 +520,7 @@ class GAN(training.NetworkModel):
         check_positive("discriminator_lr", discriminator_lr)
         check_count("discriminator_steps", discriminator_steps)
         check_not_negative("penalty", penalty)
+        check_not_negative("r1", r1)
         if not 0 <= ema_decay < 1:
             raise ValueError(f"ema_decay is {ema_decay}; it takes a number in [0, 1).")
         if not 0 <= cool_down <= 1:
@@ -489,7 +528,7 @@ class GAN(training.NetworkModel):
         self.automatic_optimization = False  # two optimisers take turns
         self.generator, self.discriminator = generator, discriminator
         self.latent_dim, self.num_classes = cast(int, generator.latent_dim), cast(int, generator.num_classes)
-        self.loss, self.betas, self.penalty = loss, betas, penalty
+        self.loss, self.betas, self.penalty, self.r1 = loss, betas, penalty, r1
         self.generator_lr, self.discriminator_lr = generator_lr, discriminator_lr
         self.discriminator_steps, self.cool_down = discriminator_steps, cool_down
         self.augmentation = augmentation or {}
@@ -548,6 +587,10 @@ class GAN(training.NetworkModel):
             slope = gradient_penalty(lambda x: self.discriminator(x, labels), real, fake)
             self.collect(penalty=slope)
             loss = loss + self.penalty * slope
+        if self.r1:
+            squared = r1_penalty(lambda x: self.discriminator(x, labels), real)
+            self.collect(r1=squared)
+            loss = loss + self.r1 * squared
         return loss
 
     def generator_turn(self, labels: Tensor) -> Float[Tensor, ""]:

@@ -141,17 +141,17 @@ AUGMENTATION = {"rotate": 20.0, "shift": 2.0, "scale": 0.1}
 
 @pytest.mark.parametrize("loss", gan.LOSSES)
 @pytest.mark.parametrize("normalisation", ["batch", "spectral", "none"])
-@pytest.mark.parametrize("conditioning", [None, "projection", "concatenation"])
-def test_convolutional_gans(loss: str, normalisation: str, conditioning: str | None) -> None:
+@pytest.mark.parametrize("ways", [None, ("batch_norm", "projection"), ("concatenation", "concatenation")])
+def test_convolutional_gans(loss: str, normalisation: str, ways: tuple[str, str] | None) -> None:
     network: dict[str, Any] = {"shape": (1, 28, 28), "channels": 2, "hidden": 4}
-    if conditioning:
-        network |= {"num_classes": 10, "conditioning": conditioning}
+    labels: list[dict[str, Any]] = [{"num_classes": 10, "conditioning": way} for way in ways] if ways else [{}, {}]
     penalty = 0.0 if normalisation == "batch" else 10.0
     model = gan.GAN(
-        gan.ConvGenerator(4, **network),
-        gan.ConvDiscriminator(normalisation=normalisation, **network),
+        gan.ConvGenerator(4, **network, **labels[0]),
+        gan.ConvDiscriminator(normalisation=normalisation, **network, **labels[1]),
         loss=loss,
         penalty=penalty,
+        r1=penalty,
         ema_decay=0.9,
         cool_down=0.5,
         augmentation=AUGMENTATION,
@@ -162,14 +162,16 @@ def test_convolutional_gans(loss: str, normalisation: str, conditioning: str | N
 
 @pytest.mark.parametrize("loss", gan.LOSSES)
 @pytest.mark.parametrize("spectral", [False, True])
+@pytest.mark.parametrize("r1", [0.0, 1.0])
 @pytest.mark.parametrize("shape", [(1, 28, 28), (2,)])
-def test_dense_gans(loss: str, spectral: bool, shape: tuple[int, ...]) -> None:
+def test_dense_gans(loss: str, spectral: bool, r1: float, shape: tuple[int, ...]) -> None:
     pictures = len(shape) == 3
     players = (
         gan.DenseGenerator(4, shape, width=4, normalise=pictures),
         gan.DenseDiscriminator(shape, spectral=spectral),
     )
-    model = gan.GAN(*players, loss=loss, discriminator_steps=2, augmentation=AUGMENTATION if pictures else None)
+    options: dict[str, Any] = {"discriminator_steps": 2, "augmentation": AUGMENTATION if pictures else None}
+    model = gan.GAN(*players, loss=loss, r1=r1, **options)
     assert_deterministic(model, digits(signed=True) if pictures else RingData(batch_size=8))
 
 

@@ -23,12 +23,16 @@ def dense(**options: Any) -> gan.GAN:
     return gan.GAN(gan.DenseGenerator(3, (2,), width=8), gan.DenseDiscriminator((2,), width=8), **options)
 
 
-def convolutional(num_classes: int = 0, conditioning: str = "projection", **options: Any) -> gan.GAN:
+# The conditioning of a generator, and the one of the discriminator that it plays against.
+WAYS = [("batch_norm", "projection"), ("concatenation", "concatenation")]
+
+
+def convolutional(num_classes: int = 0, ways: tuple[str, str] = WAYS[0], **options: Any) -> gan.GAN:
     torch.manual_seed(0)
-    labels: dict[str, Any] = {"num_classes": num_classes, "conditioning": conditioning}
+    network: dict[str, Any] = {"channels": 2, "num_classes": num_classes}
     return gan.GAN(
-        gan.ConvGenerator(5, (1, 28, 28), channels=2, **labels),
-        gan.ConvDiscriminator((1, 28, 28), channels=2, **labels),
+        gan.ConvGenerator(5, (1, 28, 28), conditioning=ways[0], **network),
+        gan.ConvDiscriminator((1, 28, 28), conditioning=ways[1], **network),
         **options,
     )
 
@@ -48,6 +52,8 @@ def test_losses_are_the_formulas(real: Tensor, fake: Tensor) -> None:
     torch.testing.assert_close(gan.non_saturating_loss(fake), -log_d(fake).mean())
     torch.testing.assert_close(gan.critic_loss(real, fake), fake.mean() - real.mean())
     torch.testing.assert_close(gan.critic_generator_loss(fake), -fake.mean())
+    margins = (1 - real).clamp(min=0).mean() + (1 + fake).clamp(min=0).mean()
+    torch.testing.assert_close(gan.hinge_loss(real, fake), margins)
 
 
 @given(fake=LOGITS)
@@ -91,6 +97,36 @@ def test_best_discriminator_of_two_discrete_distributions() -> None:
     assert -float(loss().detach()) == pytest.approx(float(2 * jsd) - math.log(4), abs=1e-5)
 
 
+PAIRS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=6)
+COUNTS = PAIRS.map(lambda pairs: torch.tensor(pairs).T).filter(lambda counts: bool((counts.sum(dim=1) > 0).all()))
+
+
+@given(counts=COUNTS)
+def test_best_hinge_discriminator_of_two_discrete_distributions(counts: Tensor) -> None:
+    """No scores have a lower loss than the sign of p - q, whose loss is 2 (1 - total variation distance)."""
+    p, q = counts / counts.sum(dim=1, keepdim=True).double()
+
+    def loss(scores: Tensor) -> float:  # every outcome as often as its probability says
+        return gan.hinge_loss(*(scores.repeat_interleave(count) for count in counts)).item()
+
+    best = loss((p - q).sign())
+    assert best == pytest.approx(2 * (1 - 0.5 * (p - q).abs().sum().item()), abs=1e-9)
+    for _ in range(20):
+        assert loss((p - q).sign() + torch.randn(len(p)).double()) >= best - 1e-9
+
+
+def test_the_hinge_generator_lowers_the_total_variation_distance() -> None:
+    """Against the best scores, the slope of its loss with respect to q is that of 2 T."""
+    p = torch.tensor([0.5, 0.4, 0.1]).double()
+    logits = torch.tensor([0.2, -0.3, 0.4]).double().requires_grad_()
+    q = logits.softmax(dim=0)
+    scores = (p - q).sign().detach()
+    losses = torch.stack([gan.critic_generator_loss(score[None]) for score in scores])
+    (found,) = torch.autograd.grad((q * losses).sum(), logits)
+    (expected,) = torch.autograd.grad((p - logits.softmax(dim=0)).abs().sum(), logits)
+    torch.testing.assert_close(found, expected)
+
+
 # --- the gradient penalty ---------------------------------------------------------------------------------------------
 
 
@@ -124,27 +160,70 @@ def test_penalty_teaches_the_critic_and_nobody_else() -> None:
     assert fake.grad is None
 
 
+@pytest.mark.parametrize("shape", [(2,), (2, 3, 3)])
+def test_r1_of_a_linear_discriminator(shape: tuple[int, ...]) -> None:
+    direction, x = torch.randn(shape).double(), torch.randn(4, *shape).double()
+    penalty = gan.r1_penalty(lambda t: (t * direction).flatten(1).sum(dim=1), x)
+    assert penalty.item() == pytest.approx(direction.square().sum().item() / 2)
+
+
+def test_r1_is_taken_at_the_real_examples_and_teaches_the_discriminator_alone() -> None:
+    real = torch.tensor([[3.0], [1.0]], requires_grad=True)
+    weight = torch.tensor(2.0, requires_grad=True)
+    penalty = gan.r1_penalty(lambda x: weight * x.square().sum(dim=1) / 2, real)  # with the slope 2x
+    assert penalty.item() == pytest.approx(4 * (3**2 + 1**2) / 2 / 2)
+    penalty.backward()
+    assert weight.grad is not None
+    assert weight.grad.item() == pytest.approx(2 * (3**2 + 1**2) / 2)
+    assert real.grad is None
+
+
+@pytest.mark.parametrize("loss", gan.LOSSES)
+def test_r1_joins_any_loss(loss: str) -> None:
+    plain, bound = dense(loss=loss), dense(loss=loss, r1=3.0)
+    x, labels, turns = torch.randn(6, 2), torch.zeros(6), []
+    for model in (plain, bound):
+        torch.manual_seed(1)
+        turns.append(model.discriminator_turn(x, labels))
+    torch.testing.assert_close(turns[1] - turns[0], 3 * gan.r1_penalty(plain.discriminator, x), rtol=1e-4, atol=1e-6)
+    history = training.fit(bound, RingData(batch_size=8, batches=1), max_epochs=1, accelerator="cpu")
+    assert "r1" in history
+
+
+@pytest.mark.parametrize(("rate", "radius"), [(0.0, 1.0), (1.0, 0.0)])
+def test_r1_brings_the_smallest_game_to_rest(rate: float, radius: float) -> None:
+    """One weight each, a datum at 0, a sample at theta, the logit psi x: without R1 the two circle for ever."""
+    datum, sample = torch.zeros(1, 1), nn.Parameter(torch.ones(1, 1))
+    weight = nn.Parameter(torch.zeros(1))
+
+    def logit(x: Tensor) -> Tensor:
+        return (weight * x).sum(dim=1)
+
+    for _ in range(500):
+        loss = gan.hinge_loss(logit(datum), logit(sample)) + rate * gan.r1_penalty(logit, datum)
+        (slope,) = torch.autograd.grad(loss, weight)
+        weight.data -= 0.1 * slope
+        (slope,) = torch.autograd.grad(gan.critic_generator_loss(logit(sample)), sample)
+        sample.data -= 0.1 * slope
+    assert math.hypot(sample.item(), weight.item()) == pytest.approx(radius, abs=0.1)
+
+
 # --- networks ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("side", [8, 14, 28, 32, 40, 64])
 @pytest.mark.parametrize("colours", [1, 3])
-@pytest.mark.parametrize("conditioning", ["projection", "concatenation"])
+@pytest.mark.parametrize("ways", WAYS)
 @pytest.mark.parametrize(("num_classes", "hidden"), [(0, 0), (0, 5), (4, 0), (4, 5)])
 def test_generator_and_discriminator_fit(
-    side: int, colours: int, conditioning: str, num_classes: int, hidden: int
+    side: int, colours: int, ways: tuple[str, str], num_classes: int, hidden: int
 ) -> None:
     shape = (colours, side, side)
-    labels = torch.tensor([0, 3, 1]) if num_classes else None
-    options: dict[str, Any] = {
-        "channels": 2,
-        "hidden": hidden,
-        "num_classes": num_classes,
-        "conditioning": conditioning,
-    }
+    labels = torch.tensor([0, 3, 1], device="meta") if num_classes else None
+    options: dict[str, Any] = {"channels": 2, "hidden": hidden, "num_classes": num_classes}
     with torch.device("meta"):
-        x = gan.ConvGenerator(7, shape, **options)(torch.empty(3, 7), None if labels is None else labels.to("meta"))
-        logits = gan.ConvDiscriminator(shape, **options)(x, None if labels is None else labels.to("meta"))
+        x = gan.ConvGenerator(7, shape, conditioning=ways[0], **options)(torch.empty(3, 7), labels)
+        logits = gan.ConvDiscriminator(shape, conditioning=ways[1], **options)(x, labels)
     assert x.shape == (3, *shape)
     assert logits.shape == (3,)
 
@@ -162,9 +241,9 @@ def test_pictures_stay_in_range() -> None:
     assert gan.ConvGenerator(3, (1, 28, 28), channels=2)(1e4 * torch.randn(8, 3)).abs().max() <= 1
 
 
-@pytest.mark.parametrize("conditioning", ["projection", "concatenation"])
-def test_the_label_matters_to_both(conditioning: str) -> None:
-    model = convolutional(3, conditioning)
+@pytest.mark.parametrize("ways", WAYS)
+def test_the_label_matters_to_both(ways: tuple[str, str]) -> None:
+    model = convolutional(3, ways)
     for layer in model.modules():  # at the beginning all classes have the same gain and shift
         if isinstance(layer, nn.Embedding):
             nn.init.normal_(layer.weight)
@@ -459,8 +538,10 @@ def test_bad_architectures() -> None:
         gan.ConvDiscriminator((1, 28, 28), channels=0)
     with pytest.raises(ValueError, match="num_classes is -1"):
         gan.ConvGenerator(3, (1, 28, 28), num_classes=-1)
-    with pytest.raises(ValueError, match="conditioning is 'addition'"):
-        gan.ConvGenerator(3, (1, 28, 28), num_classes=2, conditioning="addition")
+    with pytest.raises(ValueError, match="'projection'; a generator takes 'batch_norm' or 'concatenation'"):
+        gan.ConvGenerator(3, (1, 28, 28), num_classes=2, conditioning="projection")
+    with pytest.raises(ValueError, match="'batch_norm'; a discriminator takes 'projection' or 'concatenation'"):
+        gan.ConvDiscriminator((1, 28, 28), num_classes=2, conditioning="batch_norm")
     with pytest.raises(ValueError, match="normalisation is 'layer'"):
         gan.ConvDiscriminator((1, 28, 28), normalisation="layer")
     with pytest.raises(ValueError, match="architecture is 'deep'"):
@@ -471,11 +552,12 @@ def test_bad_architectures() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "hinge"}, "loss is 'hinge'; it takes one of 'non_saturating', 'saturating', 'wasserstein'"),
+        ({"loss": "lsgan"}, "it takes one of 'non_saturating', 'saturating', 'wasserstein', 'hinge'"),
         ({"generator_lr": 0}, "generator_lr is 0"),
         ({"discriminator_lr": math.nan}, "discriminator_lr is nan"),
         ({"discriminator_steps": 0}, "discriminator_steps is 0"),
         ({"penalty": -1}, "penalty is -1"),
+        ({"r1": -1}, "r1 is -1"),
         ({"ema_decay": 1.0}, r"ema_decay is 1.0; it takes a number in \[0, 1\)"),
         ({"cool_down": 1.1}, r"cool_down is 1.1; it takes a number in \[0, 1\]"),
     ],
@@ -494,6 +576,8 @@ def test_players_that_do_not_fit() -> None:
         gan.GAN(gan.ConvGenerator(2, shape, num_classes=3), gan.ConvDiscriminator(shape))
     with pytest.raises(ValueError, match="a gradient penalty needs a critic that treats each example by itself"):
         gan.GAN(gan.ConvGenerator(2, shape), gan.ConvDiscriminator(shape), loss="wasserstein")
+    with pytest.raises(ValueError, match="a gradient penalty needs a critic that treats each example by itself"):
+        gan.GAN(gan.ConvGenerator(2, shape), gan.ConvDiscriminator(shape), r1=1.0)
     with pytest.raises(ValueError, match="8 examples, which 3 discriminator_steps cannot share evenly"):
         training.fit(dense(discriminator_steps=3), RingData(batch_size=8, batches=1), max_epochs=1, accelerator="cpu")
 

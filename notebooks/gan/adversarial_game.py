@@ -910,8 +910,9 @@ plt.show()
 # Lucic et al. (2018) asked of the GANs of their time what each one reaches with a given budget of settings and restarts:
 # with enough of both, most of them reached similar scores.
 #
-# What is done against mode collapse? The discriminator should keep up: its learning rate not below the generator's, or
-# several steps for each of the generator's. The generator can look ahead at its answer (Metz et al., 2016). (Averaging
+# What is done against mode collapse? The discriminator should keep up: a learning rate not below the generator's did that
+# here. Several steps for each of the generator's are another common remedy. (On the ring, the ten seeds of that chapter do not
+# confirm it.) The generator can look ahead at its answer (Metz et al., 2016). (Averaging
 # the generator's weights and lowering both rates are remedies against circling.) And what if the discriminator is too
 # good? The last failure shows why a loss is then needed whose gradient does not vanish.
 
@@ -1084,8 +1085,8 @@ assert profile == "smoke" or with_momentum.share < last.share - 0.2
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# With this seed far fewer samples lie near a mode after the same number of rounds. (One game each: the six games above
-# varied nearly as much.) A possible reason: momentum is an average over past
+# With this seed far fewer samples lie near a mode after the same number of rounds. (One game each, and the six games above
+# show that games differ from seed to seed.) A possible reason: momentum is an average over past
 # gradients, and these were computed against a discriminator that has changed since.
 #
 # </details>

@@ -233,10 +233,21 @@ for multiplications in cost.values():
     for small, large in itertools.pairwise(multiplications):
         assert large > 4 * small
 
+# %%
+generator, _ = networks(3, 64)
+print("side 64, from layer to layer inside the generator:")
+weights = [layer.weight.numel() for layer in generator.layers[1:]]
+# each weight is used once at every place of the layer's input
+used = [count * (4 * 2**step) ** 2 for step, count in enumerate(weights)]
+for count, products in zip(weights, used, strict=True):
+    print(f"{count:8,} weights, {products / 1e6:.1f} million multiplications")
+assert len(set(used)) == 1
+assert weights[0] > sum(weights[1:])
+
 # %% [markdown]
 # Twice the side is four times the pixels, and costs *more* than four times. Each layer that is there already works on
 # four times as many places, and one more layer comes on top. The pattern of channels keeps this in bounds: where the
-# side doubles, both the incoming and the outgoing channels are halved, so that every hidden layer costs about the
+# side doubles, both the incoming and the outgoing channels are halved, so that each of these layers costs the
 # same. The weights grow too, by a factor of about three to five, and most of them sit in the coarse layers, where
 # channels are many.
 #

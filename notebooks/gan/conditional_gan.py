@@ -478,7 +478,8 @@ assert profile == "smoke" or (found == 8 and widths.mean() < 0.09)
 # ## With the package
 #
 # `gan.ConvGenerator` and `gan.ConvDiscriminator` become conditional by `num_classes`, and `conditioning` chooses
-# between the two rows of the table above. Here are the same formulas, by hand, on real digits. First the logits, both
+# between the two rows of the table above: `"concatenation"` in both, or `"batch_norm"` in the generator and `"projection"` in
+# the discriminator, which are the defaults. Here are the same formulas, by hand, on real digits. First the logits, both
 # kinds:
 
 # %%
@@ -872,7 +873,7 @@ game = gan.recipe("conditional", profile)["model"]["game"] | {"ema_decay": 0.98}
 
 
 # %%
-def compare(generator="projection", discriminator="projection", kind=None):
+def compare(generator="batch_norm", discriminator="projection", kind=None):
     torch.manual_seed(0)
     made = gan.ConvGenerator(64, shape, **slim, conditioning=generator)
     kind = kind or gan.ConvDiscriminator
