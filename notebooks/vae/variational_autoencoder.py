@@ -603,8 +603,8 @@ plots.image_grid(model.sample(32))
 plt.show()
 
 # %% [markdown]
-# Each began as sixteen random numbers. Many are digits one can name; others look halfway between two, for the prior gives some
-# probability to every code, those between two kinds of digits included. The strokes are a little soft: what we
+# Each began as sixteen random numbers. Many are digits one can name; others look halfway between two. A likely reason is that
+# the prior gives some probability to every code, those between two kinds of digits included. The strokes are a little soft: what we
 # show is not a draw of the pixels but the probability $p_i$ of each, an average over all the pictures that the model
 # thinks possible for this code.
 #
@@ -921,11 +921,11 @@ plt.show()
 # ## What a squared error stands for
 #
 # Many programs measure the reconstruction by a squared error. Which model is that? Let the decoder give the means
-# $f_\theta(z)$ of $D = 784$ pixels that are independent and normal given the code, all with one variance $s^2$:
+# $f_\theta(z)$ of $P = 784$ pixels that are independent and normal given the code, all with one variance $s^2$:
 #
 # $$
 # \log p_\theta(x \mid z) = \log \mathcal N\big(x; f_\theta(z), s^2 I\big)
-# = -\frac{\lVert x - f_\theta(z) \rVert^2}{2 s^2} - \frac D2 \log (2 \pi s^2) .
+# = -\frac{\lVert x - f_\theta(z) \rVert^2}{2 s^2} - \frac P2 \log (2 \pi s^2) .
 # $$
 #
 # A **Gaussian decoder** with a fixed variance thus has a squared error for its reconstruction term, plus a constant. But
@@ -935,13 +935,13 @@ plt.show()
 #   $\mathbb E_q\lVert x - f_\theta(z) \rVert^2 + 2 s^2 D_{\mathrm{KL}}$ and a constant are left. So the summed squared
 #   error with the weight $\beta$ on the KL term is the Gaussian decoder with $s^2 = \beta / 2$, exactly; half the summed
 #   squared error with $\beta = 1$ has $s^2 = 1$. The *mean* over the pixels, $\beta = 1$ beside it, has
-#   $s^2 = D / 2 = 392$: a spread of about 20 for pixels between 0 and 1. It is the mean-for-sum bug again.
+#   $s^2 = P / 2 = 392$: a spread of about 20 for pixels between 0 and 1. It is the mean-for-sum bug again.
 # - **The best variance is the mean squared error.** On average over the pictures the derivative of
-#   $\lVert x - f_\theta(z) \rVert^2 / (2 s^2) + \frac D2 \log s^2$ with respect to $s^2$ is zero where
-#   $s^2 = \mathbb E \lVert x - f_\theta(z) \rVert^2 / D$. One can compute it anew from every batch ([Rybkin, Daniilidis
+#   $\lVert x - f_\theta(z) \rVert^2 / (2 s^2) + \frac P2 \log s^2$ with respect to $s^2$ is zero where
+#   $s^2 = \mathbb E \lVert x - f_\theta(z) \rVert^2 / P$. One can compute it anew from every batch ([Rybkin, Daniilidis
 #   and Levine, 2021](https://arxiv.org/abs/2006.13202)).
 # - **Its nats are those of a density.** A density may exceed 1, so the negative ELBO may be negative, and pixels from 0 to
-#   255 in place of 0 to 1 would add $D \log 255$ to it. Such nats compare with those of other Gaussian decoders of the
+#   255 in place of 0 to 1 would add $P \log 255$ to it. Such nats compare with those of other Gaussian decoders of the
 #   same pixels, not with the Bernoulli nats of this chapter.
 #
 # We train the networks of "From scratch" twice with a Gaussian decoder, once with $s^2 = 1$ and once with the best $s^2$ of
