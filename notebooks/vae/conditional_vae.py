@@ -694,6 +694,8 @@ for name, n, scores in [
 ]:
     text = "  ".join(f"{score:.3f}" for score in scores)
     print(f"{name}: {n:.1f} nats, {text}")
+
+# %%
 if profile != "smoke":
     assert patient_nats < nats[-1] - 3
     assert patient_scores[1] > sources[16][1] + 0.1
