@@ -971,7 +971,8 @@ assert min(on_valid) < min(on_valid[0], on_valid[-1]) - 10
 #
 # With the estimator of "by digit" it is far worse, even on the training pictures: half of each component is the grey picture
 # that was added, so that no probability leaves the range from 1/4 to 3/4. With a small $e$ it *beats* the ten digits on
-# pictures that it has never seen. It is then a **kernel density estimator** (Rosenblatt, 1956; Parzen, 1962): every training
+# pictures that it has never seen. It is then a **kernel density estimator** ([Rosenblatt,
+# 1956](https://doi.org/10.1214/aoms/1177728190); [Parzen, 1962](https://doi.org/10.1214/aoms/1177704472)): every training
 # picture stands for its neighbourhood, and $e$ says how wide that is. Its cost on the training pictures falls
 # as $e$ shrinks, towards their entropy plus $\log 4000 \approx 8.3$ nats (the price of naming one of 4,000 pictures); its
 # cost on held-out pictures is a U again, with the width of a neighbourhood in place of the number of cells. And what does it draw? Training pictures with a little noise. It has the better nats, and nothing
