@@ -62,6 +62,7 @@ train, validation, test = [
     load_text("python_docs", split) for split in ("train", "validation", "test")
 ]
 model, tokenizer = gpt.pretrained(profile)
+T = model.config.context
 print(f"Profile {profile}: texts of {size} characters;")
 print(f"{len(train)} characters to train on, {len(test)} to test.")
 
@@ -77,14 +78,14 @@ print(f"{len(train)} characters to train on, {len(test)} to test.")
 def draw(**choice):  # eight pieces side by side are faster than one long one
     prompt = tokenizer.encode("The ")[None].expand(8, -1)
     # every token has at least one character
-    pieces = model.generate(prompt, size // 8 + 50, **choice)
+    pieces = gpt.generate(model, prompt, size // 8 + 50, **choice)
     return "".join(tokenizer.decode(piece)[: size // 8] for piece in pieces)
 
 
 # %%
 torch.manual_seed(0)
 letters = sorted(set(train))
-loop = model.generate(tokenizer.encode("The ")[None], size, greedy=True)[0]
+loop = gpt.generate(model, tokenizer.encode("The ")[None], size, greedy=True)[0]
 texts = {
     "held out": test[:size],
     "GPT": draw(),
@@ -220,17 +221,15 @@ print(
 # places, and look at the loss by the position within the window.
 
 # %%
-starts = torch.arange(
-    0, len(tokens) - model.context - 1, 32 if profile != "smoke" else 256
-)
-windows = tokens[starts[:, None] + torch.arange(model.context + 1)]
+starts = torch.arange(0, len(tokens) - T - 1, 32 if profile != "smoke" else 256)
+windows = tokens[starts[:, None] + torch.arange(T + 1)]
 with torch.no_grad():
     parts = [
         F.cross_entropy(model(w[:, :-1]).mT, w[:, 1:], reduction="none")
         for w in windows.split(64)
     ]
 by_position = torch.cat(parts).mean(dim=0)  # position 0: one token has been seen
-edges = [0] + [2**k for k in range(int(math.log2(model.context)) + 1)]
+edges = [0] + [2**k for k in range(int(math.log2(T)) + 1)]
 means = [by_position[a:b].mean().item() for a, b in pairwise(edges)]
 
 # %% mystnb={"image": {"alt": "A curve that falls steeply over the first few tokens of a window and is nearly flat towards its end."}}
@@ -251,21 +250,20 @@ plt.show()
 # %%
 @torch.no_grad()
 def nats_per_token(tokens, step):
-    losses, counted, start, last = [], 0, 0, len(tokens) - 1 - model.context
+    losses, counted, start, last = [], 0, 0, len(tokens) - 1 - T
     while counted < len(tokens) - 1:
-        window = tokens[start : start + model.context + 1]
+        window = tokens[start : start + T + 1]
         nats = F.cross_entropy(
             model(window[None, :-1])[0], window[1:], reduction="none"
         )
         losses.append(nats[counted - start :])  # what no window before has counted
-        counted, start = start + model.context, min(start + step, last)
+        counted, start = start + T, min(start + step, last)
     return torch.cat(losses).double().mean().item()
 
 
 # %%
 by_step = {
-    step: nats_per_token(tokens[:4000], step)
-    for step in (model.context >> k for k in range(3))
+    step: nats_per_token(tokens[:4000], step) for step in (T >> k for k in range(3))
 }
 for step, value in by_step.items():
     print(
@@ -273,9 +271,9 @@ for step, value in by_step.items():
         f"perplexity {math.exp(value):.2f},",
         end=" ",
     )
-    print(f"{model.context // step}× the work")
+    print(f"{T // step}× the work")
 # the package does the same
-assert abs(by_step[model.context // 2] - model.nats_per_token(tokens[:4000])) < 1e-4
+assert abs(by_step[T // 2] - model.nats_per_token(tokens[:4000])) < 1e-4
 
 
 # %% [markdown]
@@ -941,9 +939,7 @@ assert by_leak["validation"][-1] > 0.9 * by_leak["validation"][0], (
 
 # %%
 if profile != "smoke":
-    assert by_step[model.context] > by_step[model.context // 2], (
-        "windows side by side are unfair"
-    )
+    assert by_step[T] > by_step[T // 2], "windows side by side are unfair"
 print("The traps are there.")
 
 

@@ -547,7 +547,8 @@ class SelfAttention(nn.Module):
         time, d = q.shape[2:]  # q, k, v: (batch, heads, time, d)
         if self.rotary:
             angles = gpt.rotary_angles(time, d)
-            q, k = gpt.rotate(q, angles), gpt.rotate(k, angles)
+            turn = angles.cos(), angles.sin()
+            q, k = gpt.rotate(q, *turn), gpt.rotate(k, *turn)
         mask = torch.ones(time, time).tril().bool() if self.causal else None
         gathered, self.weights = attention(q, k, v, mask)
         return self.out(gathered.transpose(1, 2).flatten(2))
@@ -566,7 +567,8 @@ ours = SelfAttention(64, 2, rotary=True)
 package = gpt.Attention(64, 2, bias=False, normalise_queries=False, dropout=0.0)
 package.load_state_dict(ours.state_dict())
 x = torch.randn(3, 20, 64)
-assert torch.allclose(ours(x), package(x, gpt.rotary_angles(20, 32)), atol=1e-5)
+angles = gpt.rotary_angles(20, 32)
+assert torch.allclose(ours(x), package(x, (angles.cos(), angles.sin())), atol=1e-5)
 plain = SelfAttention(64, 2)
 plain.load_state_dict(ours.state_dict())
 assert torch.allclose(plain(x), package(x), atol=1e-5)
@@ -613,7 +615,8 @@ assert same
 # %%
 angles = gpt.rotary_angles(10, 8)  # (time, pairs): ten places, four pairs
 # each pair begins at (1, 0)
-turned = gpt.rotate(torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0]).expand(10, 8), angles)
+start = torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0]).expand(10, 8)
+turned = gpt.rotate(start, angles.cos(), angles.sin())
 
 
 # %% mystnb={"image": {"alt": "Three circles with the places of one vector's pair. The fastest goes round more than once and its dots are wide apart; the second moves along an arc; the third hardly leaves its beginning."}}
@@ -642,11 +645,9 @@ plt.show()
 # %%
 torch.manual_seed(0)
 angles = gpt.rotary_angles(200, 32)
-q, k = torch.randn(2, 32)
-# all pairs of places
-score = (
-    gpt.rotate(q.expand(200, 32), angles) @ gpt.rotate(k.expand(200, 32), angles).T
-)
+cos, sin = angles.cos(), angles.sin()
+q, k = [gpt.rotate(x.expand(200, 32), cos, sin) for x in torch.randn(2, 32)]
+score = q @ k.T  # all pairs of places
 for m, n in ((5, 3), (55, 53), (155, 153), (55, 43)):
     print(
         f"query at {m:3d}, key at {n:3d}, "

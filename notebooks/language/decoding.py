@@ -78,9 +78,10 @@ print(
 # %%
 model, tokenizer = gpt.pretrained(profile)
 model.eval()
+V, T = model.config.vocab_size, model.config.context
 # nobody trained on it, or chose a setting by it
 test = tokenizer.encode(load_text("python_docs", "test"))
-print(f"a vocabulary of {model.vocab_size} tokens, a context of {model.context}")
+print(f"a vocabulary of {V} tokens, a context of {T}")
 
 
 # %%
@@ -98,7 +99,7 @@ def readable(text):  # long lines wrapped
 def write(prompt, count, **choice):
     torch.manual_seed(0)
     return tokenizer.decode(
-        model.generate(tokenizer.encode(prompt)[None], count, **choice)[0]
+        gpt.generate(model, tokenizer.encode(prompt)[None], count, **choice)[0]
     )
 
 
@@ -145,12 +146,12 @@ def name(token):
 
 
 # %%
-window = test[: model.context]
+window = test[:T]
 with torch.no_grad():
     # (time, vocab): at each place, those of the next token
     logits = model(window[None])[0]
 by_entropy = entropy(logits.softmax(dim=-1)).argsort()
-by_entropy = by_entropy[by_entropy >= model.context // 4]  # with something to go by
+by_entropy = by_entropy[by_entropy >= T // 4]  # with something to go by
 contexts = {
     "sharp": int(by_entropy[len(by_entropy) // 16]),
     "flat": int(by_entropy[-len(by_entropy) // 16]),
@@ -215,7 +216,7 @@ temperatures = torch.linspace(0.05, 6, 120)
 for kind, place in contexts.items():
     entropies = [entropy(with_temperature(logits[place], t)) for t in temperatures]
     plt.plot(temperatures, entropies, label=kind)
-most = math.log2(model.vocab_size)
+most = math.log2(V)
 plt.axhline(most, color="grey", linestyle="--", label="all tokens equally likely")
 plt.axvline(1.0, color="grey", linewidth=1)
 plt.xlabel("temperature")
@@ -364,7 +365,7 @@ def outside_nucleus(windows, share):
 
 
 # %%
-windows = test[: len(test) // model.context * model.context].view(-1, model.context)
+windows = test[: len(test) // T * T].view(-1, T)
 many = windows[:64]
 left, expected = outside_nucleus(many, 0.9)
 print(
@@ -400,21 +401,21 @@ def beam_search(prompt, count, width):
         log_p = model(beams)[:, -1].log_softmax(dim=-1)  # (beams, vocab)
         best = (scores[:, None] + log_p).flatten().topk(width)
         beam, token = (
-            best.indices // model.vocab_size,
-            best.indices % model.vocab_size,
+            best.indices // V,
+            best.indices % V,
         )
         beams, scores = torch.cat([beams[beam], token[:, None]], dim=1), best.values
     return beams, scores
 
 
 # %%
-prompt_length = model.context // 8
+prompt_length = T // 8
 starts = torch.linspace(0, len(test) - prompt_length - length, places).long()
 pieces = test[starts[:, None] + torch.arange(prompt_length + length)]
 # what people wrote, and how they went on
 prompts, human = pieces[:, :prompt_length], pieces[:, prompt_length:]
 one = beam_search(prompts[:1], steps, 1)[0]
-assert torch.equal(one, model.generate(prompts[:1], steps, greedy=True)), (
+assert torch.equal(one, gpt.generate(model, prompts[:1], steps, greedy=True)), (
     "a beam of one is greedy decoding"
 )
 
@@ -447,7 +448,7 @@ beams = {
 }
 written = {f"beam of {width}": texts for width, texts in beams.items()}
 torch.manual_seed(0)
-written["top-p 0.9"] = model.generate(prompts, steps, top_p=0.9)
+written["top-p 0.9"] = gpt.generate(model, prompts, steps, top_p=0.9)
 written["held-out text"] = pieces[:, : prompt_length + steps]
 nats = {
     way: log_probability(texts, prompt_length).mean().item()
@@ -504,10 +505,8 @@ stops = [
 
 # %%
 torch.manual_seed(0)
-drawn = model.generate(
-    tokenizer.encode("The")[None].repeat(128, 1), model.context - 8
-)
-first = drawn.shape[1] - model.context + 8
+drawn = gpt.generate(model, tokenizer.encode("The")[None].repeat(128, 1), T - 8)
+first = drawn.shape[1] - T + 8
 ended = torch.isin(drawn[:, first:], torch.tensor(stops))
 finished = ended.any(dim=1)
 ends = ended.float().argmax(dim=1)[finished] + 1  # tokens up to the full stop
@@ -538,7 +537,7 @@ plt.show()
 # never stops. We let the greedy rule write on.
 
 # %%
-greedy = model.generate(prompts, length, greedy=True)[:, prompt_length:]
+greedy = gpt.generate(model, prompts, length, greedy=True)[:, prompt_length:]
 loudest = max(greedy, key=lambda row: text_metrics.repeated_share(row, 8))
 print(readable(tokenizer.decode(loudest[: length // 2])))
 
@@ -555,7 +554,7 @@ print(readable(tokenizer.decode(loudest[: length // 2])))
 
 # %%
 # what fits into the context, so that the model sees all that was before
-number = model.context - prompt_length
+number = T - prompt_length
 order = sorted(
     range(places), key=lambda i: text_metrics.repeated_share(greedy[i], 8)
 )
@@ -599,9 +598,9 @@ plt.show()
 # > later? (a) Nearly all: it has become a habit. (b) About half. (c) Hardly any.
 
 # %%
-whole = torch.cat([prompts, greedy], dim=1)[
-    order[-(places // 2) :], : model.context
-].repeat(32, 1)
+whole = torch.cat([prompts, greedy], dim=1)[order[-(places // 2) :], :T].repeat(
+    32, 1
+)
 # the greedy texts that repeat most, and how they go on
 start, loop = whole[:, :-20], whole[:, -20:]
 escapes = {
@@ -613,7 +612,7 @@ escapes = {
 for label, choice in escapes.items():
     torch.manual_seed(0)
     still = (
-        (model.generate(start, 20, **choice)[:, -20:] == loop)
+        (gpt.generate(model, start, 20, **choice)[:, -20:] == loop)
         .cumprod(dim=1)
         .float()
         .mean(dim=0)
@@ -658,9 +657,9 @@ def sweep(option, values):
     found = []
     for value in values:
         torch.manual_seed(0)
-        texts = model.generate(prompts.repeat(draws, 1), length, **{option: value})[
-            :, prompt_length:
-        ]
+        texts = gpt.generate(
+            model, prompts.repeat(draws, 1), length, **{option: value}
+        )[:, prompt_length:]
         found.append({"value": value, **measured(texts)})
     return found
 
@@ -815,7 +814,7 @@ def greedy_by(rule, strength, count):
 
 
 # %%
-count = min(length, model.context - prompt_length)
+count = min(length, T - prompt_length)
 strengths = (1.0, 1.1, 1.3, 1.6, 2.0)
 cured = [greedy_by(penalise, strength, count) for strength in strengths]
 never = greedy_by(forbid, 4, count)
@@ -842,7 +841,7 @@ def held_out_bits(strength):
     x, y = many[:16, :-1], many[:16, 1:]
     logits = model(x)
     # (batch, time, vocab), so far
-    used = torch.nn.functional.one_hot(x, model.vocab_size).cumsum(dim=1) > 0
+    used = torch.nn.functional.one_hot(x, V).cumsum(dim=1) > 0
     changed = torch.where(logits > 0, logits / strength, logits * strength)
     log_p = torch.where(used, changed, logits).log_softmax(dim=-1)
     return -log_p.gather(2, y[:, :, None]).mean().item() / math.log(2)
@@ -941,12 +940,12 @@ print(
 
 
 # %% [markdown]
-# The package's `KeyValueCache` does so for every layer and head, in memory set aside at the start (to append by `cat`
-# copies everything each time). The positions come along: a key is rotated by its own position before it is stored.
+# The package's `LayerCache` does so for all heads of a layer, in memory set aside at the start (to append by `cat`
+# copies everything each time); a model has one per layer. The positions come along: a key is rotated by its own position before it is stored.
 
 # %%
-window = test[None, : model.context]
-cache = gpt.KeyValueCache(model, batch=1)
+window = test[None, :T]
+cache = model.new_cache(batch=1)
 with torch.no_grad():
     whole = model(window)
     pieces_of_it = torch.cat(
@@ -959,9 +958,7 @@ assert torch.allclose(whole, pieces_of_it, atol=1e-3)
 texts = []
 for cached in (True, False):
     torch.manual_seed(0)
-    texts.append(
-        model.generate(window[:, :8], model.context - 8, top_p=0.9, cache=cached)
-    )
+    texts.append(gpt.generate(model, window[:, :8], T - 8, top_p=0.9, cache=cached))
 assert torch.equal(*texts)
 print("With and without the cache: the same logits and the same text.")
 
@@ -976,12 +973,12 @@ def tokens_read(count, cache):  # at each step
     hook = model.embedding.register_forward_hook(
         lambda layer, inputs, output: read.append(inputs[0].numel())
     )
-    model.generate(test[None, :1], count, greedy=True, cache=cache)
+    gpt.generate(model, test[None, :1], count, greedy=True, cache=cache)
     hook.remove()
     return read
 
 
-n = model.context
+n = T
 plain, cached = sum(tokens_read(n, cache=False)), sum(tokens_read(n, cache=True))
 print(f"{n} tokens: {plain} passes without the cache, {cached} with it")
 assert (plain, cached) == (n * (n + 1) // 2, n)
@@ -1031,9 +1028,10 @@ def cache_bytes(layers, width, context, texts=1, per_number=4):
     return 2 * layers * width * context * texts * per_number
 
 
-ours = cache_bytes(len(model.blocks), model.width, model.context)
-held = [value for value in vars(cache).values() if isinstance(value, torch.Tensor)]
-assert sum(tensor.numel() * tensor.element_size() for tensor in held) == ours
+ours = cache_bytes(len(model.blocks), model.config.width, T)
+held = [part for layer in cache for part in vars(layer).values()]
+tensors = [part for part in held if isinstance(part, torch.Tensor)]
+assert sum(part.numel() * part.element_size() for part in tensors) == ours
 print(f"this model: {ours / 2**20:.2f} MiB a text")
 print(
     "32 layers of width 4096, context 4096, 2 bytes: "
@@ -1048,20 +1046,20 @@ print(
 #
 # ### When the context is full
 #
-# The model was trained on stretches of `model.context` tokens and cannot take more. Our `stream` then forgets the
+# The model was trained on stretches of $T$ tokens and cannot take more. Our `stream` then forgets the
 # older half, reads the rest afresh and goes on. Why not drop one token at each step? Because then nothing in the
 # cache could be used: what is stored for a later position was computed from the dropped one too. We watch how many
 # tokens are in view at each step, and how many are read.
 
 # %% mystnb={"image": {"alt": "A sawtooth: the tokens in view rise to the full context, fall to half, rise again; the tokens read with the cache are one except for a spike at each fall."}}
-plt.plot(tokens_read(3 * model.context, cache=False), label="in view of the model")
+plt.plot(tokens_read(3 * T, cache=False), label="in view of the model")
 plt.plot(
-    tokens_read(3 * model.context, cache=True),
+    tokens_read(3 * T, cache=True),
     color=plots.COLOURS[3],
     linewidth=1.5,
     label="read, with the cache",
 )
-plt.axhline(model.context, color="grey", linestyle="--", label="context")
+plt.axhline(T, color="grey", linestyle="--", label="context")
 plt.xlabel("step")
 plt.ylabel("tokens")
 plt.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=3, fontsize=9)
@@ -1072,9 +1070,11 @@ plt.show()
 # *fresh* call only the newer half of that text, without prompt and beginning:
 
 # %%
-full, kept_from, more = model.context, (model.context + 1) // 2, 16
-long = model.generate(prompts[:1], full - prompt_length + 1 + more, greedy=True)
-fresh = model.generate(long[:, kept_from : full + 1], more, greedy=True)
+full, kept_from, more = T, (T + 1) // 2, 16
+long = gpt.generate(
+    model, prompts[:1], full - prompt_length + 1 + more, greedy=True
+)
+fresh = gpt.generate(model, long[:, kept_from : full + 1], more, greedy=True)
 assert torch.equal(fresh[:, -more:], long[:, -more:])
 print(f"Token {full + 2} and those after it: the same,")
 print(f"whether or not the first {kept_from} tokens ever existed.")
@@ -1093,7 +1093,9 @@ print(f"whether or not the first {kept_from} tokens ever existed.")
 torch.manual_seed(0)
 prompt = "The statement"
 print(prompt, end="")
-for token in islice(model.stream(tokenizer.encode(prompt)[None], top_p=0.9), 40):
+for token in islice(
+    gpt.stream(model, tokenizer.encode(prompt)[None], top_p=0.9), 40
+):
     print("|" + visible(tokenizer.decode(token)), end="", flush=True)
 print()
 
@@ -1143,7 +1145,7 @@ print("|".join(whole_characters(tokens.split(1))))
 torch.manual_seed(1)
 sentence = "The statement"
 for piece in whole_characters(
-    islice(model.stream(tokenizer.encode(sentence)[None], top_p=0.9), 60)
+    islice(gpt.stream(model, tokenizer.encode(sentence)[None], top_p=0.9), 60)
 ):
     sentence += piece
     if "." in piece:

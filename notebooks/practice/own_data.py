@@ -250,10 +250,15 @@ print(", ".join(f"{split} {count:,} tokens" for split, count in sizes.items()))
 # %%
 width = {"smoke": 16, "cpu": 96, "gpu": 256}[profile]
 torch.manual_seed(0)
-writer = gpt.GPT(512, 64, layers=3, width=width, tied=True, learning_rate=2e-3)
+writer = gpt.GPT(gpt.GPTConfig(512, 64, layers=3, width=width))
 rounds = {"smoke": 1, "cpu": 3, "gpu": 12}[profile]
 limit = 4 if profile == "smoke" else None
-read = training.fit(writer, texts, max_epochs=rounds, limit_train_batches=limit)
+read = training.fit(
+    gpt.NextTokenTraining(writer),
+    texts,
+    max_epochs=rounds,
+    limit_train_batches=limit,
+)
 print(f"last validation loss {read['val_loss'][-1]:.2f} nats per token")
 
 # %% [markdown]
@@ -293,7 +298,7 @@ assert profile == "smoke" or (bits < table - 1 and compressor < table - 1)
 # %%
 torch.manual_seed(0)
 start = texts.tokenizer.encode("def ")[None]
-written = writer.generate(start, 120, temperature=0.8)[0]
+written = gpt.generate(writer, start, 120, temperature=0.8)[0]
 lines = texts.tokenizer.decode(written).splitlines()
 print(*(fill(line, 80) for line in lines), sep="\n")
 assert profile == "smoke" or any(line.startswith("    ") for line in lines)

@@ -144,7 +144,7 @@ def show(texts, count=4):  # dots for what cannot be printed, ↵ for a new line
 torch.manual_seed(1)
 # nobody trained on it; from here on its prompts are for measuring only
 real = excerpts("test", held_out)
-texts = reference.generate(real[:, :prompt_length], new_tokens)
+texts = gpt.generate(reference, real[:, :prompt_length], new_tokens)
 show(texts)
 for name, some in (("held-out text", real), ("the model", texts)):
     closed = sum(brackets(text)[1] == 0 for text in written(some)) / held_out
@@ -350,9 +350,9 @@ def log_probability(policy, texts):
 # %%
 torch.manual_seed(0)
 prompts = real[:8, :prompt_length]
-texts, cache, at_the_draw = prompts, gpt.KeyValueCache(reference, len(prompts)), []
+texts, cache, at_the_draw = prompts, reference.new_cache(len(prompts)), []
 for _ in range(new_tokens):
-    log_p = reference(texts[:, cache.length :], cache)[:, -1].log_softmax(dim=-1)
+    log_p = reference(texts[:, cache[0].length :], cache)[:, -1].log_softmax(dim=-1)
     drawn = torch.multinomial(log_p.exp(), 1)
     at_the_draw.append(log_p.gather(1, drawn))
     texts = torch.cat([texts, drawn], dim=1)
@@ -375,7 +375,7 @@ print("Scored in one pass: the probabilities with which the tokens were drawn.")
 # the loss whose gradient is REINFORCE's, and what the batch looked like
 def losses(policy, reward, beta):
     prompts = excerpts("validation", batch)[:, :prompt_length]
-    texts = policy.generate(prompts, new_tokens)
+    texts = gpt.generate(policy, prompts, new_tokens)
     log_p = log_probability(policy, texts).sum(dim=1)
     with torch.no_grad():  # the ratio's mean estimates the KL divergence
         log_ratio = log_p - log_probability(reference, texts).sum(dim=1)
@@ -467,7 +467,7 @@ def bracket_row(texts):  # a number for each text
 def measure(policy, texts=None):  # on the same prompts for every policy
     torch.manual_seed(1)
     if texts is None:
-        texts = policy.generate(real[:, :prompt_length], new_tokens)
+        texts = gpt.generate(policy, real[:, :prompt_length], new_tokens)
     log_p = log_probability(policy, texts)
     log_ref = log_probability(reference, texts)
     row = bracket_row(texts)
@@ -922,7 +922,7 @@ assert torch.allclose(limit, conditioned)
 torch.manual_seed(2)
 some = real[: held_out // 8, :prompt_length].repeat_interleave(16, dim=0)
 drawn = torch.tensor(
-    [brackets(text) for text in written(reference.generate(some, new_tokens))]
+    [brackets(text) for text in written(gpt.generate(reference, some, new_tokens))]
 ).float()
 of_prompt = counts(*drawn.T).view(-1, 16)
 best_of = {n: of_prompt[:, :n].amax(dim=1).mean().item() for n in (1, 4, 16)}
