@@ -153,7 +153,7 @@ def test_learning_rate_rises_then_falls_to_zero() -> None:
 def test_it_learns_the_text() -> None:
     data = TextData(context=32, batch_size=16, limit=30_000)
     torch.manual_seed(0)
-    apart = {"tied": False, "embedding_std": 1.0}  # which learns fastest at first
+    apart: dict[str, Any] = {"tied": False, "embedding_std": 1.0}  # which learns fastest at first
     sizes = gpt.GPTConfig(data.tokenizer.vocab_size, 32, layers=2, heads=2, width=32, **apart)
     model = gpt.GPT(sizes)
     history = training.fit(gpt.NextTokenTraining(model, learning_rate=1e-2), data, max_epochs=5, limit_val_batches=20)

@@ -999,8 +999,11 @@ V = (
 
 def encode_whole(text):  # as a tokenizer does that knows the marks
     pieces = re.split("(" + "|".join(map(re.escape, marks)) + ")", text)
-    plain = [p if p in marks else tokenizer.encode(p).tolist() for p in pieces]
-    return sum(([V + marks[p]] if p in marks else p for p in plain), [])
+    row = []
+    for piece in pieces:
+        known = piece in marks
+        row += [V + marks[piece]] if known else tokenizer.encode(piece).tolist()
+    return row
 
 
 def encode_guarded(role, content):  # marks as numbers, the content as plain text
