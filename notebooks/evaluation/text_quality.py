@@ -131,8 +131,26 @@ for name, value in perplexities.items():
 
 # %% [markdown]
 # It is (c), and by far: hardly anything in it surprises the model. No wonder, for the text goes round in a circle,
-# and after one round everybody knows what comes next. Even the GPT's honest sample surprises the GPT less than real
-# text does. People write in order to say something that the reader does not know yet.
+# and after one round everybody knows what comes next.
+#
+# The GPT's honest sample, too, surprises the GPT less than real text does. If its probabilities were right, real text
+# would cost it exactly what it *expects* to pay, the entropy of its own predictions, and so would its samples. We can
+# compare the two on real text, position by position:
+
+# %%
+tokens = tokenizer.encode(test)
+rows = tokens[: len(tokens) // T * T].view(-1, T)[:64]
+with torch.no_grad():
+    log_p = model(rows[:, :-1]).log_softmax(dim=-1)
+paid = -log_p.gather(2, rows[:, 1:, None]).mean().item()
+expected = -(log_p.exp() * log_p).sum(dim=-1).mean().item()
+print(f"real text: expected {expected:.2f} nats per token, paid {paid:.2f}")
+assert profile == "smoke" or paid > 1.05 * expected
+
+# %% [markdown]
+# The model pays more than it expects: it is **over-confident** on text that it was not trained on, and that is the gap
+# between the sample and the real text. (Large models have it too, and it grows along a generated text: Braverman et al.,
+# 2020.)
 #
 # So there are two questions, and this chapter keeps them apart. *How good is a model?* is asked with real, held-out
 # text, and perplexity is a fair answer if four traps are avoided. *How good is a text that a model wrote?* is another

@@ -38,6 +38,7 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
     importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
+import codecs
 import json
 import math
 import re
@@ -235,7 +236,7 @@ plt.show()
 # Hundreds of tokens have a probability near zero each, and together they have a share that counts. A model learns
 # little about tokens that it hardly ever saw in a place; and whoever writes for long draws often. If the tail holds 5
 # %, then of a hundred tokens about five come out of it, and with probability $1 - 0.95^{100}$, more than 99 %, at
-# least one. The model then has to go on from there, from a text unlike any that it was trained on.
+# least one. The model then has to go on from there.
 #
 # **Top-k** keeps the $k$ likeliest tokens. **Top-p**, or *nucleus* sampling (Holtzman et al., 2020), keeps as few of
 # the likeliest tokens as are needed for a share $\pi$ of the probability. Let the tokens be sorted,
@@ -376,9 +377,43 @@ print(
 
 # %% [markdown]
 # People leave the nucleus, and the trained model even underrates how often: on new text it is too sure of itself. So
-# the tail *as a whole* is no mistake, and cutting it makes the distribution worse as a prediction. What is wrong is
-# to draw from it blindly. A person who takes a rare word has a reason, and goes on accordingly; a draw takes one of
-# hundreds of candidates for no reason. Top-p is a compromise between honesty and safety, and its price is variety.
+# the tail *as a whole* is no mistake, and cutting it makes the distribution worse as a prediction.
+#
+# Nor is drawing blindly a mistake: draws from a model whose probabilities were right would be as good as text by people,
+# tail and all. What is poor are the model's probabilities *within* the tail. That can be measured. Take the places where
+# the held-out text leaves the nucleus, and scale the tail's probabilities there to sum to 1. If they were right, the real
+# token would on average cost as many nats as their entropy says. The same for the places where it stays inside, and with
+# the nucleus in place of the tail.
+
+
+# %%
+@torch.no_grad()
+def paid_and_expected(windows, share):  # nats, inside the nucleus and in the tail
+    p = model(windows[:, :-1])[:, 8:].flatten(0, 1).softmax(dim=-1)
+    token = windows[:, 9:].reshape(-1, 1)
+    tail = gpt.next_token_probabilities(p.log(), top_p=share) == 0
+    outside = tail.gather(1, token)[:, 0]
+    found = {}
+    for part, rows, kept in (
+        ("nucleus", ~outside, ~tail),
+        ("tail", outside, tail),
+    ):
+        q = (p * kept)[rows]
+        q = q / q.sum(dim=1, keepdim=True)
+        paid = -q.gather(1, token[rows]).log().mean()
+        found[part] = paid.item(), torch.special.entr(q).sum(dim=1).mean().item()
+    return found
+
+
+# %%
+for part, (paid, entropy_of_it) in paid_and_expected(many, 0.9).items():
+    print(f"{part:8}: paid {paid:.2f} nats, expected {entropy_of_it:.2f}")
+    print(f"{'':8}  {paid - entropy_of_it:+.2f}")
+
+# %% [markdown]
+# In the tail real text costs clearly more than the model expects, by a larger surplus than inside the nucleus: the
+# model spreads the tail's probability over the wrong tokens. Cutting it is a repair of this model, a compromise whose
+# price is variety, and a better model would need less of it.
 #
 # ## Looking for the likeliest text: beam search
 #
@@ -779,8 +814,9 @@ plt.show()
 # ## A cure with its own damage
 #
 # Instead of drawing, one could forbid repetition. Two rules are widely used. The **repetition penalty** (Keskar et
-# al., 2019) makes every token that has been used less likely: its logit is divided by $\theta > 1$ if positive and
-# multiplied by $\theta$ if negative. **No-repeat n-gram** (Paulus et al., 2017, with $n = 3$) forbids every token
+# al., 2019) makes tokens that have been used less likely: their logits are divided by $\theta > 1$. A negative logit
+# would grow by that, so Hugging Face's `transformers`, whose form is the one in use, multiplies it by $\theta$
+# instead. **No-repeat n-gram** (Paulus et al., 2017, with $n = 3$) forbids every token
 # that would complete a stretch of $n$ tokens which is there already.
 
 
@@ -877,6 +913,24 @@ right.set_ylabel("held-out text: bits per token")
 for ax in (left, right):
     ax.set_xlabel("penalty")
 plt.show()
+
+# %% [markdown]
+# The rule has a blemish besides. The same number added to all logits changes no probability, but it changes which logits
+# are positive, and so the penalised probabilities:
+
+# %%
+read = prompts[:1]
+with torch.no_grad():
+    row = model(read)[:, -1]
+plain, shifted = [
+    penalise(row + c, read, 1.3).softmax(dim=-1) for c in (0.0, -10.0)
+]
+same = torch.allclose((row - 10).softmax(dim=-1), row.softmax(dim=-1), atol=1e-5)
+share = [p[0, read[0].unique()].sum().item() for p in (plain, shifted)]
+print(f"unpenalised probabilities equal: {same}; used tokens, together:")
+print(f"{share[0]:.3f}, and with every logit lower by 10, {share[1]:.3f}")
+assert same
+assert share[1] < 0.8 * share[0]
 
 # %% [markdown]
 # The cure works, and a strong dose poisons: a model that may not use its own words again predicts real text worse and
@@ -1010,11 +1064,24 @@ print(f"the runs: {', '.join(f'{ratio:.1f}' for ratio in ratios)}")
 
 
 # %% [markdown]
-# The gain is real and smaller than the count, because a machine reads many tokens at once at a much lower price each
-# than one token alone: it fetches a weight once and uses it for all of them. With the cache every step fetches all
-# weights for one token. That is why the speed of large models, when they write, is limited by memory and not by
-# arithmetic, and why servers write many texts side by side. It is also why the prompt, read in one go, costs so
-# little compared with the answer.
+# The gain is real and far smaller than the count. The stored seconds tell where the rest went. Without the cache a call
+# reads hundreds of tokens, so its time divided by their number is at least what the arithmetic of one token takes. A call
+# with the cache reads a single token:
+
+# %%
+in_view = m + (n - 1) / 2  # tokens a call reads without the cache, on average
+of_token = min(run["plain_seconds"] for run in benchmark["runs"]) / n / in_view
+of_call = median([run["cached_seconds"] for run in benchmark["runs"]]) / n
+print(f"a token among many: {1e6 * of_token:.0f} microseconds;")
+print(f"a call with one token: {1e6 * of_call:.0f} microseconds")
+assert of_token < 0.2 * of_call
+
+# %% [markdown]
+# So most of a call with one token is spent on what every call costs, whatever it reads: Python, and the start of some
+# hundred small operations. At this size the cache turns arithmetic into overhead. In a large model another cost per call
+# dominates, fetching all the weights from memory: with the cache every step fetches them for one token. There the speed
+# of writing is limited by memory and not by arithmetic (Pope et al., 2022), servers write many texts side by side so that
+# one fetch serves all, and the prompt, read in one go, costs little per token.
 #
 # ### What it takes
 #
@@ -1047,9 +1114,33 @@ print(
 # ### When the context is full
 #
 # The model was trained on stretches of $T$ tokens and cannot take more. Our `stream` then forgets the
-# older half, reads the rest afresh and goes on. Why not drop one token at each step? Because then nothing in the
-# cache could be used: what is stored for a later position was computed from the dropped one too. We watch how many
-# tokens are in view at each step, and how many are read.
+# older half, reads the rest afresh and goes on. Why not drop one token at each step, and keep the rest of
+# the cache? One can: a *rolling* cache does just that (Xiao et al., 2024, keep the first few tokens besides). But the
+# result differs from that of reading the shortened text afresh. In the first layer keys and values depend on one token
+# each, and stay right; in every later layer they were computed from the dropped token too:
+
+# %%
+values = {layer: [] for layer in range(len(model.blocks))}
+hooks = [
+    block.attention.qkv.register_forward_hook(
+        lambda _, given, out, layer=layer: values[layer].append(
+            out[0].chunk(3, -1)[2]
+        )
+    )
+    for layer, block in enumerate(model.blocks)
+]
+with torch.no_grad():
+    model(window), model(window[:, 1:])
+for layer, (kept, anew) in values.items():
+    change = (kept[1:] - anew).norm() / anew.norm()
+    print(f"layer {layer + 1}: kept values differ from fresh ones by {change:.1%}")
+    assert (change < 1e-5) == (layer == 0)
+for hook in hooks:
+    hook.remove()
+
+# %% [markdown]
+# Our `stream` reads afresh, so that with and without the cache the text stays the same. We watch how many tokens are in
+# view at each step, and how many are read.
 
 # %% mystnb={"image": {"alt": "A sawtooth: the tokens in view rise to the full context, fall to half, rise again; the tokens read with the cache are one except for a spike at each fall."}}
 plt.plot(tokens_read(3 * T, cache=False), label="in view of the model")
@@ -1112,23 +1203,23 @@ print(f"one at a time: {in_pieces}")
 assert tokenizer.decode(tokens) == text != in_pieces
 
 # %% [markdown]
-# Each � is a byte, or some, that made no sense alone. The remedy is to hold back what is unfinished. A character has
-# at most four bytes; if it is still broken then, it will never be whole, and one should let it go.
+# Each � is a byte, or some, that made no sense alone. The remedy is to decode *bytes*, and to hold back those of an
+# unfinished character until the rest of it arrives. Python's library has such an **incremental decoder** for every
+# encoding. It also knows when bytes can never become a character, and lets those go.
 
 
 # %%
 # an iterator of tokens (1,) -> an iterator of pieces of text
 def whole_characters(tokens):
-    held = []
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in tokens:
-        held.append(token)
-        piece = tokenizer.decode(torch.cat(held))
-        if not piece.endswith("\N{REPLACEMENT CHARACTER}") or len(held) == 4:
-            yield piece
-            held = []
+        yield decoder.decode(tokenizer.decode_bytes(token))
+    yield decoder.decode(b"", final=True)  # what was left unfinished
 
 
 assert "".join(whole_characters(tokens.split(1))) == text
+broken = torch.cat([tokens[-1:], tokenizer.encode("a"), tokens])
+assert "".join(whole_characters(broken.split(1))) == tokenizer.decode(broken)
 print("|".join(whole_characters(tokens.split(1))))
 
 # %% [markdown]

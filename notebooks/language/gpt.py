@@ -84,7 +84,7 @@ print(
 # [Predicting the next character](recurrent_language_model.ipynb) set up a ladder. Every model on it reads the same
 # text, Python's own documentation, and is asked on sections it has never seen: how many bits does the next character
 # cost you? Whoever knows nothing but the alphabet pays $\log_2$ of its size. Counting helps: first letters, then
-# letters given the letter before, then given the four or the seven before, with smoothing. These cheap rungs are
+# letters given the letter before, then given the four or the eleven before, with smoothing. These cheap rungs are
 # quickly counted once more:
 
 # %%
@@ -106,7 +106,7 @@ def bits(model, tokenizer, text):  # bits per character, whatever a token is
 
 # %%
 ladder = {"uniform": math.log2(characters.vocab_size)}
-for name, order in (("letters", 1), ("bigram", 2), ("5-gram", 5), ("8-gram", 8)):
+for name, order in (("letters", 1), ("bigram", 2), ("5-gram", 5), ("12-gram", 12)):
     counted = recurrent.NGram(characters.vocab_size, order).fit(
         characters.encode(texts["train"])
     )
@@ -807,10 +807,10 @@ for seed, prompt in enumerate(['The "', "If the class"]):
 #
 # On the test text, in bits per character, next to the rungs counted at the beginning.
 #
-# > **Predict, then run.** The 8-gram is a table of counts with a rule for what is not in it. How far below it does the
+# > **Predict, then run.** The 12-gram is a table of counts with a rule for what is not in it. How far below it does the
 # > GPT come? (a) More than half a bit. (b) A small fraction of a bit. (c) Not at all.
 
-# %% mystnb={"image": {"alt": "Horizontal bars that become shorter: uniform, letters, bigram, 5-gram and 8-gram, and the shortest for the GPT, only a little shorter than the one above it."}}
+# %% mystnb={"image": {"alt": "Horizontal bars that become shorter: uniform, letters, bigram, 5-gram and 12-gram, and the shortest for the GPT, only a little shorter than the one above it."}}
 ladder["GPT"] = bits(model, tokenizer, texts["test"])
 for name, value in ladder.items():
     print(f"{name:8s} {value:.2f} bits per character")
@@ -833,12 +833,12 @@ plt.show()
 # million characters, and a manual repeats its phrases: what can be learnt from so little, a table learns too. The GPT
 # has room for more, and spends it on knowing the training text by heart.
 #
-# So why GPTs? Because of what happens when the text grows. A table has to have *seen* the last seven characters to know
-# what follows, and cannot use an eighth; a recurrent network has to squeeze all it has read into one state, and reads
+# So why GPTs? Because of what happens when the text grows. A table has to have *seen* the last eleven characters to know
+# what follows, and cannot use a twelfth; a recurrent network has to squeeze all it has read into one state, and reads
 # one token after another. A Transformer looks back as far as its context reaches, learns from all positions at once,
 # and keeps getting better with size and text when the others have stopped. That is the subject of [the next
 # chapter](scaling.ipynb). A ladder measured on one small text says little about it, and whoever shows you a new model
-# next to a weak baseline only may have left out the 8-gram.
+# next to a weak baseline only may have left out the 12-gram.
 #
 # One more caution. The same model has different figures on different sections, and the difference is larger than that
 # between good models:
