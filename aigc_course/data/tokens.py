@@ -33,7 +33,7 @@ class Tokenizer(Protocol):
 
 
 class CharTokenizer:
-    """One token a character; the vocabulary is the set of the characters of `text`, sorted.
+    """One token per character; the vocabulary is the set of the characters of `text`, sorted.
 
     Raises `ValueError` for an empty text.
     """
@@ -52,7 +52,7 @@ class CharTokenizer:
         return len(self.characters)
 
     def encode(self, text: str) -> Int[Tensor, " time"]:
-        """Return one token a character. Raises `ValueError` for a character outside the vocabulary."""
+        """Return one token per character. Raises `ValueError` for a character outside the vocabulary."""
         if unknown := sorted(set(text) - set(self.characters)):
             raise ValueError(
                 f"the text has characters outside the vocabulary of {self.vocab_size}: "

@@ -113,7 +113,7 @@ for name, text in texts.items():
 #
 # $$\mathrm{PPL} = \exp(\ell), \qquad \ell = -\frac1T \sum_{t=1}^{T} \log p(x_t \mid x_1, \dots, x_{t-1}),$$
 #
-# where $\ell$ is the mean loss in nats a token. A perplexity of 8 means: on average the model was as unsure as if it
+# where $\ell$ is the mean loss in nats per token. A perplexity of 8 means: on average the model was as unsure as if it
 # had had to guess among 8 equally likely tokens. Lower is better, it is said.
 #
 # > **Predict, then run.** The GPT reads all four. Which has the lowest perplexity? (a) The real text. (b) The sample.
@@ -216,7 +216,7 @@ plt.show()
 #
 # $$\text{bits per character} = \frac{T\, \ell}{C \ln 2}.$$
 #
-# It has a plain meaning: with this model as a compressor, the text would take that many bits a character. On the
+# It has a plain meaning: with this model as a compressor, the text would take that many bits per character. On the
 # right nothing is left of that order. The differences are small, and the model of characters, champion on the left, is
 # the worst: its four tokens of memory reach less far back. From here on we give bits per character, and the package's
 # function does what the formula says:
@@ -255,7 +255,7 @@ plt.plot(edges[1:], means, "o-")
 plt.xscale("log", base=2)
 plt.xticks(edges[1:], edges[1:])
 plt.xlabel("tokens seen before, in this window (up to)")
-plt.ylabel("mean loss (nats a token)")
+plt.ylabel("mean loss (nats per token)")
 plt.show()
 
 # %% [markdown]
@@ -285,7 +285,7 @@ by_step = {
 }
 for step, value in by_step.items():
     print(
-        f"a step of {step:3}: {value:.3f} nats a token, "
+        f"a step of {step:3}: {value:.3f} nats per token, "
         f"perplexity {math.exp(value):.2f},",
         end=" ",
     )
@@ -1104,6 +1104,8 @@ assert alarms > 0.08
 #   Models](https://arxiv.org/abs/1510.03055) (2016): distinct-n.
 # - A. Holtzman et al., [The Curious Case of Neural Text Degeneration](https://arxiv.org/abs/1904.09751) (2020): the
 #   most probable text is dull repetition, and real text is not the most probable.
+# - M. Braverman et al., [Calibration, Entropy Rates, and Memory in Language Models](https://arxiv.org/abs/1906.05664)
+#   (2020): what a model expects of its own text, and what it finds.
 # - K. Lee et al., [Deduplicating Training Data Makes Language Models Better](https://arxiv.org/abs/2107.06499)
 #   (2022): long copies of 50 tokens, in training and test sets.
 # - L. Theis, A. van den Oord and M. Bethge, [A note on the evaluation of generative

@@ -1080,7 +1080,7 @@ assert of_token < 0.2 * of_call
 # So most of a call with one token is spent on what every call costs, whatever it reads: Python, and the start of some
 # hundred small operations. At this size the cache turns arithmetic into overhead. In a large model another cost per call
 # dominates, fetching all the weights from memory: with the cache every step fetches them for one token. There the speed
-# of writing is limited by memory and not by arithmetic (Pope et al., 2022), servers write many texts side by side so that
+# of writing is limited by memory and not by arithmetic (Pope et al., 2023), servers write many texts side by side so that
 # one fetch serves all, and the prompt, read in one go, costs little per token.
 #
 # ### What it takes
@@ -1099,10 +1099,10 @@ ours = cache_bytes(len(model.blocks), model.config.width, T)
 held = [part for layer in cache for part in vars(layer).values()]
 tensors = [part for part in held if isinstance(part, torch.Tensor)]
 assert sum(part.numel() * part.element_size() for part in tensors) == ours
-print(f"this model: {ours / 2**20:.2f} MiB a text")
+print(f"this model: {ours / 2**20:.2f} MiB per text")
 print(
     "32 layers of width 4096, context 4096, 2 bytes: "
-    f"{cache_bytes(32, 4096, 4096, 1, 2) / 2**30:.0f} GiB a text"
+    f"{cache_bytes(32, 4096, 4096, 1, 2) / 2**30:.0f} GiB per text"
 )
 
 # %% [markdown]
@@ -1377,7 +1377,7 @@ print("Stopped at a blank line that was spread over two pieces.")
 
 # %% [markdown]
 # **4.** How many texts can be written side by side on a machine with 80 GB of memory, by the model with 32 layers of
-# width 4096, two bytes a number, 14 GB of weights, and texts of 4,096 tokens? How many if 8 sets of keys and values
+# width 4096, two bytes per number, 14 GB of weights, and texts of 4,096 tokens? How many if 8 sets of keys and values
 # serve the 32 heads?
 
 # %% tags=["hide-cell"]
@@ -1420,5 +1420,8 @@ assert (side_by_side, shared) == (30, 122)
 # - N. Shazeer, [Fast Transformer Decoding: One Write-Head is All You Need](https://arxiv.org/abs/1911.02150) (2019),
 #   and J. Ainslie et al., [GQA: Training Generalized Multi-Query Transformer Models from Multi-Head
 #   Checkpoints](https://arxiv.org/abs/2305.13245) (2023): smaller caches.
+# - R. Pope et al., [Efficiently Scaling Transformer Inference](https://arxiv.org/abs/2211.05102) (2023): what a step of a
+#   large model spends its time on; G. Xiao et al., [Efficient Streaming Language Models with Attention
+#   Sinks](https://arxiv.org/abs/2309.17453) (2024): a rolling cache, and why the first tokens stay in it.
 #
 # Next: [Teaching an old model a new text](fine_tuning.ipynb).

@@ -231,7 +231,7 @@ display(sound(example))
 # The two texts share an alphabet and the tokenizer, whose byte pairs were chosen for English. For each we measure the
 # pre-trained model's **bits per character**,
 #
-# $$\frac{\text{nats a token} \times \text{tokens}}{\text{characters} \times \ln 2} ,$$
+# $$\frac{\text{nats per token} \times \text{tokens}}{\text{characters} \times \ln 2} ,$$
 #
 # which do not depend on how the text is cut into tokens. From here on *old text* is the documentation, *new text* the
 # tunes. Choices are made on the validation splits; the test splits are for the figures at the end.
@@ -483,7 +483,7 @@ for name, model in models.items():
     )
     print(
         f"{name:>12}: {count:9,d} weights trained, "
-        f"{paths[name][-1][0]:.3f} bits a character of new text"
+        f"{paths[name][-1][0]:.3f} bits per character of new text"
     )
 
 
@@ -496,7 +496,7 @@ looks = np.arange(epochs + 1) * steps
 for (name, path), style in zip(paths.items(), (":", "-", "-.", "--"), strict=True):
     plt.plot(looks, [new for new, old in path], style, label=name)
 plt.xlabel("steps")
-plt.ylabel("new text (bits a character)")
+plt.ylabel("new text (bits per character)")
 plt.legend()
 plt.show()
 
@@ -524,7 +524,7 @@ before_new = bits_per_character(old_model, new_text["test"])
 before_old = bits_per_character(old_model, old_text["test"])
 print(
     f"{'before':>12}: new text {before_new:.3f}, "
-    f"old text {before_old:.3f} bits a character"
+    f"old text {before_old:.3f} bits per character"
 )
 gain, forgetting = {}, {}
 
@@ -592,7 +592,7 @@ for r, share, bits in zip(ranks, shares, reached, strict=True):
     )
 plt.margins(x=0.12, y=0.12)
 plt.xlabel("weights trained (% of the model's)")
-plt.ylabel("validation (bits a character)")
+plt.ylabel("validation (bits per character)")
 plt.show()
 
 
@@ -649,7 +649,7 @@ for name in ("all weights", "adapters"):
 
 # %% [markdown]
 # Compare with the first sample of this chapter. How badly it crumbles differs from prompt to prompt; the figures for the
-# forgetting, above, are the average. A rise of one bit a character means that the model now gives the right next
+# forgetting, above, are the average. A rise of one bit per character means that the model now gives the right next
 # character half the probability it used to, on average, and that is a great deal when every character counts.
 #
 # This is **catastrophic forgetting**, known since McCloskey and Cohen (1989) trained a small network on sums with 1, then on
@@ -685,12 +685,12 @@ models["rehearsal"] = old_copy()
 paths["rehearsal"] = teach(models["rehearsal"], mixed_data, rates["all weights"])
 
 
-# %% mystnb={"image": {"alt": "New text against old text in bits a character: all lines fall from one point, top left; full fine-tuning drifts furthest to the right, the adapters less, rehearsal hardly."}}
+# %% mystnb={"image": {"alt": "New text against old text in bits per character: all lines fall from one point, top left; full fine-tuning drifts furthest to the right, the adapters less, rehearsal hardly."}}
 for name, style in (("all weights", "-"), ("adapters", "--"), ("rehearsal", "-.")):
     new, old = zip(*paths[name], strict=True)
     plt.plot(old, new, style, marker=".", label=name)
-plt.xlabel("old text (bits a character)")
-plt.ylabel("new text (bits a character)")
+plt.xlabel("old text (bits per character)")
+plt.ylabel("new text (bits per character)")
 plt.legend()
 plt.show()
 
@@ -951,7 +951,7 @@ for i, text in enumerate(notes):
 for name, used in forms.items():
     print(
         f"{name:>14}: {note_bits(models['all weights'], used, notes):.3f} "
-        "bits a character of notes"
+        "bits per character of notes"
     )
 
 # %% [markdown]

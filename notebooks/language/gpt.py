@@ -111,10 +111,8 @@ for name, order in (("letters", 1), ("bigram", 2), ("5-gram", 5), ("12-gram", 12
         characters.encode(texts["train"])
     )
     ladder[name] = bits(counted, characters, texts["test"])
-print(
-    ", ".join(f"{name} {value:.2f}" for name, value in ladder.items()),
-    "bits per character",
-)
+print("bits per character:")
+print(", ".join(f"{name} {value:.2f}" for name, value in ladder.items()))
 
 
 # %% [markdown]
@@ -363,7 +361,7 @@ for name, units in (("characters", characters), ("byte pairs", tokenizer)):
 #
 # **Normalise what is read.** The stream grows with every addition, and no layer should have to care how large its input
 # is. So each piece reads a copy of fixed size. RMSNorm divides by the root mean square (Zhang and Sennrich, 2019), with
-# one learnt gain a coordinate:
+# one learnt gain per coordinate:
 #
 # $$\mathrm{norm}(x)_i = g_i \, \frac{x_i}{\sqrt{\frac1d \sum_j x_j^2 + \epsilon}} .$$
 #
@@ -515,7 +513,7 @@ print("24 positions checked: each sees all of its past and nothing of its future
 #
 # weights in the blocks; two thirds of them sit in the MLPs. The embedding has $V d$. The head would have as many again, but
 # ours is **tied** to it ([Press and Wolf, 2017](https://arxiv.org/abs/1608.05859)): both use the same numbers, so that the vector which stands for a token when it
-# is read is also the one with which the stream is compared when it is guessed. From a short text, one vector a token is
+# is read is also the one with which the stream is compared when it is guessed. From a short text, one vector per token is
 # learnt better than two. The gains hardly count.
 
 # %%
@@ -852,24 +850,37 @@ for split in ("validation", "test"):
 #
 # ### What each piece is worth
 #
-# Every piece adds to the stream, so any one of them can be taken out of the finished model: let it add zero, and look
-# how much the loss rises.
+# Every piece adds to the residual stream, so any one of them can be taken out of the finished model: let it add the same
+# vector at every position, and look how much the loss rises. The vector is the *mean* of what the piece adds. With a zero
+# in its place the layers above would meet a stream that has moved away as a whole, and the rise would be theirs as well.
 
 
 # %%
-def loss_without(part):
+def loss_without(part, always_the_same):
     silence = part.register_forward_hook(
-        lambda layer, given, output: torch.zeros_like(output)
+        lambda layer, given, output: always_the_same.expand_as(output)
     )
     loss = model.nats_per_token(data.tokens["validation"][:4000])
     silence.remove()
     return loss
 
 
-# %% mystnb={"image": {"alt": "Bars for each attention and each network, layer by layer: how much the loss rises without it; every bar is positive, that of the first network stands out."}}
+def mean_output(part):  # what it adds to the stream on average
+    outputs = []
+    watch = part.register_forward_hook(
+        lambda layer, given, output: outputs.append(output.flatten(0, 1))
+    )
+    model.nats_per_token(data.tokens["train"][:8000])
+    watch.remove()
+    return torch.cat(outputs).mean(dim=0)
+
+
+# %% mystnb={"image": {"alt": "Bars for each attention and each network, layer by layer: how much the loss rises without it; every bar is positive."}}
 whole = model.nats_per_token(data.tokens["validation"][:4000])
 for offset, name in ((-0.2, "attention"), (0.2, "mlp")):
-    rises = [loss_without(getattr(block, name)) - whole for block in model.blocks]
+    parts = [getattr(block, name) for block in model.blocks]
+    rises = [loss_without(part, mean_output(part)) - whole for part in parts]
+    assert profile == "smoke" or min(rises) > 0
     plt.bar(
         [layer + offset for layer in range(1, L + 1)], rises, width=0.4, label=name
     )
@@ -882,8 +893,7 @@ plt.show()
 
 # %% [markdown]
 # Nothing is idle: without any one piece the model gets worse, though most of the work goes on, since the stream passes
-# by. The first network stands out. It is the first to see the tokens, and all that comes after relies on what it writes
-# about them. (The bars do not add up to anything: the pieces have been trained together, and without two of them the
+# by. (The bars do not add up to anything: the pieces have been trained together, and without two of them the
 # loss may rise by more than the sum.)
 #
 # ## What each change brings

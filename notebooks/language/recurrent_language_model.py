@@ -802,9 +802,7 @@ for name, kind in kinds.items():
     other = kind(V, width=96)
     training.fit(other, short, **limit)
     found[name] = bits(other.nats_per_token(test)), bits_from_nothing(other)
-    print(
-        f"trained with the state {name}: bits per character with the state", end=" "
-    )
+    print(f"trained with the state {name}, bits per character:", end=" ")
     print(f"carried {found[name][0]:.2f}, reset {found[name][1]:.2f}")
 if profile != "smoke":
     assert found["carried"][0] < found["reset"][0] - 0.02
