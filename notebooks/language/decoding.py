@@ -423,7 +423,10 @@ def excess(windows, share, every):
 torch.manual_seed(0)
 more = excess(many[: 12 if profile == "smoke" else 40], 0.9, every=5)
 mean = {part: values.mean().item() for part, values in more.items()}
-error = {part: (values.std() / len(values) ** 0.5) for part, values in more.items()}
+error = {
+    part: values.std(correction=0) / len(values) ** 0.5
+    for part, values in more.items()
+}
 for part in more:
     print(
         f"{part:8}: a draw costs {mean[part]:.2f} ± {error[part]:.2f} nats more "
