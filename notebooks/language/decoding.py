@@ -421,7 +421,8 @@ def excess(windows, share, every):
 
 # %%
 torch.manual_seed(0)
-more = excess(many[: 12 if profile == "smoke" else 40], 0.9, every=5)
+some, share = (many[:12], 0.5) if profile == "smoke" else (many[:40], 0.9)
+more = excess(some, share, every=5)
 mean = {part: values.mean().item() for part, values in more.items()}
 error = {
     part: values.std(correction=0) / len(values) ** 0.5
