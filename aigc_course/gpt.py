@@ -53,7 +53,8 @@ def rotate(
 class LayerCache:
     """The keys and values of the tokens that one attention layer has read, so that each is computed once.
 
-    **Attributes:** `length`: tokens read so far. There is room for `context`.
+    **Attributes:** `length`: tokens read so far; a smaller number makes it forget the last ones. There is room for
+    `context`.
     """
 
     def __init__(self, batch: int, heads: int, context: int, head_dim: int, like: Tensor) -> None:
@@ -61,7 +62,7 @@ class LayerCache:
         self.length = 0
 
     def extend(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store new keys and values, (batch, heads, time, head_dim); return all so far."""
+        """Store new keys and values, (batch, key–value heads, time, head_dim); return all so far."""
         start, self.length = self.length, self.length + k.shape[2]
         self._stored[0, :, :, start : self.length] = k
         self._stored[1, :, :, start : self.length] = v
@@ -75,13 +76,24 @@ class Attention(nn.Module):
 
     **Arguments:** as of `GPTConfig`. With `normalise_queries` each query and key is divided by its root mean square,
     which bounds the logits of the softmax (Henry et al., 2020, https://arxiv.org/abs/2010.04245, in the form without a
-    gain).
+    gain). With fewer `key_value_heads` than heads, several heads share their keys and values.
     """
 
-    def __init__(self, width: int, heads: int, *, bias: bool, normalise_queries: bool, dropout: float) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        bias: bool,
+        normalise_queries: bool,
+        dropout: float,
+        key_value_heads: int | None = None,
+    ) -> None:
         super().__init__()
-        self.heads, self.normalise_queries, self.dropout = heads, normalise_queries, dropout
-        self.qkv = nn.Linear(width, 3 * width, bias=bias)
+        self.heads, self.key_value_heads = heads, key_value_heads or heads
+        self.normalise_queries, self.dropout = normalise_queries, dropout
+        self.sizes = [part * width // heads for part in (heads, self.key_value_heads, self.key_value_heads)]
+        self.qkv = nn.Linear(width, sum(self.sizes), bias=bias)
         self.out = nn.Linear(width, width, bias=bias)
 
     def forward(
@@ -95,7 +107,8 @@ class Attention(nn.Module):
         `rotation`: the cosines and sines by which `rotate` turns queries and keys.
         """
         batch, time, width = x.shape
-        q, k, v = self.qkv(x).view(batch, time, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        parts = self.qkv(x).split(self.sizes, dim=-1)
+        q, k, v = (part.view(batch, time, -1, width // self.heads).transpose(1, 2) for part in parts)
         if self.normalise_queries:
             q, k = F.rms_norm(q, q.shape[-1:]), F.rms_norm(k, k.shape[-1:])
         if rotation is not None:
@@ -104,6 +117,8 @@ class Attention(nn.Module):
         if cache is not None:
             past = cache.length
             k, v = cache.extend(k, v)
+        if self.key_value_heads < self.heads:
+            k, v = (part.repeat_interleave(self.heads // self.key_value_heads, dim=1) for part in (k, v))
         # A first stretch sees itself, a single token all that is stored; only a later stretch needs a mask of its own.
         mask = (
             torch.ones(time, past + time, dtype=torch.bool, device=x.device).tril(past) if past and time > 1 else None
@@ -133,6 +148,9 @@ class GPTConfig:
 
     - `vocab_size`, `context`: different tokens; the longest stretch of tokens the model can read.
     - `layers`, `heads`, `width`: `width` is divisible by `heads`, and by 2 × `heads` for rotary positions.
+    - `key_value_heads`: sets of keys and values, a divisor of `heads`, each shared by as many heads as it takes
+      (Shazeer, 2019, https://arxiv.org/abs/1911.02150; Ainslie et al., 2023, https://arxiv.org/abs/2305.13245); `None`
+      gives each head its own.
     - `dropout`: the chance that a number is left out in training, in [0, 1).
     - `positions`: `"rotary"` turns queries and keys (see `rotate`); `"learned"` adds a vector per position.
     - `normalisation`: `"rms"` (Zhang and Sennrich, 2019, https://arxiv.org/abs/1910.07467) or `"layer"`.
@@ -155,6 +173,7 @@ class GPTConfig:
     layers: int = 4
     heads: int = 4
     width: int = 128
+    key_value_heads: int | None = None
     dropout: float = 0.0
     positions: str = "rotary"
     normalisation: str = "rms"
@@ -178,6 +197,12 @@ class GPTConfig:
             raise ValueError(
                 f"width is {self.width}, which {self.heads} heads cannot share; it takes a multiple of {part}{rotary}."
             )
+        if self.key_value_heads is not None:
+            check_count("key_value_heads", self.key_value_heads)
+            if self.heads % self.key_value_heads:
+                raise ValueError(
+                    f"key_value_heads is {self.key_value_heads}; it takes a divisor of the {self.heads} heads."
+                )
         check_positive("learning_rate", self.learning_rate)
         check_positive("embedding_std", self.embedding_std)
         if not 0 <= self.dropout < 1:
@@ -216,7 +241,12 @@ class Block(nn.Module):
         width, bias = config.width, config.bias
         self.norm_1, self.norm_2 = _norm(config), _norm(config)
         self.attention = Attention(
-            width, config.heads, bias=bias, normalise_queries=config.normalise_queries, dropout=config.dropout
+            width,
+            config.heads,
+            bias=bias,
+            normalise_queries=config.normalise_queries,
+            dropout=config.dropout,
+            key_value_heads=config.key_value_heads,
         )
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width, bias=bias),
@@ -297,10 +327,8 @@ class GPT(nn.Module):
     def new_cache(self, batch: int) -> list[LayerCache]:
         """Return an empty cache for every layer, for `batch` texts side by side."""
         config, weight = self.config, self.embedding.weight
-        return [
-            LayerCache(batch, config.heads, config.context, config.width // config.heads, weight)
-            for _ in range(config.layers)
-        ]
+        shape = (batch, config.key_value_heads or config.heads, config.context, config.width // config.heads)
+        return [LayerCache(*shape, like=weight) for _ in range(config.layers)]
 
     def forward(
         self, tokens: Int[Tensor, "batch time"], cache: list[LayerCache] | None = None

@@ -16,7 +16,11 @@ from aigc_course import gpt, lora, training
 from aigc_course.data import TextData
 from aigc_course.gpt2_weights import from_gpt2
 
-STYLES = pytest.mark.parametrize("style", [{"zero_output": False}, gpt.GPT2], ids=["today", "gpt2"])
+STYLES = pytest.mark.parametrize(
+    "style",
+    [{"zero_output": False}, gpt.GPT2, {"zero_output": False, "key_value_heads": 1}],
+    ids=["today", "gpt2", "shared keys"],
+)
 
 
 def config(**options: Any) -> gpt.GPTConfig:
@@ -86,6 +90,20 @@ def test_normalised_queries_bound_the_scores() -> None:
     with torch.no_grad():
         attention.qkv.weight[:32] *= 50  # queries and keys, not values
     torch.testing.assert_close(attention(x), before, msg="their length has no effect")
+
+
+def test_shared_keys_and_values_are_those_of_a_model_that_repeats_them() -> None:
+    options: dict[str, Any] = {"bias": False, "normalise_queries": True, "dropout": 0.0}
+    shared = gpt.Attention(16, 4, **options, key_value_heads=2)
+    whole = gpt.Attention(16, 4, **options)
+    q, k, v = shared.qkv.weight.split([16, 8, 8])
+    repeated = [part.view(2, 4, 16).repeat_interleave(2, dim=0).flatten(0, 1) for part in (k, v)]
+    whole.load_state_dict({"qkv.weight": torch.cat([q, *repeated]), "out.weight": shared.out.weight})
+    x = torch.randn(3, 5, 16)
+    torch.testing.assert_close(shared(x), whole(x))
+    assert gpt.GPT(config(heads=4, key_value_heads=1)).new_cache(2)[0].extend(
+        torch.ones(2, 1, 3, 4), torch.ones(2, 1, 3, 4)
+    )[0].shape == (2, 1, 3, 4)
 
 
 @settings(max_examples=25, deadline=None)
@@ -359,6 +377,8 @@ def test_pretrained_comes_from_the_cache_with_its_tokenizer() -> None:
             "width is 18, which 4 heads cannot share; .* multiple of 4",
         ),
         ({"width": 12, "heads": 4}, "width is 12, .* multiple of 8, twice because rotary"),
+        ({"heads": 4, "key_value_heads": 3}, "key_value_heads is 3; it takes a divisor of the 4 heads"),
+        ({"key_value_heads": 0}, "key_value_heads is 0; it takes a whole number"),
         ({"positions": "sinus"}, "positions is 'sinus'; it takes 'rotary' or 'learned'"),
         ({"normalisation": "batch"}, "normalisation is 'batch'"),
         ({"activation": "relu"}, "activation is 'relu'"),

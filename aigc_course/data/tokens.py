@@ -119,7 +119,7 @@ class BytePairTokenizer:
         Raises `ValueError` for a token out of range.
         """
         _check_row(tokens, self.vocab_size)
-        spelling = "".join(self._library.id_to_token(token) for token in tokens.tolist())
+        spelling = "".join(str(self._library.id_to_token(token)) for token in tokens.tolist())
         return bytes(_BYTE_OF[character] for character in spelling)
 
 
