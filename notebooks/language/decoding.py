@@ -1445,4 +1445,4 @@ assert (side_by_side, shared) == (30, 122)
 #   large model spends its time on; G. Xiao et al., [Efficient Streaming Language Models with Attention
 #   Sinks](https://arxiv.org/abs/2309.17453) (2024): a rolling cache, and why the first tokens stay in it.
 #
-# Next: [Teaching an old model a new text](fine_tuning.ipynb).
+# Next: [Writing faster, with less memory](inference.ipynb).
