@@ -546,9 +546,8 @@ class SelfAttention(nn.Module):
         q, k, v = self.qkv(x).unflatten(2, self.split).permute(2, 0, 3, 1, 4)
         time, d = q.shape[2:]  # q, k, v: (batch, heads, time, d)
         if self.rotary:
-            angles = gpt.rotary_angles(time, d)
-            turn = angles.cos(), angles.sin()
-            q, k = gpt.rotate(q, *turn), gpt.rotate(k, *turn)
+            a = gpt.rotary_angles(time, d)
+            q, k = [gpt.rotate(x, a.cos(), a.sin()) for x in (q, k)]
         mask = torch.ones(time, time).tril().bool() if self.causal else None
         gathered, self.weights = attention(q, k, v, mask)
         return self.out(gathered.transpose(1, 2).flatten(2))

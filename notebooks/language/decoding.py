@@ -402,7 +402,7 @@ def judged_cost(
 
 
 # %%
-# for some places of the text: in the tail? what a draw costs more than the real token
+# at some places of the text: what a draw costs more than the real token
 @torch.no_grad()
 def excess(windows, share, every):
     found = {"tail": [], "nucleus": []}
@@ -1152,6 +1152,9 @@ hooks = [
 ]
 with torch.no_grad():
     model(window), model(window[:, 1:])
+
+
+# %%
 for layer, (kept, anew) in values.items():
     change = (kept[1:] - anew).norm() / anew.norm()
     print(f"layer {layer + 1}: kept values differ from fresh ones by {change:.1%}")

@@ -94,7 +94,7 @@ def bits(model):  # per character of the test text
 # %%
 @torch.no_grad()
 def speculate(model, prompt, count, ahead=3, correct=True):
-    """A prompt (time,), `count` tokens after it, and who wrote each: 1 the draft."""
+    """A prompt (time,) and `count` tokens more; which of them are the draft's."""
     tokens, by_draft, cache = prompt, [], model.new_cache(1)
     model(prompt[None, :-1], cache)  # the last token is read with the guesses
     while len(by_draft) < count:
@@ -312,6 +312,9 @@ settings = gpt.recipe(profile)
 data = TextData(**{**settings["data"], "tokenizer": tokenizer})
 brief = {"max_steps": repairs, "limit_val_batches": 0, "gradient_clip_val": 1.0}
 half = model.config.heads // 2
+
+
+# %%
 shared = {}
 for sets in (half, 1):
     other = with_shared_keys(model, sets)

@@ -900,6 +900,7 @@ def repeated(sample, length=20):
     return 1 - len(set(stretches)) / len(stretches)
 
 
+# %%
 shares = {}
 for temperature in (0.05, 0.3, 0.7, 1.0):
     torch.manual_seed(1)
@@ -914,6 +915,8 @@ for setting, share in shares.items():
 if profile != "smoke":
     assert shares[0.05] > 0.3
     assert max(shares[0.7], shares[1.0]) < 0.15
+
+# %%
 again = model.generate(prompt, min(written, 300), temperature=0.05)[0]
 print(f"\n{wrapped(tokenizer.decode(again))}")
 

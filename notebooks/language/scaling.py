@@ -117,6 +117,7 @@ def counted(layers, width, context=64, batch=24):
     return counter.get_total_flops(), 6 * matrices * batch * context
 
 
+# %%
 for layers, width in sorted({(row["layers"], row["width"]) for row in rows}):
     real, rule = counted(layers, width)
     print(
@@ -225,7 +226,7 @@ L = np.array([row["best_nats"] for row in rows])
 
 
 def law(parameters, n, d):
-    """L(N, D) in nats per character; parameters are E, log A, alpha, log B, beta."""
+    """L(N, D), nats per character; parameters: E, log A, alpha, log B, beta."""
     e, log_a, alpha, log_b, beta = parameters
     return e + np.exp(log_a - alpha * np.log(n)) + np.exp(log_b - beta * np.log(d))
 

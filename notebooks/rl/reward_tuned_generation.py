@@ -42,6 +42,7 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
 import copy
 import math
 import textwrap
+from functools import partial
 from pprint import pprint
 
 import matplotlib.pyplot as plt
@@ -421,7 +422,8 @@ for scale in (1.0, 100.0):  # one step, without clipping
     torch.manual_seed(0)
     policy = copy.deepcopy(reference).requires_grad_(True)
     adam = torch.optim.Adam(policy.parameters(), learning_rate)
-    loss, _ = losses(policy, lambda pairs, loose: scale * (pairs - loose), 0.0)  # noqa: B023
+    reward = partial(lambda scale, pairs, loose: scale * (pairs - loose), scale)
+    loss, _ = losses(policy, reward, 0.0)
     loss.backward()
     adam.step()
     moved[scale] = torch.cat([weight.flatten() for weight in policy.parameters()])
