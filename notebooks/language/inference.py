@@ -111,7 +111,7 @@ def speculate(model, prompt, count, ahead=3, correct=True):
 
 # %%
 def guess(tokens, ahead):
-    """Tokens (ahead,) drawn from the table, and the distributions (ahead, vocab)."""
+    """Tokens (ahead,) drawn from the table, and their distributions."""
     read, q = tokens, []
     for _ in range(ahead):
         q.append(draft.log_probabilities(read[-3:]).exp().float())
@@ -378,6 +378,9 @@ torch.testing.assert_close(comes_out, p)
 with torch.no_grad():
     exact = model(start[None])[0, -1].softmax(dim=-1)
     q1 = draft.log_probabilities(start[-3:]).exp().float()
+
+
+# %%
 torch.manual_seed(0)
 far = {}
 for name, correct in (("the rule", True), ("p on refusal", False)):
