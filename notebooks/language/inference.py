@@ -575,10 +575,9 @@ def causal_in_blocks(q, k, v, block):
     for start in range(0, len(k), block):
         keys, values = k[start : start + block], v[start : start + block]
         scores = q @ keys.T / q.shape[1] ** 0.5
-        later = (
-            torch.arange(start, start + len(keys)) > torch.arange(len(q))[:, None]
-        )
-        scores = scores.masked_fill(later, -torch.inf)
+        place = torch.arange(start, start + len(keys))
+        later = place > torch.arange(len(q))[:, None]
+        scores[later] = -torch.inf
         new_m = torch.maximum(m, scores.amax(dim=1, keepdim=True))
         shrink, weights = (m - new_m).exp(), (scores - new_m).exp()
         total = shrink * total + weights.sum(dim=1, keepdim=True)
