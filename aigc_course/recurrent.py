@@ -251,9 +251,9 @@ class RecurrentLanguageModel(training.EpochLogger):
 
     $$s_t = \mathrm{LSTM}(x_t, s_{t-1}), \qquad p(x_{t+1} \mid x_1, \dots, x_t) = \mathrm{softmax}(W h_t + b) .$$
 
-    Training lowers the mean of $-\log p(x_{t+1} \mid x_1, \dots, x_t)$ over chunk and batch, in nats a token, by AdamW
-    with a learning rate that falls along half a cosine to 0. The state at the end of a chunk is where the next one
-    starts, but gradients end at the border; at the start of an epoch the state is zero. Batches have to come as
+    Training lowers the mean of $-\log p(x_{t+1} \mid x_1, \dots, x_t)$ over chunk and batch, in nats per token, by
+    AdamW with a learning rate that falls along half a cosine to 0. The state at the end of a chunk is where the next
+    one starts, but gradients end at the border; at the start of an epoch the state is zero. Batches have to come as
     `StreamData` gives them. Logged once an epoch: `train_loss`, `val_loss`. Clip gradients:
     `fit(..., gradient_clip_val=1.0)`.
 

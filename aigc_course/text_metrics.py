@@ -16,11 +16,11 @@ from aigc_course.checks import check_count
 
 
 def bits_per_character(nats_per_token: float, tokens: int, characters: int) -> float:
-    r"""Return a model's loss in a unit that does not depend on the tokenizer, bits a character.
+    r"""Return a model's loss in a unit that does not depend on the tokenizer, bits per character.
 
     $$\frac{\ell \cdot T}{C \ln 2}$$
 
-    with the mean loss $\ell = -\frac1T \sum_t \log p(x_t \mid x_{<t})$ in nats a token, the number $T$ of `tokens`
+    with the mean loss $\ell = -\frac1T \sum_t \log p(x_t \mid x_{<t})$ in nats per token, the number $T$ of `tokens`
     that it is the mean of, and the number $C$ of `characters` that these tokens stand for. A model that gives the
     $K$ characters of an alphabet equal probability has $\log_2 K$. Perplexity per token is $e^\ell$.
 

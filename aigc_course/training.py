@@ -483,8 +483,8 @@ def fit(
     check_count("max_epochs", max_epochs)
     if not isinstance(getattr(model, "_orig_mod", model), pl.LightningModule):  # which torch.compile wraps
         raise ValueError(
-            f"model is a {type(model).__name__}; it takes a LightningModule, such as vae.VAE(...), or gan.GAN(...) and "
-            "dqn.DQN(...) around their networks."
+            f"model is a {type(model).__name__}; it takes a LightningModule, such as vae.VAE(...), or gan.GAN(...), "
+            "dqn.DQN(...) and gpt.NextTokenTraining(...) around their networks."
         )
     if ckpt_path is not None and ckpt_path not in ("last", "best"):
         read_checkpoint(ckpt_path)

@@ -33,7 +33,7 @@ LADDER: list[tuple[str, dict[str, Any]]] = [
     ("normalised queries and keys", {"normalise_queries": True}),
     ("squared ReLU", {"activation": "squared_relu"}),
     ("RMSNorm, no biases", {"normalisation": "rms", "bias": False}),
-    ("untied, outputs begin at 0", {"tied": False, "zero_output": True}),
+    ("untied, outputs begin at 0", {"tied": False, "embedding_std": 1.0, "zero_output": True}),
     ("four times the learning rate", {"learning_rate": 4e-3}),
 ]
 SEEDS = range(2)  # for the first row and the last; the rows between are run from seed 0
@@ -43,10 +43,11 @@ def one_shakespeare(settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """Train for nanoGPT's number of steps; return the loss on its validation data, windows side by side."""
     data = TextData("shakespeare", context=CONTEXT, batch_size=BATCH_SIZE)
     torch.manual_seed(seed)
-    model = gpt.GPT(data.tokenizer.vocab_size, CONTEXT, layers=4, heads=4, width=128, **settings)
+    training_ = gpt.build(vocab_size=data.tokenizer.vocab_size, context=CONTEXT, **SIZES, **settings)
+    model = training_.model
     start = clock()
     quiet: dict[str, Any] = {"limit_val_batches": 0, "enable_progress_bar": False}
-    training.fit(model, data, max_epochs=100, max_steps=STEPS, seed=seed, **quiet)
+    training.fit(training_, data, max_epochs=100, max_steps=STEPS, seed=seed, **quiet)
     wall, cpu = seconds(start, clock())
     held_out = torch.cat([data.tokens["validation"], data.tokens["test"]])  # the last tenth
     windows = (len(held_out) - 1) // CONTEXT
@@ -105,9 +106,9 @@ def their_loss(model: torch.nn.Module, x: torch.Tensor, y: torch.Tensor) -> torc
     return F.cross_entropy(model(x).logits.flatten(0, 1), y.flatten())
 
 
-def our_model(**settings: Any) -> gpt.GPT:
+def our_training(**settings: Any) -> gpt.NextTokenTraining:
     torch.manual_seed(0)
-    return gpt.GPT(VOCABULARY, CONTEXT, **SIZES, **settings).to(common.DEVICE)
+    return gpt.build(vocab_size=VOCABULARY, context=CONTEXT, **SIZES, **settings).to(common.DEVICE)
 
 
 def hugging_face() -> torch.nn.Module:
@@ -141,13 +142,13 @@ def throughput() -> dict[str, Any]:
     race = partial(common.throughput, amount=SPEED_STEPS * CONTEXT * BATCH_SIZE, unit="tokens", pairs=PAIRS)
 
     def ours(**style: Any) -> tuple[float, float]:
-        return train_bare(our_model(**style), our_loss, long)
+        return train_bare(our_training(**style).model, our_loss, long)
 
     def theirs() -> tuple[float, float]:
         return train_bare(hugging_face(), their_loss, long)
 
     def with_fit() -> tuple[float, float]:
-        return common.seconds_with_fit(our_model(), data, 1)
+        return common.seconds_with_fit(our_training(), data, 1)
 
     peers = ("ours", "hugging_face")
     return {
@@ -162,7 +163,8 @@ def generation() -> dict[str, Any]:
     """Generate 512 tokens with and without the cache, from one seed; the tokens must be the same."""
     torch.manual_seed(0)
     count, context = 512, 640
-    model = gpt.GPT(VOCABULARY, context, **SIZES, zero_output=False).to(common.DEVICE).eval()
+    config = gpt.GPTConfig(VOCABULARY, context, **SIZES, zero_output=False)
+    model = gpt.GPT(config).to(common.DEVICE).eval()
     prompt = torch.randint(VOCABULARY, (1, 64), device=common.DEVICE)
     rows = []
     for number in range(3):
@@ -170,7 +172,7 @@ def generation() -> dict[str, Any]:
         for cache in (True, False):
             torch.manual_seed(number)
             start = clock()
-            texts.append(model.generate(prompt, count, cache=cache))
+            texts.append(gpt.generate(model, prompt, count, cache=cache))
             times.append(seconds(start, clock())[0])
         if not torch.equal(*texts):
             raise RuntimeError("with and without the cache the tokens differ")
@@ -195,7 +197,8 @@ class _Watch(pl.Callback):
 
     def on_train_batch_end(self, trainer: Any, model: Any, *_: Any) -> None:
         if trainer.global_step % (SCALING_STEPS // LOOKS) == 0:
-            self.curve.append((trainer.global_step, round(model.nats_per_token(self.data.tokens["validation"]), 4)))
+            nats = model.model.nats_per_token(self.data.tokens["validation"])
+            self.curve.append((trainer.global_step, round(nats, 4)))
 
 
 def scaling() -> dict[str, Any]:
@@ -204,10 +207,14 @@ def scaling() -> dict[str, Any]:
     for (name, (layers, width)), amount in itertools.product(WIDTHS.items(), AMOUNTS):
         data = TextData(context=CONTEXT, batch_size=SCALING_BATCH, limit=amount)
         torch.manual_seed(0)
-        model = gpt.GPT(data.tokenizer.vocab_size, CONTEXT, layers=layers, heads=4, width=width)
+        config = gpt.GPTConfig(
+            data.tokenizer.vocab_size, CONTEXT, layers=layers, width=width, tied=False, embedding_std=1.0
+        )
+        model = gpt.GPT(config)
         watch, start = _Watch(data), clock()
         quiet: dict[str, Any] = {"limit_val_batches": 0, "enable_progress_bar": False, "callbacks": [watch]}
-        training.fit(model, data, max_epochs=1_000, max_steps=SCALING_STEPS, seed=0, **quiet)
+        lessons = gpt.NextTokenTraining(model, learning_rate=4e-3)
+        training.fit(lessons, data, max_epochs=1_000, max_steps=SCALING_STEPS, seed=0, **quiet)
         matrices = sum(weight.numel() for weight in model.blocks.parameters() if weight.ndim == 2)
         rows.append(
             {

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 from torch.utils._pytree import tree_leaves
 
-from aigc_course import dqn, gan, gpt, recurrent, vae
+from aigc_course import dqn, gan, gpt, lora, recurrent, vae
 
 BATCH = Dim("batch", min=1, max=256)
 CONTEXT, VOCABULARY = 16, 11
@@ -153,21 +153,22 @@ def test_recurrent_models(export: Callable[..., Run], layers: int) -> None:
 def gpts() -> dict[str, dict[str, Any]]:
     """The defaults, GPT-2's choices, and each default changed by itself."""
     flipped: dict[str, Any] = {name: choices[1] for name, choices in gpt.CHOICES.items()}
-    flipped |= {"normalise_queries": False, "bias": True, "tied": True, "dropout": 0.5}
+    flipped |= {"normalise_queries": False, "bias": True, "tied": False, "dropout": 0.5}
     return {"defaults": {}, "gpt2": gpt.GPT2, **{name: {name: value} for name, value in flipped.items()}}
 
 
 @EXPORTERS
 @pytest.mark.parametrize("options", [*gpts().values(), None], ids=[*gpts(), "adapters"])
 def test_gpts(export: Callable[..., Run], options: dict[str, Any] | None) -> None:
-    model = gpt.GPT(VOCABULARY, CONTEXT, layers=2, heads=2, width=8, **(options or {}))
+    model = gpt.GPT(gpt.GPTConfig(VOCABULARY, CONTEXT, layers=2, heads=2, width=8, **(options or {})))
     if options is None:
-        gpt.add_adapters(model, 2)
+        lora.add_adapters(model, 2)
     texts = [torch.randint(VOCABULARY, shape) for shape in [(3, 5), (1, 1), (4, CONTEXT), (1, 7)]]
     agree(export, model, ({0: BATCH, 1: TIME},), *((text,) for text in texts))
 
 
 def test_an_exported_gpt_keeps_its_context() -> None:
-    run = exported(gpt.GPT(VOCABULARY, CONTEXT, width=8).eval(), (torch.zeros(3, 5).long(),), ({0: BATCH, 1: TIME},))
+    model = gpt.GPT(gpt.GPTConfig(VOCABULARY, CONTEXT, width=8)).eval()
+    run = exported(model, (torch.zeros(3, 5).long(),), ({0: BATCH, 1: TIME},))
     with pytest.raises(Exception, match="16"):
         run(torch.zeros(1, CONTEXT + 1).long())

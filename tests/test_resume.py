@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from aigc_course import dqn, gan, gpt, training
+from aigc_course import dqn, gan, gpt, lora, training
 
 
 def fitted(name: str, **options: Any) -> tuple[pl.LightningModule, dict[str, list[float]]]:
@@ -82,7 +82,8 @@ def test_a_network_of_ones_own_is_asked_for_by_name(tmp_path: Path) -> None:
 
 
 def test_merged_adapters_are_not_expected_in_a_checkpoint() -> None:
-    model = gpt.merge_adapters(gpt.add_adapters(gpt.GPT(11, 6, heads=2, width=8), 2))
+    model = gpt.build(vocab_size=11, context=6, heads=2, width=8)
+    lora.merge_adapters(lora.add_adapters(model.model, 2))
     checkpoint: dict[str, Any] = {}
     model.on_save_checkpoint(checkpoint)
     assert checkpoint == {"adapters": {}}
@@ -202,7 +203,7 @@ def test_files_that_are_no_checkpoints(name: str, tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_model(tmp_path: Path) -> None:
     fitted("vae", max_epochs=1, **checkpoints(tmp_path))
     path = tmp_path / "epoch=0.ckpt"
-    for kind in (gan.GAN, gpt.GPT):
+    for kind in (gan.GAN, gpt.NextTokenTraining):
         with pytest.raises(TypeError) as error:
             kind.load_from_checkpoint(path)
         assert "made by a model of the class VAE" in error.value.__notes__[0]

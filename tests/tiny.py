@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from aigc_course import dqn, gan, gpt, mixture, recurrent, vae
+from aigc_course import dqn, gan, gpt, lora, mixture, recurrent, vae
 
 DENSE: dict[str, Any] = {"shape": (1, 28, 28), "width": 8, "depth": 1}
 CONVOLUTIONAL: dict[str, Any] = {"shape": (1, 28, 28), "channels": 2, "hidden": 8}
@@ -18,7 +18,7 @@ TURNED = {"rotate": 10.0, "shift": 1.0}
 
 
 def _gpt(**options: Any) -> gpt.GPT:
-    return gpt.GPT(11, 6, **{"layers": 2, "heads": 2, "width": 8, "dropout": 0.2, **options})
+    return gpt.GPT(gpt.GPTConfig(11, 6, **{"layers": 2, "heads": 2, "width": 8, "dropout": 0.2, **options}))
 
 
 def _start() -> mixture.GaussianMixture:
@@ -55,9 +55,9 @@ MODELS: dict[str, Callable[[], pl.LightningModule]] = {
     "conditional_gan": lambda: _game(
         gan.ConvGenerator(3, **CLASSES), gan.ConvDiscriminator(**CLASSES, normalisation="spectral"), augmentation=TURNED
     ),
-    "gpt": _gpt,
-    "gpt2": lambda: _gpt(**gpt.GPT2),
-    "adapters": lambda: gpt.add_adapters(_gpt(), 2),
+    "gpt": lambda: gpt.NextTokenTraining(_gpt()),
+    "gpt2": lambda: gpt.NextTokenTraining(_gpt(**gpt.GPT2)),
+    "adapters": lambda: gpt.NextTokenTraining(lora.add_adapters(_gpt(), 2)),
     "lstm": lambda: recurrent.RecurrentLanguageModel(11, width=8, layers=2, dropout=0.2),
     "mixture": lambda: mixture.GradientMixture(_start()),
     "dqn": lambda: _agent(ema_decay=0.5, decay=True),

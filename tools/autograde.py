@@ -26,6 +26,7 @@ from nbgrader.converters import Autograde
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import Execute
 from traitlets.config import Config
+from whole import write_whole
 
 # A whole notebook may take as long as this many cells that use up their time.
 CELLS = 10
@@ -115,13 +116,7 @@ def _grade(course: Path, seconds_per_cell: int) -> None:
         with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
             grades = gradebook.find_submission_notebook(NAME, NAME, STUDENT).grades
             result = {"points": {g.name: g.auto_score for g in grades if g.auto_score is not None}}
-    _write(course, result)
-
-
-def _write(course: Path, result: dict[str, Any]) -> None:
-    temporary = course / "result.part"
-    temporary.write_text(json.dumps(result), encoding="utf-8")
-    temporary.replace(course / "result.json")
+    write_whole(course / "result.json", json.dumps(result))
 
 
 def main(folder: Path, seconds_per_cell: int, jobs: int) -> None:
@@ -147,7 +142,8 @@ def main(folder: Path, seconds_per_cell: int, jobs: int) -> None:
             end_processes(course)  # the kernel, if it is still there, and what the student's code started
             if not (course / "result.json").exists():
                 what = "did not end" if late else f"ended early, with exit code {process.exitcode}"
-                _write(course, {"problem": f"the process that graded it {what}"})
+                problem = {"problem": f"the process that graded it {what}"}
+                write_whole(course / "result.json", json.dumps(problem))
         if os.getppid() != parent:  # whoever wanted to know is gone
             end_processes(folder)
         time.sleep(0.05)

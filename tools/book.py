@@ -16,6 +16,7 @@ from typing import Any
 import jupytext
 import nbformat
 import yaml
+from whole import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -230,14 +231,10 @@ def _absolute(text: str, site: str, folder: Path) -> str:
 
 
 def _write(path: Path, content: str | bytes) -> None:
-    """Write whole or not at all, and only what changed: an unchanged page is not built again."""
+    """Write only what changed: an unchanged page is not built again."""
     content = content.encode() if isinstance(content, str) else content
-    if path.exists() and path.read_bytes() == content:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
-    part.write_bytes(content)
-    part.replace(path)
+    if not path.exists() or path.read_bytes() != content:
+        write_whole(path, content)
 
 
 def main() -> None:

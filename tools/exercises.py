@@ -36,6 +36,7 @@ from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import capture_log, compute_checksum
 from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
+from whole import write_whole
 
 TOTAL = "total"
 # nbgrader's names for the assignment, its only notebook and a course's only student, whatever the files are called.
@@ -211,14 +212,8 @@ def end_processes(folder: Path) -> None:
 
 
 def write(notebook: NotebookNode, path: Path) -> None:
-    """Write a notebook whole or not at all: under a temporary name beside `path`, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.ipynb")
-    try:
-        temporary.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write a notebook whole or not at all."""
+    write_whole(path, nbformat.writes(notebook) + "\n")
 
 
 def _label(cell: NotebookNode, default: str = "") -> str:

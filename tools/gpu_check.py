@@ -48,7 +48,7 @@ RECIPES: dict[str, Callable[[], Made]] = {
     "dcgan": lambda: _made(gan.build, ImageData, gan.recipe("dcgan", "gpu")),
     "conditional": lambda: _made(gan.build, ImageData, gan.recipe("conditional", "gpu")),
     "lstm": lambda: _made(recurrent.RecurrentLanguageModel, recurrent.StreamData, recurrent.recipe("gpu")),
-    "gpt": lambda: _made(gpt.GPT, TextData, gpt.recipe("gpu")),
+    "gpt": lambda: _made(gpt.build, TextData, gpt.recipe("gpu")),
     "cartpole": lambda: _agent("cartpole"),
     "breakout": lambda: _agent("breakout"),
     "pong": lambda: _agent("pong"),

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aigc_course import metrics
 from aigc_course.data import load_images, random_affine
+from aigc_course.data.files import written_whole
 
 EPOCHS, BATCH = 40, 64
 LEARNING_RATE = 3e-3
@@ -88,12 +89,8 @@ def main() -> None:
     # The file holds the weights as they come; sorted by name, so that equal weights give equal bytes.
     content = save({name: weight.contiguous() for name, weight in sorted(judge.state_dict().items())})
     target = Path(metrics.__file__).with_name("judge.safetensors")
-    part = target.with_name("judge.safetensors.part")
-    try:
+    with written_whole(target) as part:
         part.write_bytes(content)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
     for name in ("digits", *sys.argv[1:]):
         accuracy, nats = measure(judge, *load_images(name, "test"))
         print(f"{name}, test: accuracy {accuracy:.4f}  cross-entropy {nats:.4f} nats")

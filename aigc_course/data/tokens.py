@@ -33,7 +33,7 @@ class Tokenizer(Protocol):
 
 
 class CharTokenizer:
-    """One token a character; the vocabulary is the set of the characters of `text`, sorted.
+    """One token per character; the vocabulary is the set of the characters of `text`, sorted.
 
     Raises `ValueError` for an empty text.
     """
@@ -52,7 +52,7 @@ class CharTokenizer:
         return len(self.characters)
 
     def encode(self, text: str) -> Int[Tensor, " time"]:
-        """Return one token a character. Raises `ValueError` for a character outside the vocabulary."""
+        """Return one token per character. Raises `ValueError` for a character outside the vocabulary."""
         if unknown := sorted(set(text) - set(self.characters)):
             raise ValueError(
                 f"the text has characters outside the vocabulary of {self.vocab_size}: "
@@ -113,7 +113,24 @@ class BytePairTokenizer:
         _check_row(tokens, self.vocab_size)
         return self._library.decode(tokens.tolist())
 
+    def decode_bytes(self, tokens: Int[Tensor, " time"]) -> bytes:
+        """Return the text's bytes in UTF-8, which may begin or end in the middle of a character.
 
+        Raises `ValueError` for a token out of range.
+        """
+        _check_row(tokens, self.vocab_size)
+        spelling = "".join(str(self._library.id_to_token(token)) for token in tokens.tolist())
+        return bytes(_BYTE_OF[character] for character in spelling)
+
+
+def _visible_bytes() -> dict[str, int]:
+    """The byte that each character of the library's alphabet stands for: as in GPT-2, one that can be printed."""
+    printed = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [byte for byte in range(256) if byte not in printed]
+    return {chr(byte): byte for byte in printed} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+_BYTE_OF = _visible_bytes()
 _PIECE, _LONGEST = 16_000, 2_000  # characters
 _BORDER = re.compile(r"(?<=\S)(?=[ \n])")
 

@@ -62,6 +62,7 @@ train, validation, test = [
     load_text("python_docs", split) for split in ("train", "validation", "test")
 ]
 model, tokenizer = gpt.pretrained(profile)
+T = model.config.context
 print(f"Profile {profile}: texts of {size} characters;")
 print(f"{len(train)} characters to train on, {len(test)} to test.")
 
@@ -77,14 +78,14 @@ print(f"{len(train)} characters to train on, {len(test)} to test.")
 def draw(**choice):  # eight pieces side by side are faster than one long one
     prompt = tokenizer.encode("The ")[None].expand(8, -1)
     # every token has at least one character
-    pieces = model.generate(prompt, size // 8 + 50, **choice)
+    pieces = gpt.generate(model, prompt, size // 8 + 50, **choice)
     return "".join(tokenizer.decode(piece)[: size // 8] for piece in pieces)
 
 
 # %%
 torch.manual_seed(0)
 letters = sorted(set(train))
-loop = model.generate(tokenizer.encode("The ")[None], size, greedy=True)[0]
+loop = gpt.generate(model, tokenizer.encode("The ")[None], size, greedy=True)[0]
 texts = {
     "held out": test[:size],
     "GPT": draw(),
@@ -112,7 +113,7 @@ for name, text in texts.items():
 #
 # $$\mathrm{PPL} = \exp(\ell), \qquad \ell = -\frac1T \sum_{t=1}^{T} \log p(x_t \mid x_1, \dots, x_{t-1}),$$
 #
-# where $\ell$ is the mean loss in nats a token. A perplexity of 8 means: on average the model was as unsure as if it
+# where $\ell$ is the mean loss in nats per token. A perplexity of 8 means: on average the model was as unsure as if it
 # had had to guess among 8 equally likely tokens. Lower is better, it is said.
 #
 # > **Predict, then run.** The GPT reads all four. Which has the lowest perplexity? (a) The real text. (b) The sample.
@@ -130,8 +131,26 @@ for name, value in perplexities.items():
 
 # %% [markdown]
 # It is (c), and by far: hardly anything in it surprises the model. No wonder, for the text goes round in a circle,
-# and after one round everybody knows what comes next. Even the GPT's honest sample surprises the GPT less than real
-# text does. People write in order to say something that the reader does not know yet.
+# and after one round everybody knows what comes next.
+#
+# The GPT's honest sample, too, surprises the GPT less than real text does. If its probabilities were right, real text
+# would cost it exactly what it *expects* to pay, the entropy of its own predictions, and so would its samples. We can
+# compare the two on real text, position by position:
+
+# %%
+tokens = tokenizer.encode(test)
+rows = tokens[: len(tokens) // T * T].view(-1, T)[:64]
+with torch.no_grad():
+    log_p = model(rows[:, :-1]).log_softmax(dim=-1)
+paid = -log_p.gather(2, rows[:, 1:, None]).mean().item()
+expected = -(log_p.exp() * log_p).sum(dim=-1).mean().item()
+print(f"real text: expected {expected:.2f} nats per token, paid {paid:.2f}")
+assert profile == "smoke" or paid > 1.05 * expected
+
+# %% [markdown]
+# The model pays more than it expects: it is **over-confident** on text that it was not trained on, and that is the gap
+# between the sample and the real text. (Large models have it too, and it grows along a generated text: Braverman et al.,
+# 2020.)
 #
 # So there are two questions, and this chapter keeps them apart. *How good is a model?* is asked with real, held-out
 # text, and perplexity is a fair answer if four traps are avoided. *How good is a text that a model wrote?* is another
@@ -197,7 +216,7 @@ plt.show()
 #
 # $$\text{bits per character} = \frac{T\, \ell}{C \ln 2}.$$
 #
-# It has a plain meaning: with this model as a compressor, the text would take that many bits a character. On the
+# It has a plain meaning: with this model as a compressor, the text would take that many bits per character. On the
 # right nothing is left of that order. The differences are small, and the model of characters, champion on the left, is
 # the worst: its four tokens of memory reach less far back. From here on we give bits per character, and the package's
 # function does what the formula says:
@@ -220,17 +239,15 @@ print(
 # places, and look at the loss by the position within the window.
 
 # %%
-starts = torch.arange(
-    0, len(tokens) - model.context - 1, 32 if profile != "smoke" else 256
-)
-windows = tokens[starts[:, None] + torch.arange(model.context + 1)]
+starts = torch.arange(0, len(tokens) - T - 1, 32 if profile != "smoke" else 256)
+windows = tokens[starts[:, None] + torch.arange(T + 1)]
 with torch.no_grad():
     parts = [
         F.cross_entropy(model(w[:, :-1]).mT, w[:, 1:], reduction="none")
         for w in windows.split(64)
     ]
 by_position = torch.cat(parts).mean(dim=0)  # position 0: one token has been seen
-edges = [0] + [2**k for k in range(int(math.log2(model.context)) + 1)]
+edges = [0] + [2**k for k in range(int(math.log2(T)) + 1)]
 means = [by_position[a:b].mean().item() for a, b in pairwise(edges)]
 
 # %% mystnb={"image": {"alt": "A curve that falls steeply over the first few tokens of a window and is nearly flat towards its end."}}
@@ -238,7 +255,7 @@ plt.plot(edges[1:], means, "o-")
 plt.xscale("log", base=2)
 plt.xticks(edges[1:], edges[1:])
 plt.xlabel("tokens seen before, in this window (up to)")
-plt.ylabel("mean loss (nats a token)")
+plt.ylabel("mean loss (nats per token)")
 plt.show()
 
 # %% [markdown]
@@ -251,31 +268,30 @@ plt.show()
 # %%
 @torch.no_grad()
 def nats_per_token(tokens, step):
-    losses, counted, start, last = [], 0, 0, len(tokens) - 1 - model.context
+    losses, counted, start, last = [], 0, 0, len(tokens) - 1 - T
     while counted < len(tokens) - 1:
-        window = tokens[start : start + model.context + 1]
+        window = tokens[start : start + T + 1]
         nats = F.cross_entropy(
             model(window[None, :-1])[0], window[1:], reduction="none"
         )
         losses.append(nats[counted - start :])  # what no window before has counted
-        counted, start = start + model.context, min(start + step, last)
+        counted, start = start + T, min(start + step, last)
     return torch.cat(losses).double().mean().item()
 
 
 # %%
 by_step = {
-    step: nats_per_token(tokens[:4000], step)
-    for step in (model.context >> k for k in range(3))
+    step: nats_per_token(tokens[:4000], step) for step in (T >> k for k in range(3))
 }
 for step, value in by_step.items():
     print(
-        f"a step of {step:3}: {value:.3f} nats a token, "
+        f"a step of {step:3}: {value:.3f} nats per token, "
         f"perplexity {math.exp(value):.2f},",
         end=" ",
     )
-    print(f"{model.context // step}× the work")
+    print(f"{T // step}× the work")
 # the package does the same
-assert abs(by_step[model.context // 2] - model.nats_per_token(tokens[:4000])) < 1e-4
+assert abs(by_step[T // 2] - model.nats_per_token(tokens[:4000])) < 1e-4
 
 
 # %% [markdown]
@@ -941,9 +957,7 @@ assert by_leak["validation"][-1] > 0.9 * by_leak["validation"][0], (
 
 # %%
 if profile != "smoke":
-    assert by_step[model.context] > by_step[model.context // 2], (
-        "windows side by side are unfair"
-    )
+    assert by_step[T] > by_step[T // 2], "windows side by side are unfair"
 print("The traps are there.")
 
 
@@ -1090,6 +1104,8 @@ assert alarms > 0.08
 #   Models](https://arxiv.org/abs/1510.03055) (2016): distinct-n.
 # - A. Holtzman et al., [The Curious Case of Neural Text Degeneration](https://arxiv.org/abs/1904.09751) (2020): the
 #   most probable text is dull repetition, and real text is not the most probable.
+# - M. Braverman et al., [Calibration, Entropy Rates, and Memory in Language Models](https://arxiv.org/abs/1906.05664)
+#   (2020): what a model expects of its own text, and what it finds.
 # - K. Lee et al., [Deduplicating Training Data Makes Language Models Better](https://arxiv.org/abs/2107.06499)
 #   (2022): long copies of 50 tokens, in training and test sets.
 # - L. Theis, A. van den Oord and M. Bethge, [A note on the evaluation of generative

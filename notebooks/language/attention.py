@@ -339,8 +339,8 @@ print("and so are the gradients of q, k and v")
 
 
 # %% [markdown]
-# PyTorch's function computes the same without ever keeping the whole table of weights, which is why one uses it; ours
-# shows the table, which is why we use that here.
+# PyTorch's function picks among several implementations; some of them, on a GPU or for long texts, compute the same
+# without ever keeping the whole table of weights (Dao et al., 2022). Ours shows the table, so we use it here.
 #
 # ### Why the square root
 #
@@ -546,8 +546,8 @@ class SelfAttention(nn.Module):
         q, k, v = self.qkv(x).unflatten(2, self.split).permute(2, 0, 3, 1, 4)
         time, d = q.shape[2:]  # q, k, v: (batch, heads, time, d)
         if self.rotary:
-            angles = gpt.rotary_angles(time, d)
-            q, k = gpt.rotate(q, angles), gpt.rotate(k, angles)
+            a = gpt.rotary_angles(time, d)
+            q, k = [gpt.rotate(x, a.cos(), a.sin()) for x in (q, k)]
         mask = torch.ones(time, time).tril().bool() if self.causal else None
         gathered, self.weights = attention(q, k, v, mask)
         return self.out(gathered.transpose(1, 2).flatten(2))
@@ -566,7 +566,8 @@ ours = SelfAttention(64, 2, rotary=True)
 package = gpt.Attention(64, 2, bias=False, normalise_queries=False, dropout=0.0)
 package.load_state_dict(ours.state_dict())
 x = torch.randn(3, 20, 64)
-assert torch.allclose(ours(x), package(x, gpt.rotary_angles(20, 32)), atol=1e-5)
+angles = gpt.rotary_angles(20, 32)
+assert torch.allclose(ours(x), package(x, (angles.cos(), angles.sin())), atol=1e-5)
 plain = SelfAttention(64, 2)
 plain.load_state_dict(ours.state_dict())
 assert torch.allclose(plain(x), package(x), atol=1e-5)
@@ -613,7 +614,8 @@ assert same
 # %%
 angles = gpt.rotary_angles(10, 8)  # (time, pairs): ten places, four pairs
 # each pair begins at (1, 0)
-turned = gpt.rotate(torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0]).expand(10, 8), angles)
+start = torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0]).expand(10, 8)
+turned = gpt.rotate(start, angles.cos(), angles.sin())
 
 
 # %% mystnb={"image": {"alt": "Three circles with the places of one vector's pair. The fastest goes round more than once and its dots are wide apart; the second moves along an arc; the third hardly leaves its beginning."}}
@@ -642,11 +644,9 @@ plt.show()
 # %%
 torch.manual_seed(0)
 angles = gpt.rotary_angles(200, 32)
-q, k = torch.randn(2, 32)
-# all pairs of places
-score = (
-    gpt.rotate(q.expand(200, 32), angles) @ gpt.rotate(k.expand(200, 32), angles).T
-)
+cos, sin = angles.cos(), angles.sin()
+q, k = [gpt.rotate(x.expand(200, 32), cos, sin) for x in torch.randn(2, 32)]
+score = q @ k.T  # all pairs of places
 for m, n in ((5, 3), (55, 53), (155, 153), (55, 43)):
     print(
         f"query at {m:3d}, key at {n:3d}, "
@@ -737,7 +737,7 @@ digit_nats = torch.where(new, math.log(DIGITS), 0.0)
 # the first token is given
 nats = torch.stack([letter_nats, digit_nats], dim=2).flatten(1)[:, 1:]
 floor = nats.mean().item()
-print(f"the floor is {floor:.3f} nats a token")
+print(f"the floor is {floor:.3f} nats per token")
 
 
 @torch.no_grad()
@@ -807,7 +807,7 @@ for (name, curve), style in zip(
 plt.axhline(floor, color="black", linestyle="--", linewidth=1, label="floor")
 plt.xscale("log")
 plt.xlabel("step")
-plt.ylabel("training loss (nats a token)")
+plt.ylabel("training loss (nats per token)")
 plt.legend()
 plt.show()
 
@@ -889,7 +889,7 @@ plt.show()
 # digit mostly looks at the letter before it, and so writes into the digit's place what it follows. In the second layer
 # take the row of a letter that has occurred before. Its darkest cells lie at the *digits that followed* its earlier
 # occurrences, which are marked by small squares. (The rows of the digits have nothing to look up, as the next letter is
-# random, and look here and there.) Such a head is called an **induction head** (Olsson et al., 2022): query "I am a k",
+# random, and look here and there.) Such a head is called an **induction head** (Elhage et al., 2021; Olsson et al., 2022): query "I am a k",
 # key "I follow a k", value "I am a 7". The two layers have rebuilt our dictionary. Measured on all held-out streams:
 
 # %%
@@ -962,8 +962,7 @@ display(
 
 # %% [markdown]
 # First a chessboard appears, as letters and digits are told apart. The marked cells darken later, at the time at which
-# the loss falls off its plateau. For looking up, neither layer is of use without the other, so for a while there is
-# little progress; once both have begun, each makes the other's gradient stronger.
+# the loss falls off its plateau. A likely reason for the wait: for looking up, neither layer is of use without the other.
 #
 # ## When it fails
 #
@@ -1265,7 +1264,11 @@ assert right_answers(two)[ago > 0].float().mean().item() == recall
 # - A. Vaswani et al., [Attention Is All You Need](https://arxiv.org/abs/1706.03762) (2017): the Transformer; the root is in its
 #   section 3.2.1.
 # - J. Su et al., [RoFormer: Enhanced Transformer with Rotary Position Embedding](https://arxiv.org/abs/2104.09864) (2021).
-# - C. Olsson et al., [In-context Learning and Induction Heads](https://arxiv.org/abs/2209.11895) (2022).
+# - N. Elhage et al., [A Mathematical Framework for Transformer
+#   Circuits](https://transformer-circuits.pub/2021/framework/index.html) (2021): induction heads in models of attention
+#   only; C. Olsson et al., [In-context Learning and Induction Heads](https://arxiv.org/abs/2209.11895) (2022): in large
+#   ones.
+# - T. Dao et al., [FlashAttention](https://arxiv.org/abs/2205.14135) (2022): attention without the table.
 # - A. Haviv et al., [Transformer Language Models without Positional Encodings Still Learn Positional
 #   Information](https://arxiv.org/abs/2203.16634) (2022).
 #

@@ -38,6 +38,7 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
     importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
+import codecs
 import json
 import math
 import re
@@ -78,9 +79,10 @@ print(
 # %%
 model, tokenizer = gpt.pretrained(profile)
 model.eval()
+V, T = model.config.vocab_size, model.config.context
 # nobody trained on it, or chose a setting by it
 test = tokenizer.encode(load_text("python_docs", "test"))
-print(f"a vocabulary of {model.vocab_size} tokens, a context of {model.context}")
+print(f"a vocabulary of {V} tokens, a context of {T}")
 
 
 # %%
@@ -98,7 +100,7 @@ def readable(text):  # long lines wrapped
 def write(prompt, count, **choice):
     torch.manual_seed(0)
     return tokenizer.decode(
-        model.generate(tokenizer.encode(prompt)[None], count, **choice)[0]
+        gpt.generate(model, tokenizer.encode(prompt)[None], count, **choice)[0]
     )
 
 
@@ -145,12 +147,12 @@ def name(token):
 
 
 # %%
-window = test[: model.context]
+window = test[:T]
 with torch.no_grad():
     # (time, vocab): at each place, those of the next token
     logits = model(window[None])[0]
 by_entropy = entropy(logits.softmax(dim=-1)).argsort()
-by_entropy = by_entropy[by_entropy >= model.context // 4]  # with something to go by
+by_entropy = by_entropy[by_entropy >= T // 4]  # with something to go by
 contexts = {
     "sharp": int(by_entropy[len(by_entropy) // 16]),
     "flat": int(by_entropy[-len(by_entropy) // 16]),
@@ -215,7 +217,7 @@ temperatures = torch.linspace(0.05, 6, 120)
 for kind, place in contexts.items():
     entropies = [entropy(with_temperature(logits[place], t)) for t in temperatures]
     plt.plot(temperatures, entropies, label=kind)
-most = math.log2(model.vocab_size)
+most = math.log2(V)
 plt.axhline(most, color="grey", linestyle="--", label="all tokens equally likely")
 plt.axvline(1.0, color="grey", linewidth=1)
 plt.xlabel("temperature")
@@ -234,7 +236,7 @@ plt.show()
 # Hundreds of tokens have a probability near zero each, and together they have a share that counts. A model learns
 # little about tokens that it hardly ever saw in a place; and whoever writes for long draws often. If the tail holds 5
 # %, then of a hundred tokens about five come out of it, and with probability $1 - 0.95^{100}$, more than 99 %, at
-# least one. The model then has to go on from there, from a text unlike any that it was trained on.
+# least one. The model then has to go on from there.
 #
 # **Top-k** keeps the $k$ likeliest tokens. **Top-p**, or *nucleus* sampling (Holtzman et al., 2020), keeps as few of
 # the likeliest tokens as are needed for a share $\pi$ of the probability. Let the tokens be sorted,
@@ -364,7 +366,7 @@ def outside_nucleus(windows, share):
 
 
 # %%
-windows = test[: len(test) // model.context * model.context].view(-1, model.context)
+windows = test[: len(test) // T * T].view(-1, T)
 many = windows[:64]
 left, expected = outside_nucleus(many, 0.9)
 print(
@@ -375,9 +377,67 @@ print(
 
 # %% [markdown]
 # People leave the nucleus, and the trained model even underrates how often: on new text it is too sure of itself. So
-# the tail *as a whole* is no mistake, and cutting it makes the distribution worse as a prediction. What is wrong is
-# to draw from it blindly. A person who takes a rare word has a reason, and goes on accordingly; a draw takes one of
-# hundreds of candidates for no reason. Top-p is a compromise between honesty and safety, and its price is variety.
+# the tail *as a whole* is no mistake, and cutting it makes the distribution worse as a prediction.
+#
+# Nor is drawing blindly a mistake: draws from a model whose probabilities were right would be as good as text by people,
+# tail and all. What is poor is *which* tokens our model holds possible there. To see it we take a second judge, a table of
+# letter counts from the training text that knows nothing of the GPT (an
+# [n-gram model](recurrent_language_model.ipynb) of bytes). At each place of the held-out text that leaves the nucleus we
+# let the GPT draw a token from its tail, and ask how many nats the judge finds it to cost more than the real token. The
+# same for the other places, with draws from the nucleus. For a perfect model both differences would be 0 on average.
+
+# %%
+training_text = load_text("python_docs")
+judge = recurrent.NGram(256, 6).fit(torch.tensor(list(training_text.encode())))
+
+
+def judged_cost(
+    before, token
+):  # nats of a token's bytes, after the bytes before it
+    read, nats = list(before), 0.0
+    for byte in tokenizer.decode_bytes(token.view(1)):
+        nats -= judge.log_probabilities(torch.tensor(read[-5:]))[byte].item()
+        read.append(byte)
+    return nats
+
+
+# %%
+# at some places of the text: what a draw costs more than the real token
+@torch.no_grad()
+def excess(windows, share, every):
+    found = {"tail": [], "nucleus": []}
+    for window in windows:
+        p = model(window[None, :-1])[0].softmax(dim=-1)
+        cut = gpt.next_token_probabilities(p.log(), top_p=share) == 0
+        for t in range(8, len(p)):
+            real, in_tail = window[t + 1], bool(cut[t, window[t + 1]])
+            if in_tail or t % every == 0:
+                drawn = torch.multinomial(p[t] * (cut[t] == in_tail), 1)
+                before = tokenizer.decode_bytes(window[t - 8 : t + 1])
+                more = judged_cost(before, drawn) - judged_cost(before, real)
+                found["tail" if in_tail else "nucleus"].append(more)
+    return {part: torch.tensor(values) for part, values in found.items()}
+
+
+# %%
+torch.manual_seed(0)
+some, share = (many[:12], 0.5) if profile == "smoke" else (many[:40], 0.9)
+more = excess(some, share, every=5)
+mean = {part: values.mean().item() for part, values in more.items()}
+error = {
+    part: values.std(correction=0) / len(values) ** 0.5
+    for part, values in more.items()
+}
+for part in more:
+    print(
+        f"{part:8}: a draw costs {mean[part]:.2f} ± {error[part]:.2f} nats more "
+        f"than the real token ({len(more[part])} places)"
+    )
+assert profile == "smoke" or mean["tail"] > mean["nucleus"] + 0.5 > 0.5
+
+# %% [markdown]
+# By this judge the model's draws are worse than the real tokens everywhere, and in the tail by far more. Cutting the tail
+# is a repair of *this* model, a compromise whose price is variety; a better model would need less of it.
 #
 # ## Looking for the likeliest text: beam search
 #
@@ -400,21 +460,21 @@ def beam_search(prompt, count, width):
         log_p = model(beams)[:, -1].log_softmax(dim=-1)  # (beams, vocab)
         best = (scores[:, None] + log_p).flatten().topk(width)
         beam, token = (
-            best.indices // model.vocab_size,
-            best.indices % model.vocab_size,
+            best.indices // V,
+            best.indices % V,
         )
         beams, scores = torch.cat([beams[beam], token[:, None]], dim=1), best.values
     return beams, scores
 
 
 # %%
-prompt_length = model.context // 8
+prompt_length = T // 8
 starts = torch.linspace(0, len(test) - prompt_length - length, places).long()
 pieces = test[starts[:, None] + torch.arange(prompt_length + length)]
 # what people wrote, and how they went on
 prompts, human = pieces[:, :prompt_length], pieces[:, prompt_length:]
 one = beam_search(prompts[:1], steps, 1)[0]
-assert torch.equal(one, model.generate(prompts[:1], steps, greedy=True)), (
+assert torch.equal(one, gpt.generate(model, prompts[:1], steps, greedy=True)), (
     "a beam of one is greedy decoding"
 )
 
@@ -447,7 +507,7 @@ beams = {
 }
 written = {f"beam of {width}": texts for width, texts in beams.items()}
 torch.manual_seed(0)
-written["top-p 0.9"] = model.generate(prompts, steps, top_p=0.9)
+written["top-p 0.9"] = gpt.generate(model, prompts, steps, top_p=0.9)
 written["held-out text"] = pieces[:, : prompt_length + steps]
 nats = {
     way: log_probability(texts, prompt_length).mean().item()
@@ -504,10 +564,8 @@ stops = [
 
 # %%
 torch.manual_seed(0)
-drawn = model.generate(
-    tokenizer.encode("The")[None].repeat(128, 1), model.context - 8
-)
-first = drawn.shape[1] - model.context + 8
+drawn = gpt.generate(model, tokenizer.encode("The")[None].repeat(128, 1), T - 8)
+first = drawn.shape[1] - T + 8
 ended = torch.isin(drawn[:, first:], torch.tensor(stops))
 finished = ended.any(dim=1)
 ends = ended.float().argmax(dim=1)[finished] + 1  # tokens up to the full stop
@@ -538,7 +596,7 @@ plt.show()
 # never stops. We let the greedy rule write on.
 
 # %%
-greedy = model.generate(prompts, length, greedy=True)[:, prompt_length:]
+greedy = gpt.generate(model, prompts, length, greedy=True)[:, prompt_length:]
 loudest = max(greedy, key=lambda row: text_metrics.repeated_share(row, 8))
 print(readable(tokenizer.decode(loudest[: length // 2])))
 
@@ -555,7 +613,7 @@ print(readable(tokenizer.decode(loudest[: length // 2])))
 
 # %%
 # what fits into the context, so that the model sees all that was before
-number = model.context - prompt_length
+number = T - prompt_length
 order = sorted(
     range(places), key=lambda i: text_metrics.repeated_share(greedy[i], 8)
 )
@@ -599,9 +657,9 @@ plt.show()
 # > later? (a) Nearly all: it has become a habit. (b) About half. (c) Hardly any.
 
 # %%
-whole = torch.cat([prompts, greedy], dim=1)[
-    order[-(places // 2) :], : model.context
-].repeat(32, 1)
+whole = torch.cat([prompts, greedy], dim=1)[order[-(places // 2) :], :T].repeat(
+    32, 1
+)
 # the greedy texts that repeat most, and how they go on
 start, loop = whole[:, :-20], whole[:, -20:]
 escapes = {
@@ -613,7 +671,7 @@ escapes = {
 for label, choice in escapes.items():
     torch.manual_seed(0)
     still = (
-        (model.generate(start, 20, **choice)[:, -20:] == loop)
+        (gpt.generate(model, start, 20, **choice)[:, -20:] == loop)
         .cumprod(dim=1)
         .float()
         .mean(dim=0)
@@ -658,9 +716,9 @@ def sweep(option, values):
     found = []
     for value in values:
         torch.manual_seed(0)
-        texts = model.generate(prompts.repeat(draws, 1), length, **{option: value})[
-            :, prompt_length:
-        ]
+        texts = gpt.generate(
+            model, prompts.repeat(draws, 1), length, **{option: value}
+        )[:, prompt_length:]
         found.append({"value": value, **measured(texts)})
     return found
 
@@ -716,16 +774,13 @@ print(
 #
 # ### Quality against variety
 #
-# Variety is cheap to measure; what would be its price? It takes a second judge that did not write the text. We have
-# one at hand that works quite differently: an [n-gram model](recurrent_language_model.ipynb) that has counted the
+# Variety is cheap to measure; what would be its price? It takes a judge that did not write the text. We have
+# one at hand that works quite differently, the table that has counted the
 # training text, byte by byte. Its bits per byte say how well a text's *surface*, the next letter given five, agrees
 # with the manual. It knows nothing of sentences, so do not take it for a reader.
 
+
 # %%
-training_text = load_text("python_docs")
-judge = recurrent.NGram(256, 6).fit(torch.tensor(list(training_text.encode())))
-
-
 # bits per byte of the texts; in English text a byte is a character
 def judged(texts):
     joined = "\n\n".join(tokenizer.decode(row) for row in texts)
@@ -780,8 +835,9 @@ plt.show()
 # ## A cure with its own damage
 #
 # Instead of drawing, one could forbid repetition. Two rules are widely used. The **repetition penalty** (Keskar et
-# al., 2019) makes every token that has been used less likely: its logit is divided by $\theta > 1$ if positive and
-# multiplied by $\theta$ if negative. **No-repeat n-gram** (Paulus et al., 2017, with $n = 3$) forbids every token
+# al., 2019) makes tokens that have been used less likely: their logits are divided by $\theta > 1$. A negative logit
+# would grow by that, so Hugging Face's `transformers`, whose form is the one in use, multiplies it by $\theta$
+# instead. **No-repeat n-gram** (Paulus et al., 2017, with $n = 3$) forbids every token
 # that would complete a stretch of $n$ tokens which is there already.
 
 
@@ -815,7 +871,7 @@ def greedy_by(rule, strength, count):
 
 
 # %%
-count = min(length, model.context - prompt_length)
+count = min(length, T - prompt_length)
 strengths = (1.0, 1.1, 1.3, 1.6, 2.0)
 cured = [greedy_by(penalise, strength, count) for strength in strengths]
 never = greedy_by(forbid, 4, count)
@@ -842,7 +898,7 @@ def held_out_bits(strength):
     x, y = many[:16, :-1], many[:16, 1:]
     logits = model(x)
     # (batch, time, vocab), so far
-    used = torch.nn.functional.one_hot(x, model.vocab_size).cumsum(dim=1) > 0
+    used = torch.nn.functional.one_hot(x, V).cumsum(dim=1) > 0
     changed = torch.where(logits > 0, logits / strength, logits * strength)
     log_p = torch.where(used, changed, logits).log_softmax(dim=-1)
     return -log_p.gather(2, y[:, :, None]).mean().item() / math.log(2)
@@ -878,6 +934,24 @@ right.set_ylabel("held-out text: bits per token")
 for ax in (left, right):
     ax.set_xlabel("penalty")
 plt.show()
+
+# %% [markdown]
+# The rule has a blemish besides. The same number added to all logits changes no probability, but it changes which logits
+# are positive, and so the penalised probabilities:
+
+# %%
+read = prompts[:1]
+with torch.no_grad():
+    row = model(read)[:, -1]
+plain, shifted = [
+    penalise(row + c, read, 1.3).softmax(dim=-1) for c in (0.0, -10.0)
+]
+same = torch.allclose((row - 10).softmax(dim=-1), row.softmax(dim=-1), atol=1e-5)
+share = [p[0, read[0].unique()].sum().item() for p in (plain, shifted)]
+print(f"unpenalised probabilities equal: {same}; used tokens, together:")
+print(f"{share[0]:.3f}, and with every logit lower by 10, {share[1]:.3f}")
+assert same
+assert share[1] < 0.8 * share[0]
 
 # %% [markdown]
 # The cure works, and a strong dose poisons: a model that may not use its own words again predicts real text worse and
@@ -941,12 +1015,12 @@ print(
 
 
 # %% [markdown]
-# The package's `KeyValueCache` does so for every layer and head, in memory set aside at the start (to append by `cat`
-# copies everything each time). The positions come along: a key is rotated by its own position before it is stored.
+# The package's `LayerCache` does so for all heads of a layer, in memory set aside at the start (to append by `cat`
+# copies everything each time); a model has one per layer. The positions come along: a key is rotated by its own position before it is stored.
 
 # %%
-window = test[None, : model.context]
-cache = gpt.KeyValueCache(model, batch=1)
+window = test[None, :T]
+cache = model.new_cache(batch=1)
 with torch.no_grad():
     whole = model(window)
     pieces_of_it = torch.cat(
@@ -959,9 +1033,7 @@ assert torch.allclose(whole, pieces_of_it, atol=1e-3)
 texts = []
 for cached in (True, False):
     torch.manual_seed(0)
-    texts.append(
-        model.generate(window[:, :8], model.context - 8, top_p=0.9, cache=cached)
-    )
+    texts.append(gpt.generate(model, window[:, :8], T - 8, top_p=0.9, cache=cached))
 assert torch.equal(*texts)
 print("With and without the cache: the same logits and the same text.")
 
@@ -976,12 +1048,12 @@ def tokens_read(count, cache):  # at each step
     hook = model.embedding.register_forward_hook(
         lambda layer, inputs, output: read.append(inputs[0].numel())
     )
-    model.generate(test[None, :1], count, greedy=True, cache=cache)
+    gpt.generate(model, test[None, :1], count, greedy=True, cache=cache)
     hook.remove()
     return read
 
 
-n = model.context
+n = T
 plain, cached = sum(tokens_read(n, cache=False)), sum(tokens_read(n, cache=True))
 print(f"{n} tokens: {plain} passes without the cache, {cached} with it")
 assert (plain, cached) == (n * (n + 1) // 2, n)
@@ -1013,11 +1085,24 @@ print(f"the runs: {', '.join(f'{ratio:.1f}' for ratio in ratios)}")
 
 
 # %% [markdown]
-# The gain is real and smaller than the count, because a machine reads many tokens at once at a much lower price each
-# than one token alone: it fetches a weight once and uses it for all of them. With the cache every step fetches all
-# weights for one token. That is why the speed of large models, when they write, is limited by memory and not by
-# arithmetic, and why servers write many texts side by side. It is also why the prompt, read in one go, costs so
-# little compared with the answer.
+# The gain is real and far smaller than the count. The stored seconds tell where the rest went. Without the cache a call
+# reads hundreds of tokens, so its time divided by their number is at least what the arithmetic of one token takes. A call
+# with the cache reads a single token:
+
+# %%
+in_view = m + (n - 1) / 2  # tokens a call reads without the cache, on average
+of_token = min(run["plain_seconds"] for run in benchmark["runs"]) / n / in_view
+of_call = median([run["cached_seconds"] for run in benchmark["runs"]]) / n
+print(f"a token among many: {1e6 * of_token:.0f} microseconds;")
+print(f"a call with one token: {1e6 * of_call:.0f} microseconds")
+assert of_token < 0.2 * of_call
+
+# %% [markdown]
+# So most of a call with one token is spent on what every call costs, whatever it reads: Python, and the start of some
+# hundred small operations. At this size the cache turns arithmetic into overhead. In a large model another cost per call
+# dominates, fetching all the weights from memory: with the cache every step fetches them for one token. There the speed
+# of writing is limited by memory and not by arithmetic (Pope et al., 2023), servers write many texts side by side so that
+# one fetch serves all, and the prompt, read in one go, costs little per token.
 #
 # ### What it takes
 #
@@ -1031,13 +1116,14 @@ def cache_bytes(layers, width, context, texts=1, per_number=4):
     return 2 * layers * width * context * texts * per_number
 
 
-ours = cache_bytes(len(model.blocks), model.width, model.context)
-held = [value for value in vars(cache).values() if isinstance(value, torch.Tensor)]
-assert sum(tensor.numel() * tensor.element_size() for tensor in held) == ours
-print(f"this model: {ours / 2**20:.2f} MiB a text")
+ours = cache_bytes(len(model.blocks), model.config.width, T)
+held = [part for layer in cache for part in vars(layer).values()]
+tensors = [part for part in held if isinstance(part, torch.Tensor)]
+assert sum(part.numel() * part.element_size() for part in tensors) == ours
+print(f"this model: {ours / 2**20:.2f} MiB per text")
 print(
     "32 layers of width 4096, context 4096, 2 bytes: "
-    f"{cache_bytes(32, 4096, 4096, 1, 2) / 2**30:.0f} GiB a text"
+    f"{cache_bytes(32, 4096, 4096, 1, 2) / 2**30:.0f} GiB per text"
 )
 
 # %% [markdown]
@@ -1048,20 +1134,47 @@ print(
 #
 # ### When the context is full
 #
-# The model was trained on stretches of `model.context` tokens and cannot take more. Our `stream` then forgets the
-# older half, reads the rest afresh and goes on. Why not drop one token at each step? Because then nothing in the
-# cache could be used: what is stored for a later position was computed from the dropped one too. We watch how many
-# tokens are in view at each step, and how many are read.
+# The model was trained on stretches of $T$ tokens and cannot take more. Our `stream` then forgets the
+# older half, reads the rest afresh and goes on. Why not drop one token at each step, and keep the rest of
+# the cache? One can: a *rolling* cache does just that (Xiao et al., 2024, keep the first few tokens besides). But the
+# result differs from that of reading the shortened text afresh. In the first layer keys and values depend on one token
+# each, and stay right; in every later layer they were computed from the dropped token too:
+
+# %%
+values = {layer: [] for layer in range(len(model.blocks))}
+hooks = [
+    block.attention.qkv.register_forward_hook(
+        lambda _, given, out, layer=layer: values[layer].append(
+            out[0].chunk(3, -1)[2]
+        )
+    )
+    for layer, block in enumerate(model.blocks)
+]
+with torch.no_grad():
+    model(window), model(window[:, 1:])
+
+
+# %%
+for layer, (kept, anew) in values.items():
+    change = (kept[1:] - anew).norm() / anew.norm()
+    print(f"layer {layer + 1}: kept values differ from fresh ones by {change:.1%}")
+    assert (change < 1e-5) == (layer == 0)
+for hook in hooks:
+    hook.remove()
+
+# %% [markdown]
+# Our `stream` reads afresh, so that with and without the cache the text stays the same. We watch how many tokens are in
+# view at each step, and how many are read.
 
 # %% mystnb={"image": {"alt": "A sawtooth: the tokens in view rise to the full context, fall to half, rise again; the tokens read with the cache are one except for a spike at each fall."}}
-plt.plot(tokens_read(3 * model.context, cache=False), label="in view of the model")
+plt.plot(tokens_read(3 * T, cache=False), label="in view of the model")
 plt.plot(
-    tokens_read(3 * model.context, cache=True),
+    tokens_read(3 * T, cache=True),
     color=plots.COLOURS[3],
     linewidth=1.5,
     label="read, with the cache",
 )
-plt.axhline(model.context, color="grey", linestyle="--", label="context")
+plt.axhline(T, color="grey", linestyle="--", label="context")
 plt.xlabel("step")
 plt.ylabel("tokens")
 plt.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=3, fontsize=9)
@@ -1072,9 +1185,11 @@ plt.show()
 # *fresh* call only the newer half of that text, without prompt and beginning:
 
 # %%
-full, kept_from, more = model.context, (model.context + 1) // 2, 16
-long = model.generate(prompts[:1], full - prompt_length + 1 + more, greedy=True)
-fresh = model.generate(long[:, kept_from : full + 1], more, greedy=True)
+full, kept_from, more = T, (T + 1) // 2, 16
+long = gpt.generate(
+    model, prompts[:1], full - prompt_length + 1 + more, greedy=True
+)
+fresh = gpt.generate(model, long[:, kept_from : full + 1], more, greedy=True)
 assert torch.equal(fresh[:, -more:], long[:, -more:])
 print(f"Token {full + 2} and those after it: the same,")
 print(f"whether or not the first {kept_from} tokens ever existed.")
@@ -1093,7 +1208,9 @@ print(f"whether or not the first {kept_from} tokens ever existed.")
 torch.manual_seed(0)
 prompt = "The statement"
 print(prompt, end="")
-for token in islice(model.stream(tokenizer.encode(prompt)[None], top_p=0.9), 40):
+for token in islice(
+    gpt.stream(model, tokenizer.encode(prompt)[None], top_p=0.9), 40
+):
     print("|" + visible(tokenizer.decode(token)), end="", flush=True)
 print()
 
@@ -1110,23 +1227,23 @@ print(f"one at a time: {in_pieces}")
 assert tokenizer.decode(tokens) == text != in_pieces
 
 # %% [markdown]
-# Each � is a byte, or some, that made no sense alone. The remedy is to hold back what is unfinished. A character has
-# at most four bytes; if it is still broken then, it will never be whole, and one should let it go.
+# Each � is a byte, or some, that made no sense alone. The remedy is to decode *bytes*, and to hold back those of an
+# unfinished character until the rest of it arrives. Python's library has such an **incremental decoder** for every
+# encoding. It also knows when bytes can never become a character, and lets those go.
 
 
 # %%
 # an iterator of tokens (1,) -> an iterator of pieces of text
 def whole_characters(tokens):
-    held = []
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     for token in tokens:
-        held.append(token)
-        piece = tokenizer.decode(torch.cat(held))
-        if not piece.endswith("\N{REPLACEMENT CHARACTER}") or len(held) == 4:
-            yield piece
-            held = []
+        yield decoder.decode(tokenizer.decode_bytes(token))
+    yield decoder.decode(b"", final=True)  # what was left unfinished
 
 
 assert "".join(whole_characters(tokens.split(1))) == text
+broken = torch.cat([tokens[-1:], tokenizer.encode("a"), tokens])
+assert "".join(whole_characters(broken.split(1))) == tokenizer.decode(broken)
 print("|".join(whole_characters(tokens.split(1))))
 
 # %% [markdown]
@@ -1143,7 +1260,7 @@ print("|".join(whole_characters(tokens.split(1))))
 torch.manual_seed(1)
 sentence = "The statement"
 for piece in whole_characters(
-    islice(model.stream(tokenizer.encode(sentence)[None], top_p=0.9), 60)
+    islice(gpt.stream(model, tokenizer.encode(sentence)[None], top_p=0.9), 60)
 ):
     sentence += piece
     if "." in piece:
@@ -1284,7 +1401,7 @@ print("Stopped at a blank line that was spread over two pieces.")
 
 # %% [markdown]
 # **4.** How many texts can be written side by side on a machine with 80 GB of memory, by the model with 32 layers of
-# width 4096, two bytes a number, 14 GB of weights, and texts of 4,096 tokens? How many if 8 sets of keys and values
+# width 4096, two bytes per number, 14 GB of weights, and texts of 4,096 tokens? How many if 8 sets of keys and values
 # serve the 32 heads?
 
 # %% tags=["hide-cell"]
@@ -1327,5 +1444,8 @@ assert (side_by_side, shared) == (30, 122)
 # - N. Shazeer, [Fast Transformer Decoding: One Write-Head is All You Need](https://arxiv.org/abs/1911.02150) (2019),
 #   and J. Ainslie et al., [GQA: Training Generalized Multi-Query Transformer Models from Multi-Head
 #   Checkpoints](https://arxiv.org/abs/2305.13245) (2023): smaller caches.
+# - R. Pope et al., [Efficiently Scaling Transformer Inference](https://arxiv.org/abs/2211.05102) (2023): what a step of a
+#   large model spends its time on; G. Xiao et al., [Efficient Streaming Language Models with Attention
+#   Sinks](https://arxiv.org/abs/2309.17453) (2024): a rolling cache, and why the first tokens stay in it.
 #
-# Next: [Teaching an old model a new text](fine_tuning.ipynb).
+# Next: [Writing faster, with less memory](inference.ipynb).

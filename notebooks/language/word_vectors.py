@@ -204,7 +204,7 @@ print(textwrap.fill(", ".join(vocabulary[c] for c in row.topk(8).indices), 80))
 #
 # A row of PPMI is still as long as the vocabulary, and mostly zeros. `raise` and `raised` may have met different
 # exceptions, and then their rows have little in common, although those exceptions resemble each other. We want few
-# numbers a word, so that similar contexts have to share them.
+# numbers per word, so that similar contexts have to share them.
 #
 # The **singular value decomposition** writes the matrix $M$ of all PPMI values as $M = U S V^\top$: $U$ and $V$ have
 # orthogonal columns of length 1, $S$ is diagonal with $s_1 \ge s_2 \ge \dots \ge 0$. Keep the first $d$ columns:
@@ -213,7 +213,7 @@ print(textwrap.fill(", ".join(vocabulary[c] for c in row.topk(8).indices), 80))
 #
 # No other matrix of rank $d$ has a smaller squared error (Eckart and Young, 1936). Row $w$ of $U_d S_d$ is the
 # vector of the word $w$, row $c$ of $V_d$ that of the context $c$; their inner product is the best guess of the PPMI that
-# $d$ numbers a word allow. What the guess cannot keep are the accidents of single pairs.
+# $d$ numbers per word allow. What the guess cannot keep are the accidents of single pairs.
 
 
 # %%
@@ -253,7 +253,7 @@ for word in shown:
 # ## A game instead of counts
 #
 # In 2013 Mikolov and others had no table at all. They let a small network play a game, pair by pair: *here is a word and
-# a context. Do they really come from the text, or did I draw the context by lot?* The network has one vector $u_w$ for each
+# a context. Do they really come from the text, or did I draw the context at random?* The network has one vector $u_w$ for each
 # word and one vector $v_c$ for each context, and answers with the probability
 #
 # $$P(\text{real} \mid w, c) = \sigma(u_w^\top v_c), \qquad \sigma(a) = \frac{1}{1 + e^{-a}} .$$
@@ -268,8 +268,8 @@ for word in shown:
 # This is **skip-gram with negative sampling** (SGNS). Two details of the original: the noise is $q(c) \propto
 # p(c)^{0.75}$, which offers rare words a little more often than the text does; and the most frequent words are thinned
 # out beforehand, a word of frequency $f$ being kept with probability $\min(1, \sqrt{t / f})$ (**subsampling**, $t$ is a
-# small number such as $10^{-5}$ in a large text). The second spares time where a billion words are to be read and is not
-# needed here: we leave it out.
+# small number such as $10^{-5}$ in a large text). The second spares time where a billion words are to be read, and in
+# their large texts it also made the vectors of rarer words better. In our small one we leave it out.
 #
 # ### From scratch
 

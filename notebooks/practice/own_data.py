@@ -250,10 +250,15 @@ print(", ".join(f"{split} {count:,} tokens" for split, count in sizes.items()))
 # %%
 width = {"smoke": 16, "cpu": 96, "gpu": 256}[profile]
 torch.manual_seed(0)
-writer = gpt.GPT(512, 64, layers=3, width=width, tied=True, learning_rate=2e-3)
+writer = gpt.GPT(gpt.GPTConfig(512, 64, layers=3, width=width))
 rounds = {"smoke": 1, "cpu": 3, "gpu": 12}[profile]
 limit = 4 if profile == "smoke" else None
-read = training.fit(writer, texts, max_epochs=rounds, limit_train_batches=limit)
+read = training.fit(
+    gpt.NextTokenTraining(writer),
+    texts,
+    max_epochs=rounds,
+    limit_train_batches=limit,
+)
 print(f"last validation loss {read['val_loss'][-1]:.2f} nats per token")
 
 # %% [markdown]
@@ -293,7 +298,7 @@ assert profile == "smoke" or (bits < table - 1 and compressor < table - 1)
 # %%
 torch.manual_seed(0)
 start = texts.tokenizer.encode("def ")[None]
-written = writer.generate(start, 120, temperature=0.8)[0]
+written = gpt.generate(writer, start, 120, temperature=0.8)[0]
 lines = texts.tokenizer.decode(written).splitlines()
 print(*(fill(line, 80) for line in lines), sep="\n")
 assert profile == "smoke" or any(line.startswith("    ") for line in lines)
@@ -524,6 +529,48 @@ assert second == third, "the same curve to the last digit"
 # Drive ([How to use this book](../../book/how_to_use.md) shows how), and a lost session costs
 # at most the epoch that it was in. Give each training a folder of its own: a second one leaves the first one's `last.ckpt` as it is.
 #
+# ## Take a model elsewhere
+#
+# A trained model need not stay in Python. `torch.export` writes what a network computes into one file, which a program in
+# C++ or on a phone can run without this package. It takes an example of the inputs, and the names of the axes that may
+# change. A network that is a model's part is exported by itself; a *method*, here the decoder, is wrapped as the
+# `forward` of a small module. Random numbers do not belong in an exported file: let the program that uses it draw the
+# codes.
+
+
+# %%
+class Decoder(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, z, labels):
+        return self.model.decode(z, labels).sigmoid()
+
+
+# %%
+example = torch.randn(2, 8), torch.tensor([0, 1])
+batch = torch.export.Dim("batch", min=1, max=256)
+program = torch.export.export(
+    Decoder(model).eval(), example, dynamic_shapes=({0: batch}, {0: batch})
+)
+torch.export.save(program, root / "decoder.pt2")
+elsewhere = torch.export.load(root / "decoder.pt2").module()
+
+# %%
+z, labels = torch.randn(5, 8), torch.tensor([2, 1, 0, 1, 2])
+with torch.no_grad():
+    ours, theirs = Decoder(model)(z, labels), elsewhere(z, labels)
+size = (root / "decoder.pt2").stat().st_size
+print(f"a file of {size / 1e6:.1f} MB; it draws {tuple(theirs.shape)},")
+print(f"at most {(ours - theirs).abs().max():.0e} from the model's own pictures")
+assert torch.allclose(ours, theirs, atol=1e-5)
+
+# %% [markdown]
+# For ONNX, which other frameworks and browsers read, `torch.onnx.export(Decoder(model).eval(), example, "decoder.onnx",
+# dynamo=True, dynamic_shapes=...)` takes the same arguments; it needs the packages `onnx` and `onnxscript`. The course's
+# tests export every model in both ways, for batches and texts of any length, and compare (`tests/test_export.py`).
+#
 # ## What the source articles got wrong here
 #
 # Two of them say that generative models need much *labelled* data. A folder of pictures without classes and a folder of texts have no
@@ -535,6 +582,7 @@ assert second == third, "the same curve to the last digit"
 #   names your data, and the models of the course take it from there.
 # - A new data set is looked at before a model is trained on it: its size, its splits, a few examples.
 # - A figure means something only beside a simple baseline on the same held-out data.
+# - `torch.export` writes a network into one file that runs without this package; codes are drawn outside.
 # - What cannot be read is named and refused, unless you say that it may be left out; what is not read is named.
 #
 # ## Check yourself

@@ -42,6 +42,7 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
 import copy
 import math
 import textwrap
+from functools import partial
 from pprint import pprint
 
 import matplotlib.pyplot as plt
@@ -62,10 +63,8 @@ steps, batch, held_out = {
 }[profile]
 # a wider network moves further in a step
 learning_rate = {"smoke": 3e-4, "cpu": 3e-4, "gpu": 2e-4}[profile]
-print(
-    f"Profile {profile}: trainings of up to {steps} steps, "
-    f"{batch} texts a step; measured on {held_out} new texts."
-)
+print(f"Profile {profile}: trainings of up to {steps} steps,")
+print(f"{batch} texts per step; measured on {held_out} new texts.")
 
 
 # %% [markdown]
@@ -144,7 +143,7 @@ def show(texts, count=4):  # dots for what cannot be printed, ↵ for a new line
 torch.manual_seed(1)
 # nobody trained on it; from here on its prompts are for measuring only
 real = excerpts("test", held_out)
-texts = reference.generate(real[:, :prompt_length], new_tokens)
+texts = gpt.generate(reference, real[:, :prompt_length], new_tokens)
 show(texts)
 for name, some in (("held-out text", real), ("the model", texts)):
     closed = sum(brackets(text)[1] == 0 for text in written(some)) / held_out
@@ -174,8 +173,11 @@ for name, some in (("held-out text", real), ("the model", texts)):
 #
 # $$J(\theta) = \mathbb E_{x \sim \pi_\theta} [ r(x) ] = \sum_x \pi_\theta(x) \, r(x) .$$
 #
-# A network that learns action values, as in [deep Q-learning](dqn.ipynb), would have to value every token of the
-# vocabulary in each state. Here we change the probabilities themselves. Such methods are called **policy gradients**.
+# A network that learns action values, as in [deep Q-learning](dqn.ipynb), would learn the value of a token from the
+# *largest* value that it gives to any token of the vocabulary one step later, and that one from the next, over all the
+# tokens of a text; we have seen how the maximum of noisy estimates comes out too high even with two actions. Here we
+# change the probabilities themselves, and the reward of the whole text is used as it is. Such methods are called **policy
+# gradients**.
 #
 # ### No gradient passes through a drawn token
 #
@@ -304,12 +306,17 @@ plt.show()
 # It is (c): the three printed means are one and the same gradient, and the variances are far apart. The mean reward is
 # not quite the lowest point (exercise 1 finds that), but close, and it is easily estimated from the texts at hand.
 #
-# One trap: a text's own reward must not be part of its baseline, which is to be independent of the text. In a batch of
-# $B$ texts with the rewards $r_1, \dots, r_B$ we take for each the mean of the *others*, the **leave-one-out** baseline.
-# What is left after subtraction is called the **advantage** $A_i$; with the mean $\bar r$ of the whole batch, a line of
-# algebra makes it simple to compute:
+# The baseline is to be independent of the text. So in a batch of $B$ texts with the rewards $r_1, \dots, r_B$ we take for
+# each the mean of the *others*, the **leave-one-out** baseline (Kool, van Hoof and Welling, 2019). What is left after
+# subtraction is called the **advantage** $A_i$; with the mean $\bar r$ of the whole batch, a line of algebra makes it
+# simple to compute:
 #
 # $$A_i = r_i - \frac{1}{B - 1} \sum_{j \ne i} r_j = \frac{B}{B - 1} \, ( r_i - \bar r ) .$$
+#
+# The formula also says what would happen if the text's own reward were left in, as many programs do: the advantage is
+# $r_i - \bar r$, and the whole gradient is shorter by the factor $(B - 1) / B$. That is no trap; it points the same way.
+# In our batches each text follows a prompt of its own, so the baseline is a mean over *different prompts*. It is still
+# independent of the text; a mean over several texts after the same prompt would also take out how easy that prompt is.
 
 
 # %%
@@ -350,9 +357,9 @@ def log_probability(policy, texts):
 # %%
 torch.manual_seed(0)
 prompts = real[:8, :prompt_length]
-texts, cache, at_the_draw = prompts, gpt.KeyValueCache(reference, len(prompts)), []
+texts, cache, at_the_draw = prompts, reference.new_cache(len(prompts)), []
 for _ in range(new_tokens):
-    log_p = reference(texts[:, cache.length :], cache)[:, -1].log_softmax(dim=-1)
+    log_p = reference(texts[:, cache[0].length :], cache)[:, -1].log_softmax(dim=-1)
     drawn = torch.multinomial(log_p.exp(), 1)
     at_the_draw.append(log_p.gather(1, drawn))
     texts = torch.cat([texts, drawn], dim=1)
@@ -365,17 +372,19 @@ torch.testing.assert_close(
 print("Scored in one pass: the probabilities with which the tokens were drawn.")
 
 # %% [markdown]
-# Here is the whole method. A step writes a batch of texts, rewards them, scores them, and moves the weights. Two lines
-# about a penalty with the factor $\beta$ are for later; until then $\beta = 0$. The gradient is clipped to length 1:
-# it is nearly always longer, so the size of the rewards does not set the size of the step. And the learning rate is
-# far below the pre-training's: the weights are to be corrected, not washed away.
+# Here is the whole method. A step writes a batch of texts, rewards them, scores them, and moves the weights. REINFORCE
+# with this baseline is known as **RLOO** (Ahmadian et al., 2024), and a reward that a program computes as a *verifiable*
+# one. Two lines about a penalty with the factor $\beta$ are for later; until then $\beta = 0$. The learning rate is far
+# below the pre-training's: the weights are to be corrected, not washed away. What unit the reward is counted in does not
+# matter to the size of a step, and that is Adam's doing, which divides each gradient by the size of such gradients so
+# far. (The gradients are clipped as well, against a single strange batch.) We check it below.
 
 
 # %%
 # the loss whose gradient is REINFORCE's, and what the batch looked like
 def losses(policy, reward, beta):
     prompts = excerpts("validation", batch)[:, :prompt_length]
-    texts = policy.generate(prompts, new_tokens)
+    texts = gpt.generate(policy, prompts, new_tokens)
     log_p = log_probability(policy, texts).sum(dim=1)
     with torch.no_grad():  # the ratio's mean estimates the KL divergence
         log_ratio = log_p - log_probability(reference, texts).sum(dim=1)
@@ -406,6 +415,22 @@ def tune(reward, beta=0.0):
             history[name].append(number)
     return policy.requires_grad_(False), history
 
+
+# %%
+moved = {}
+for scale in (1.0, 100.0):  # one step, without clipping
+    torch.manual_seed(0)
+    policy = copy.deepcopy(reference).requires_grad_(True)
+    adam = torch.optim.Adam(policy.parameters(), learning_rate)
+    reward = partial(lambda scale, pairs, loose: scale * (pairs - loose), scale)
+    loss, _ = losses(policy, reward, 0.0)
+    loss.backward()
+    adam.step()
+    moved[scale] = torch.cat([weight.flatten() for weight in policy.parameters()])
+old = torch.cat([weight.flatten() for weight in reference.parameters()])
+apart = (moved[1.0] - moved[100.0]).norm() / (moved[1.0] - old).norm()
+print(f"rewards times 100: the step differs by {apart:.1%} of its length")
+assert apart < 0.05
 
 # %% [markdown]
 # Mind what the loss is not. Its *value* means nothing (the advantages sum to zero); only its gradient counts. To
@@ -467,7 +492,7 @@ def bracket_row(texts):  # a number for each text
 def measure(policy, texts=None):  # on the same prompts for every policy
     torch.manual_seed(1)
     if texts is None:
-        texts = policy.generate(real[:, :prompt_length], new_tokens)
+        texts = gpt.generate(policy, real[:, :prompt_length], new_tokens)
     log_p = log_probability(policy, texts)
     log_ref = log_probability(reference, texts)
     row = bracket_row(texts)
@@ -570,7 +595,7 @@ plt.show()
 # $$
 # \mathrm{KL}(\pi_\theta \,\|\, \pi_\text{ref}) = \mathbb E_{x \sim \pi_\theta} \bigg[ \sum_{t=1}^{T} \log
 # \frac{\pi_\theta(x_t \mid x_{<t})}{\pi_\text{ref}(x_t \mid x_{<t})} \bigg]
-# \quad \text{nats a text,}
+# \quad \text{nats per text,}
 # $$
 #
 # and the aim becomes $J_\beta = \mathbb E[r(x)] - \beta \, \mathrm{KL}$. The penalty's factor $\beta$ is a price: one
@@ -683,7 +708,7 @@ for beta in betas:
         ax.set_yscale("symlog", linthresh=1)
         ax.set_xlabel("step")
 axes[0].set_ylabel("reward (pairs less loose)")
-axes[1].set_ylabel("KL (nats a text)")
+axes[1].set_ylabel("KL (nats per text)")
 figure.legend(
     *axes[0].get_legend_handles_labels(),
     loc="outside upper center",
@@ -724,7 +749,7 @@ for colour, (row, history, label) in zip(plots.COLOURS, shown, strict=False):
     dot = {"color": colour, "markersize": 9, "label": label}
     for ax, name in zip(axes, ("reward", "distinct-2"), strict=True):
         ax.plot(row["KL"], row[name], "o", **dot)
-        ax.set(xscale="log", xlim=(0.3, 1000), xlabel="KL (nats a text)")
+        ax.set(xscale="log", xlim=(0.3, 1000), xlabel="KL (nats per text)")
 axes[0].set_yscale("symlog", linthresh=1)
 axes[0].set(ylim=(-1, 80), ylabel="reward (pairs less loose)")
 axes[1].axhline(rows["pre-trained"]["distinct-2"], color="grey", linestyle="--")
@@ -779,9 +804,9 @@ plt.show()
 #
 # On prompts that no training saw: tuned for closed brackets alone, the model closes all brackets in at least 90 % of
 # its texts, and at most half as many texts as before have any bracket; paid for pairs without a penalty, it writes
-# spam, at least 15 pairs a text and nearly all texts alike; and with $\beta = 0.3$ its reward is at least one pair a
-# text above the pre-trained model's, at a divergence of at most 25 nats a text, with at least half of the variety,
-# while the pre-trained model finds its texts hardly stranger than its own (at most 0.3 nats a token more).
+# spam, at least 15 pairs per text and nearly all texts alike; and with $\beta = 0.3$ its reward is at least one pair per
+# text above the pre-trained model's, at a divergence of at most 25 nats per text, with at least half of the variety,
+# while the pre-trained model finds its texts hardly stranger than its own (at most 0.3 nats per token more).
 
 # %%
 before, kept = rows["pre-trained"], rows["beta 0.3"]
@@ -922,7 +947,7 @@ assert torch.allclose(limit, conditioned)
 torch.manual_seed(2)
 some = real[: held_out // 8, :prompt_length].repeat_interleave(16, dim=0)
 drawn = torch.tensor(
-    [brackets(text) for text in written(reference.generate(some, new_tokens))]
+    [brackets(text) for text in written(gpt.generate(reference, some, new_tokens))]
 ).float()
 of_prompt = counts(*drawn.T).view(-1, 16)
 best_of = {n: of_prompt[:, :n].amax(dim=1).mean().item() for n in (1, 4, 16)}
@@ -962,6 +987,9 @@ assert best_of[1] <= best_of[4] <= best_of[16]
 #
 # - R. J. Williams, [Simple statistical gradient-following algorithms for connectionist reinforcement
 #   learning](https://doi.org/10.1007/BF00992696) (1992): REINFORCE, with the baseline.
+# - W. Kool, H. van Hoof and M. Welling, [Buy 4 REINFORCE Samples, Get a Baseline for
+#   Free!](https://wouterkool.github.io/publication/buy-4-samples-free-baseline/) (2019): the leave-one-out baseline; A. Ahmadian et al., [Back to
+#   Basics](https://arxiv.org/abs/2402.14740) (2024): RLOO, for tuning language models.
 # - P. Christiano et al., [Deep reinforcement learning from human preferences](https://arxiv.org/abs/1706.03741) (2017).
 # - D. M. Ziegler et al., [Fine-Tuning Language Models from Human Preferences](https://arxiv.org/abs/1909.08593) (2019):
 #   the penalty as part of the reward; also the story of a sign error, after which a model learnt to write what people
