@@ -22,7 +22,7 @@ evaluation_MODULES := gan.py vae.py gpt.py lora.py recurrent.py metrics.py text_
 rl_MODULES := dqn.py own_games.py gpt.py lora.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
 language_MODULES := gpt.py lora.py gpt2_weights.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json
 practice_MODULES := dqn.py own_games.py gan.py gpt.py lora.py vae.py data/text.py data/tokens.py
-COMMON_MODULES := __init__.py checks.py data/__init__.py data/files.py data/images.py training.py results.py plots.py
+COMMON_MODULES := __init__.py checks.py tensors.py data/__init__.py data/files.py data/images.py training.py results.py plots.py
 
 PROFILE ?= cpu
 CHAPTERS ?= all

@@ -26,6 +26,7 @@ from torch.optim.swa_utils import AveragedModel
 from aigc_course import training
 from aigc_course.checks import check_count, check_not_negative, check_positive
 from aigc_course.data import ImageData, random_affine
+from aigc_course.tensors import one_hot
 
 # --- the losses -------------------------------------------------------------------------------------------------------
 
@@ -296,7 +297,7 @@ class ConvGenerator(nn.Module):
         self, z: Float[Tensor, "batch latent"], labels: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch c h w"]:
         """Return one picture per code, values in [-1, 1]."""
-        h = self.first(torch.cat([z, _one_hot(labels, self.num_classes, z)], dim=1))[..., None, None]
+        h = self.first(torch.cat([z, one_hot(labels, self.num_classes, z)], dim=1))[..., None, None]
         for layer, normalise in zip(self.layers, self.normalisations, strict=True):
             h = layer(h)
             h = F.relu(normalise(h, labels) if isinstance(normalise, _ByClass) else normalise(h))
@@ -381,12 +382,12 @@ class ConvDiscriminator(nn.Module):
         self, x: Float[Tensor, "batch c h w"], labels: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, " batch"]:
         """Return one logit per picture."""
-        one_hot = _one_hot(labels, self.num_classes, x)
+        classes = one_hot(labels, self.num_classes, x)
         if self.concatenates:
-            x = torch.cat([x, one_hot[..., None, None].expand(-1, -1, *x.shape[2:])], dim=1)
+            x = torch.cat([x, classes[..., None, None].expand(-1, -1, *x.shape[2:])], dim=1)
         h = self.features(x)
         logits = self.head(h).squeeze(1)
-        return logits if self.by_class is None else logits + (self.by_class(one_hot) * h).sum(dim=1)
+        return logits if self.by_class is None else logits + (self.by_class(classes) * h).sum(dim=1)
 
 
 def _begin_small(network: nn.Module) -> None:
@@ -400,13 +401,6 @@ def _check_conditioning(player: str, num_classes: int, conditioning: str, ways: 
     check_count("num_classes", num_classes, least=0)
     if conditioning not in ways:
         raise ValueError(f"conditioning is {conditioning!r}; a {player} takes {ways[0]!r} or {ways[1]!r}.")
-
-
-def _one_hot(labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
-    """Return one-hot labels; without classes the rows are empty."""
-    if not num_classes:
-        return like.new_zeros(like.shape[0], 0)  # len() would be a fixed number in an export
-    return F.one_hot(cast(Tensor, labels), num_classes).to(like.dtype)
 
 
 # --- the game ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from aigc_course.checks import check_count, check_positive, check_unit_range
+from aigc_course.tensors import distances
 
 JUDGE_SHA256 = "4042a4c6a0cbd635aecb04d83a3aa2acf127cf2e8ad7961a3a8f8564461be4d3"
 
@@ -275,7 +276,7 @@ def neighbour_density_coverage(
     radii = _radii(reference, k)
     inside = torch.zeros(len(reference), dtype=torch.long, device=features.device)
     for part in features.split(1000):
-        inside += (_distances(part, reference) <= radii).sum(dim=0)
+        inside += (distances(part, reference) <= radii).sum(dim=0)
     return DensityCoverage(float(inside.sum() / (k * len(features))), float((inside > 0).double().mean()))
 
 
@@ -349,7 +350,7 @@ def ring_coverage(
     _check_features(points, centres, least=1, why="one", names=("points", "centres"))
     _check_share("at_least", at_least)
     check_positive("std", std)
-    near = _distances(points.detach().cpu().double(), centres.detach().cpu().double()) <= 3 * std
+    near = distances(points.detach().cpu().double(), centres.detach().cpu().double()) <= 3 * std
     found = near.double().mean(dim=0) >= at_least
     return RingCoverage(int(found.sum()), float(near.any(dim=1).double().mean()))
 
@@ -400,21 +401,16 @@ class _AlreadyFeatures(nn.Module):
         return features
 
 
-def _distances(x: Tensor, y: Tensor) -> Tensor:
-    # Without the short cut by a matrix product, which gives equal rows a distance above 0.
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
-
-
 def _radii(region: Tensor, k: int) -> Tensor:
     """Return the distance from each row to its k-th nearest neighbour among the others."""
     # The smallest distance is that of a point to itself, hence k + 1.
-    return torch.cat([_distances(part, region).kthvalue(k + 1, dim=1).values for part in region.split(1000)])
+    return torch.cat([distances(part, region).kthvalue(k + 1, dim=1).values for part in region.split(1000)])
 
 
 def _share_inside(points: Tensor, region: Tensor, k: int) -> float:
     """Return the share of points within the k-nearest-neighbour balls of `region`'s rows."""
     radii = _radii(region, k)
-    inside = [(_distances(part, region) <= radii).any(dim=1) for part in points.split(1000)]
+    inside = [(distances(part, region) <= radii).any(dim=1) for part in points.split(1000)]
     return float(torch.cat(inside).double().mean())
 
 

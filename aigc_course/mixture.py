@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler, TensorDataset
 
 from aigc_course import training
+from aigc_course.tensors import distances
 
 # --- the model --------------------------------------------------------------------------------------------------------
 
@@ -144,21 +145,16 @@ def initialise(
     generator = torch.Generator().manual_seed(seed)
     chosen = [int(torch.randint(len(x), (), generator=generator))]
     for _ in range(n_components - 1):
-        distance = _distances(x, x[chosen]).min(dim=1).values.square()
+        distance = distances(x, x[chosen]).min(dim=1).values.square()
         if not distance.any():  # fewer different points than components: any point will do
             distance = torch.ones(len(x), dtype=x.dtype)
         chosen.append(int(torch.multinomial(distance, 1, generator=generator)))
-    nearest = _distances(x, x[chosen]).argmin(dim=1)
+    nearest = distances(x, x[chosen]).argmin(dim=1)
     differences = x - x[chosen][nearest]
     covariance = differences.T @ differences / len(x) + reg_covar * torch.eye(x.shape[1], dtype=x.dtype)
     # One more point for each component, so that none starts with the weight 0, which EM could not change.
     weights = torch.bincount(nearest, minlength=n_components).double() + 1
     return GaussianMixture(weights / weights.sum(), x[chosen], covariance.expand(n_components, -1, -1).contiguous())
-
-
-def _distances(x: Tensor, y: Tensor) -> Tensor:
-    # The faster way by matrix products leaves rounding errors far from the origin, where a point must be 0 from itself.
-    return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def em_step(mixture: GaussianMixture, x: Float[Tensor, "n d"], *, reg_covar: float = 1e-6) -> GaussianMixture:

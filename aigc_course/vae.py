@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from aigc_course import training
 from aigc_course.checks import check_count, check_not_negative, check_positive, check_unit_range
 from aigc_course.data import ImageData
+from aigc_course.tensors import one_hot
 
 # --- the three formulas -----------------------------------------------------------------------------------------------
 
@@ -100,8 +101,8 @@ class _Encoder(nn.Module):
         features = channels * rows * columns
         self.head = nn.Sequential(_active(nn.Linear(features + num_classes, width)), nn.Linear(width, outputs))
 
-    def forward(self, x: Float[Tensor, "batch c h w"], one_hot: Float[Tensor, "batch classes"]) -> Tensor:
-        return self.head(torch.cat([self.features(x), one_hot], dim=1))
+    def forward(self, x: Float[Tensor, "batch c h w"], classes: Float[Tensor, "batch classes"]) -> Tensor:
+        return self.head(torch.cat([self.features(x), classes], dim=1))
 
 
 class _ByLabel(nn.Module):
@@ -115,8 +116,8 @@ class _ByLabel(nn.Module):
         self.amounts = nn.Linear(num_classes, 2 * channels)
         nn.init.normal_(self.amounts.weight, std=0.3)  # so that classes differ from the first step on
 
-    def forward(self, h: Float[Tensor, "batch channels ..."], one_hot: Float[Tensor, "batch classes"]) -> Tensor:
-        gain, shift = self.amounts(one_hot).view(*h.shape[:2], *[1] * (h.ndim - 2), 2).unbind(-1)
+    def forward(self, h: Float[Tensor, "batch channels ..."], classes: Float[Tensor, "batch classes"]) -> Tensor:
+        gain, shift = self.amounts(classes).view(*h.shape[:2], *[1] * (h.ndim - 2), 2).unbind(-1)
         return (1 + gain) * h + shift
 
 
@@ -141,21 +142,14 @@ class _Decoder(nn.Module):
         )
 
     def forward(
-        self, z: Float[Tensor, "batch latent"], one_hot: Float[Tensor, "batch classes"]
+        self, z: Float[Tensor, "batch latent"], classes: Float[Tensor, "batch classes"]
     ) -> Float[Tensor, "batch c h w"]:
         h = z
         for index, stage in enumerate(self.stages):
             h = stage(h)
             if self.by_label:
-                h = self.by_label[index](h, one_hot)
+                h = self.by_label[index](h, classes)
         return self.output(h)
-
-
-def _one_hot(labels: Tensor | None, num_classes: int, like: Tensor) -> Tensor:
-    """Labels as rows of zeros with a single 1; without classes the rows are empty."""
-    if labels is None:
-        return like.new_zeros(like.shape[0], 0)  # len() would be a fixed number in an export
-    return F.one_hot(labels, num_classes).to(like.dtype)
 
 
 def _check_codes(z: Tensor, latent_dim: int) -> None:
@@ -241,16 +235,16 @@ class Autoencoder(_PictureModel):
     def encode(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch latent"]:
         """Return the codes of pictures with values in [0, 1]; `ValueError` for another shape or range."""
         self._check_images(x)
-        return self.encoder(x, _one_hot(None, 0, x))
+        return self.encoder(x, one_hot(None, 0, x))
 
     def decode(self, z: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch c h w"]:
         """Return the logits of the pixels' values; their sigmoid is the picture."""
         _check_codes(z, self.latent_dim)
-        return self.decoder(z, _one_hot(None, 0, z))
+        return self.decoder(z, one_hot(None, 0, z))
 
     def forward(self, x: Tensor) -> Float[Tensor, " batch"]:
         r"""Return $\log p(x \mid z)$ for each picture, without looking at the values."""
-        nothing = _one_hot(None, 0, x)
+        nothing = one_hot(None, 0, x)
         return bernoulli_log_likelihood(self.decoder(self.encoder(x, nothing), nothing), x)
 
     @torch.no_grad()
@@ -397,11 +391,11 @@ class VAE(_PictureModel):
         self.log_dict(figures, batch_size=len(x), sync_dist=True)
 
     def _posterior(self, x: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-        mu, log_var = self.encoder(x, _one_hot(labels, self.num_classes, x)).chunk(2, dim=1)
+        mu, log_var = self.encoder(x, one_hot(labels, self.num_classes, x)).chunk(2, dim=1)
         return mu, log_var
 
     def _logits(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        return self.decoder(z, _one_hot(labels, self.num_classes, z))
+        return self.decoder(z, one_hot(labels, self.num_classes, z))
 
     def _check_labels(self, labels: Tensor | None, n: int | torch.SymInt) -> None:
         if not self.num_classes:
