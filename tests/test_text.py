@@ -103,6 +103,8 @@ def test_every_text_comes_back_from_byte_pairs(pairs: BytePairTokenizer, written
     tokens = pairs.encode(written)
     assert pairs.decode(tokens) == written
     assert len(tokens) <= len(written.encode())
+    one_by_one = [pairs.decode_bytes(token) for token in tokens.split(1)]
+    assert b"".join(one_by_one) == pairs.decode_bytes(tokens) == written.encode()
 
 
 def test_byte_pairs_shorten_what_they_were_learned_from(pairs: BytePairTokenizer) -> None:
@@ -111,6 +113,13 @@ def test_byte_pairs_shorten_what_they_were_learned_from(pairs: BytePairTokenizer
     assert len(held_out) / len(pairs.encode(held_out)) > 1.4
     again = BytePairTokenizer(load_text(), 400)
     assert torch.equal(again.encode(held_out), pairs.encode(held_out))
+
+
+def test_every_byte_is_a_token(pairs: BytePairTokenizer) -> None:
+    alone = BytePairTokenizer("a", 256)
+    assert {alone.decode_bytes(torch.tensor([number])) for number in range(256)} == {bytes([b]) for b in range(256)}
+    with pytest.raises(ValueError, match="from 0 to 255"):
+        alone.decode_bytes(torch.tensor([256]))
 
 
 def test_the_first_merge_is_the_most_frequent_pair() -> None:
