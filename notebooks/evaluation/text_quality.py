@@ -147,10 +147,20 @@ expected = -(log_p.exp() * log_p).sum(dim=-1).mean().item()
 print(f"real text: expected {expected:.2f} nats per token, paid {paid:.2f}")
 assert profile == "smoke" or paid > 1.05 * expected
 
+# %%
+torch.manual_seed(0)
+own = gpt.generate(model, rows[:, :8], T - 8)
+with torch.no_grad():
+    log_p = model(own[:, :-1])[:, 7:].log_softmax(dim=-1)
+sampled = -log_p.gather(2, own[:, 8:, None]).mean().item()
+print(f"its own samples: paid {sampled:.2f}")
+assert profile == "smoke" or abs(sampled - expected) < 0.5 * (paid - expected)
+
 # %% [markdown]
-# The model pays more than it expects: it is **over-confident** on text that it was not trained on, and that is the gap
-# between the sample and the real text. (Large models have it too, and it grows along a generated text: Braverman et al.,
-# 2020.)
+# The model pays more than it expects: it is **over-confident** on text that it was not trained on. On its own samples it
+# pays about what it expects, and so they look cheaper than real text. (Over a long text another error can win: Braverman
+# et al., 2020, found that what large models write becomes *less* predictable to themselves as it goes on, until it costs
+# more than real text does.)
 #
 # So there are two questions, and this chapter keeps them apart. *How good is a model?* is asked with real, held-out
 # text, and perplexity is a fair answer if four traps are avoided. *How good is a text that a model wrote?* is another
@@ -1105,7 +1115,7 @@ assert alarms > 0.08
 # - A. Holtzman et al., [The Curious Case of Neural Text Degeneration](https://arxiv.org/abs/1904.09751) (2020): the
 #   most probable text is dull repetition, and real text is not the most probable.
 # - M. Braverman et al., [Calibration, Entropy Rates, and Memory in Language Models](https://arxiv.org/abs/1906.05664)
-#   (2020): what a model expects of its own text, and what it finds.
+#   (2020): the entropy of what large models write drifts upward.
 # - K. Lee et al., [Deduplicating Training Data Makes Language Models Better](https://arxiv.org/abs/2107.06499)
 #   (2022): long copies of 50 tokens, in training and test sets.
 # - L. Theis, A. van den Oord and M. Bethge, [A note on the evaluation of generative

@@ -836,8 +836,7 @@ plt.show()
 #
 # Instead of drawing, one could forbid repetition. Two rules are widely used. The **repetition penalty** (Keskar et
 # al., 2019) makes tokens that have been used less likely: their logits are divided by $\theta > 1$. A negative logit
-# would grow by that, so Hugging Face's `transformers`, whose form is the one in use, multiplies it by $\theta$
-# instead. **No-repeat n-gram** (Paulus et al., 2017, with $n = 3$) forbids every token
+# would grow by that, so Hugging Face's `transformers` multiplies it by $\theta$ instead; this is the form that is used today, and here. **No-repeat n-gram** (Paulus et al., 2017, with $n = 3$) forbids every token
 # that would complete a stretch of $n$ tokens which is there already.
 
 
@@ -936,7 +935,7 @@ for ax in (left, right):
 plt.show()
 
 # %% [markdown]
-# The rule has a blemish besides. The same number added to all logits changes no probability, but it changes which logits
+# The rule has another flaw. The same number added to all logits changes no probability, but it changes which logits
 # are positive, and so the penalised probabilities:
 
 # %%
@@ -1098,9 +1097,10 @@ print(f"a call with one token: {1e6 * of_call:.0f} microseconds")
 assert of_token < 0.2 * of_call
 
 # %% [markdown]
-# So most of a call with one token is spent on what every call costs, whatever it reads: Python, and the start of some
-# hundred small operations. At this size the cache turns arithmetic into overhead. In a large model another cost per call
-# dominates, fetching all the weights from memory: with the cache every step fetches them for one token. There the speed
+# So most of a call with one token is spent on what every call costs, whatever it reads: Python, the start of about a
+# hundred small operations, and fetching the weights; which of them most, these figures do not say. With the cache hardly
+# any arithmetic is left to save. In a large model one of these costs dominates, fetching all the weights from memory: with
+# the cache every step fetches them for one token. There the speed
 # of writing is limited by memory and not by arithmetic (Pope et al., 2023), servers write many texts side by side so that
 # one fetch serves all, and the prompt, read in one go, costs little per token.
 #
@@ -1138,7 +1138,8 @@ print(
 # older half, reads the rest afresh and goes on. Why not drop one token at each step, and keep the rest of
 # the cache? One can: a *rolling* cache does just that (Xiao et al., 2024, keep the first few tokens besides). But the
 # result differs from that of reading the shortened text afresh. In the first layer keys and values depend on one token
-# each, and stay right; in every later layer they were computed from the dropped token too:
+# each, and stay right (the keys were rotated by their old positions, but attention depends on differences of positions
+# only); in every later layer they were computed from the dropped token too:
 
 # %%
 values = {layer: [] for layer in range(len(model.blocks))}

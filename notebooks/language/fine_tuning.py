@@ -618,7 +618,17 @@ first_four = sum(part[3].item() for part in energy) / len(energy)
 needed = sum((part < 0.9).sum().item() + 1 for part in energy) / len(energy)
 print(f"four directions carry {first_four:.0%} of the squared change of a matrix;")
 print(f"for 90 % it takes {needed:.0f}, the mean over {len(energy)} matrices")
-assert profile == "smoke" or (first_four < 0.6 and needed > 12)
+
+
+# %%
+noise = torch.linalg.svdvals(torch.randn_like(change)).square()
+noise = noise.cumsum(dim=0) / noise.sum()
+print(f"random numbers of such a shape: {noise[3]:.0%}, and", end=" ")
+print(f"{(noise < 0.9).sum().item() + 1}")
+if profile != "smoke":
+    assert noise[3] < first_four < 0.6
+    assert needed > 12
+    assert min((part < 0.9).sum().item() for part in energy) > 4
 
 # %% mystnb={"image": {"alt": "One thin rising curve per matrix: the share of the squared change against the number of directions; all rise gradually and reach nine tenths far to the right of the dashed line at four."}}
 for part in energy:
@@ -631,7 +641,8 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# It is not. Each thin line is one matrix of a block, and the change of each is spread over many directions. Biderman et al.
+# It is not, though it is simpler than random numbers would be. Each thin line is one matrix of a block, and the change of
+# each is spread over many directions. Biderman et al.
 # (2024) found the same in large models: full fine-tuning changes the weights with a rank ten to a hundred times as high as
 # the usual adapters have. That a correction of rank 4 nevertheless reaches much of the gain says something about the
 # *task*, for which there is a low-rank way too; it does not say that full fine-tuning takes that way.
@@ -985,16 +996,15 @@ print(
 # or forget a line end in it, and you have put a header in other words before your question.
 #
 # And anybody can *type* such a mark. If the program pastes what a user wrote into the template and encodes the whole, the
-# user can end their own turn and speak in another role. This is an **injection**. The guard is to encode each content by
+# user can end their own turn and speak in another role. This is a **prompt injection**, by way of the template. The guard is to encode each content by
 # itself, without the marks, and to put the marks' tokens around it as numbers: then no text that a user types can become
 # one.
 
 
 # %%
 marks = {"<|system|>": 0, "<|user|>": 1, "<|assistant|>": 2, "<|end|>": 3}
-V = (
-    old_model.config.vocab_size
-)  # the marks get the numbers after the ordinary tokens
+# the marks get the numbers after those of the ordinary tokens
+V = old_model.config.vocab_size
 
 
 def encode_whole(text):  # as a tokenizer does that knows the marks
@@ -1023,7 +1033,7 @@ assert [token for token in guarded if token >= V] == [V + 1, V + 3]
 
 # %% [markdown]
 # Pasted, one message of a user becomes a user's and a system's. Guarded, the same characters stay characters. (They can
-# still ask for things in words, and a model may obey them: that kind of injection no encoding prevents.)
+# still ask for things in words, and a model may obey them: no encoding prevents that kind of prompt injection.)
 #
 # ## Where real checkpoints come in
 #
@@ -1129,8 +1139,9 @@ print(f"logits agree; they vary by {loaded(tokens).std():.1f} around their mean"
 # ```
 #
 # From there on everything in this chapter applies: it is a `GPT`, so `lora.add_adapters(model, 4)` works on it too. But not
-# the learning rates: `from_gpt2` sets the model's to $5 \cdot 10^{-5}$, and $10^{-5}$ to $10^{-4}$ is usual for such
-# weights, where this chapter's rates of thousandths would destroy what the model knows. Three things
+# the learning rates: `from_gpt2` sets the model's to $5 \cdot 10^{-5}$; for all weights $10^{-5}$ to $10^{-4}$ is usual,
+# and for adapters a few $10^{-4}$ (Hu et al. took $2 \cdot 10^{-4}$ for GPT-2). This chapter's rates of thousandths are
+# for a small model. Three things
 # to take care of, whatever the checkpoint: the **tokenizer** has to be the one it was trained with (a model of our class refuses
 # weights for another size of vocabulary, but cannot notice another vocabulary of the same size); the **licence** says what you
 # may do with it; and a file in Python's pickle format can run code when it is opened, which safetensors cannot.

@@ -18,8 +18,8 @@
 # - store a model's weights in eight or four bits, and say what that costs in bits per character;
 # - let heads share keys and values, and repair a model that was not trained so;
 # - let a cheap model propose tokens and an expensive one check several at once, prove that the text has exactly the
-#   distribution of the expensive one, and recognise a version that has not;
-# - compute attention piece by piece, without ever having the whole table of weights.
+#   distribution of the expensive one, and recognise a version whose text has not;
+# - compute attention piece by piece, without ever holding the whole table of attention weights.
 #
 # **You need**: the model from [A GPT from the ground up](gpt.ipynb), and the key–value cache from
 # [From probabilities to text](decoding.ipynb). · [How long this chapter takes to run](../../book/results.md)
@@ -66,8 +66,8 @@ print(f"texts of {length} tokens.")
 #
 # A language model writes one token at a time, and for each it has to fetch all of its weights from memory. Reading is
 # cheaper: a whole text goes through in one pass. So let something very cheap *guess* how the text goes on, and let the
-# model *read* the guess, several tokens in one pass. What it would have written itself is kept, and the rest is thrown
-# away. Here a table of token counts makes the guesses, and the course's GPT checks them:
+# model *read* the guess, several tokens in one pass. Some of the guesses pass a test and are kept, and the
+# rest is thrown away. Here a table of token counts makes the guesses, and the course's GPT checks them:
 
 # %%
 model, tokenizer = gpt.pretrained(profile)
@@ -87,8 +87,7 @@ def bits(model):  # per character of the test text
 
 # %% [markdown]
 # In the text below, the tokens that came from the table of counts stand between brackets; the GPT has written the
-# others. How it is done, with the rule that decides which guesses are kept, is the subject of a section below; here is
-# the result of it.
+# others. How this is done, and which guesses are kept, is explained below; here is the result.
 
 
 # %%
@@ -185,7 +184,7 @@ print(f"{error.max():.4f}, half a step of the widest row {scale.max() / 2:.4f}")
 assert (error <= scale / 2 + 1e-6).all()
 
 # %% [markdown]
-# > **Predict, then run.** How many bits per weight does the GPT need, until its test text costs a hundredth of a bit per
+# > **Predict, then run.** How few bits per weight can the GPT have before its test text costs a hundredth of a bit per
 # > character more? (a) About 16. (b) About 8. (c) Fewer than 6.
 
 
@@ -201,51 +200,67 @@ def quantised(bits, group=None):
     return other
 
 
+def scale_bits(group):  # scales of 16 bits; a row has at least `width` weights
+    return 16 / (group or model.config.width)
+
+
 # %%
 at_full = bits(model)
 ways = {(b, g): None for b in (8, 6, 5, 4, 3) for g in (None, 16)}
 for width, group in ways:
     ways[width, group] = bits(quantised(width, group)) - at_full
-    stored = width + (0 if group is None else 16 / group)  # scales of 16 bits
+    stored = width + scale_bits(group)
     kind = "rows" if group is None else f"groups of {group}"
-    print(f"{width} bits, {kind:12}: {stored:4.1f} stored per weight;", end=" ")
+    print(f"{width} bits, {kind:12}: {stored:5.2f} stored per weight;", end=" ")
     print(f"lost {ways[width, group]:+.4f} bits per character")
 
-# %% mystnb={"image": {"alt": "Bits per character lost against bits stored per weight: next to nothing from five bits on; below, the loss rises, and steeply towards three."}}
+# %% mystnb={"image": {"alt": "Bits per character lost against bits stored per weight: two falling curves that reach zero at about six bits; the one with a scale per row lies below the one with a scale per 16 weights, and rises steeply towards three bits."}}
 for group, style in ((None, "o-"), (16, "s--")):
     chosen = [(b, lost) for (b, g), lost in ways.items() if g == group]
-    stored = [b + (0 if group is None else 16 / group) for b, _ in chosen]
+    stored = [b + scale_bits(group) for b, _ in chosen]
     label = "a scale per row" if group is None else f"a scale per {group} weights"
     plt.plot(stored, [lost for _, lost in chosen], style, label=label)
 plt.xlabel("bits stored per weight")
 plt.ylabel("lost (bits per character)")
 plt.legend()
 plt.show()
+
+
+# %%
 if profile != "smoke":
     assert max(abs(ways[8, None]), abs(ways[6, None]), ways[5, None]) < 0.01
     assert ways[3, None] > ways[4, None] > ways[5, None]
     assert ways[3, 16] < ways[3, None]
+    # for the same memory
+    assert ways[4, None] < ways[3, 16]
+    assert ways[5, None] < ways[4, 16]
 
 # %% [markdown]
 # It is (c). With eight bits nothing is lost that could be seen, and with five hardly anything; the loss begins at four and
-# rises quickly at three, where groups help. Large models behave in the same way, and the rule of thumb that came out of
-# many of them is that, for a given memory, about four bits per weight with more weights is best (Dettmers and
-# Zettlemoyer, 2023). Better methods for few bits choose the rounding so that the layer's *outputs* change little, with
+# rises quickly at three. With the same whole numbers groups lose less, but their scales take memory too, and for the same
+# memory a scale per row is better here: our rows are short and have no large outliers. In large models, with longer rows
+# and with outliers, groups are worth their memory; the rule of thumb that came out of many of them is that, for a given
+# memory, about four bits per weight with more weights is best (Dettmers and Zettlemoyer, 2023). Better methods for few bits choose the rounding so that the layer's *outputs* change little, with
 # some text to measure them on (Frantar et al., 2023).
 #
-# The memory is what counts, and the speed with it, as long as fetching weights is what takes the time. (Here nothing
+# What counts is memory. Speed follows where most of the time goes into fetching weights. (Here nothing
 # becomes faster: we turn the numbers back into 32 bits at once.)
 #
 # ### When it fails: one outlier
 #
-# The inner activations of large models have a few coordinates that are many times larger than all others (Dettmers et
-# al., 2022). What one such weight does to those that share its scale, we can see on a single matrix:
+# In large models a few coordinates of the *activations* are many times larger than all others (Dettmers et al., 2022);
+# whoever quantises activations too has to deal with them. What one outlier does to the numbers that share its scale is
+# easy to see on a matrix of weights, one of which we make large:
 
 # %%
 matrix = model.blocks[0].mlp[0].weight.detach().clone()
 matrix[3, 5] = 50 * matrix.abs().max()
 others = torch.ones_like(matrix).bool()
 others[3, 5] = False
+
+
+# %%
+off = {}
 for name, shape, group in (
     ("one scale", (1, -1), None),
     ("a scale per row", matrix.shape, None),
@@ -253,11 +268,17 @@ for name, shape, group in (
 ):
     parts = quantise(matrix.view(shape), 8, group)
     error = (restore(*parts, matrix.shape) - matrix)[others].square().mean().sqrt()
-    share = error / matrix[others].square().mean().sqrt()
-    print(f"{name:15}: the others are off by {share:.1%} of their size")
+    off[name] = (error / matrix[others].square().mean().sqrt()).item()
+    print(
+        f"{name:15}: the others are off by {off[name]:.1%} of their size,", end=" "
+    )
+    print(f"{len(parts[0].unique())} different numbers")
+if profile != "smoke":
+    assert off["one scale"] > 5 * off["a scale per row"]
+    assert off["a scale per row"] > 1.5 * off["a scale per 16"]
 
 # %% [markdown]
-# With one scale for the whole matrix all other weights are rounded to a handful of values. With a scale per row one row
+# With one scale for the whole matrix all other weights are rounded to very few values. With a scale per row one row
 # suffers, and with groups sixteen weights do.
 
 # %% [markdown]
@@ -265,8 +286,8 @@ for name, shape, group in (
 #
 # The other large thing in memory is the cache: for each layer, head and position a key and a value. With
 # **grouped-query attention** (Ainslie et al., 2023) several heads share one set of them, each with queries of its own.
-# Our model has four heads; with two sets the cache is half as large, with one set a quarter (Shazeer, 2019, who called
-# it multi-query attention).
+# With half as many sets as heads the cache is half as large. With a single set (Shazeer, 2019, who called it multi-query
+# attention) it shrinks by the number of heads, four in the `cpu` profile.
 
 # %% tags=["hide-input"]
 diagrams.draw(
@@ -328,9 +349,15 @@ for sets in (half, 1):
     print(f"  lost {shared[sets][0]:.3f} bits per character, after repair", end=" ")
     print(f"{shared[sets][1]:.3f}")
 
+
+# %%
+if profile != "smoke":
+    assert all(after < before / 3 for before, after in shared.values())
+    assert shared[half][1] < shared[1][1]
+
 # %% [markdown]
-# Averaging alone does a lot of damage: the heads had learnt to look for different things. A short training repairs most
-# of it, with two sets more than with one.
+# Averaging alone does a lot of damage (a likely reason: the heads had learnt to look for different things). A short
+# training repairs most of it, with half of the sets more than with a single one.
 
 # %% [markdown]
 # ## Speculative decoding, and why it is exact
@@ -367,7 +394,7 @@ torch.testing.assert_close(comes_out, p)
 # %% [markdown]
 # Several guesses in a row are checked in one pass, because the model's probabilities after each of them come out of the
 # same pass. The first refusal ends the row: what was guessed after it followed a token that is not there. If none is
-# refused, the pass has given one more distribution, and the model draws one more token for nothing. So each pass gives at
+# refused, the pass has given one more distribution, and the model draws one more token at no extra cost. So each pass gives at
 # least one token. The first cells of this chapter are this rule, with the model's cache cut back to what was kept.
 #
 # A proof on paper is one thing, a program another. Its tokens are to be distributed as the model's: we draw the first
@@ -405,8 +432,8 @@ if profile != "smoke":
     assert far["p on refusal"] > 1.5 * far["the rule"]
 
 # %% [markdown]
-# The total variation, half the sum of all differences, is not zero even for draws from the model itself, because the draws
-# are finite. The rule lies as near as that. The mistake is further off: it gives too much to what the draft likes, since
+# The total variation, half the sum of the absolute differences, is not zero even for draws from the model itself, because the draws
+# are finite. The rule is just as close. The mistaken version is further off: it gives too much to what the draft likes, since
 # that has a chance twice.
 
 # %% [markdown]
@@ -444,19 +471,22 @@ plt.show()
 if profile != "smoke":
     assert 0.35 < acceptance < 0.75
     assert max(per_pass) > 1.4
+    near = [abs(a - formula[s - 1]) for a, s in zip(per_pass, sizes, strict=True)]
+    assert max(near) < 0.6
 
 # %% [markdown]
-# With more guesses the gain levels off: the late ones are rarely reached. The points scatter about the curve, since each
-# is one text, and since the guesses are not equally good everywhere. What does it bring by the clock? At this size
-# nothing: as the [decoding chapter](decoding.ipynb) showed, a call of our small model costs about the same for one token
-# as for several, but the draft's own calls from Python cost as much. In a model of a hundred thousand times the size a
-# pass is what costs, and the published gains are two- to threefold.
+# With more guesses the gain levels off: the late ones are rarely reached. Each point
+# is one text, so they scatter. And the formula takes $\alpha$ to be the same everywhere; where guesses succeed in runs,
+# many guesses gain more than it says, as $\mathbb E[\alpha^k] \ge (\mathbb E[\alpha])^k$. What does it bring by the clock? At this size
+# hardly anything: a call of our small model costs little more for four tokens than for one, but the draft's own calls from
+# Python take their time too. In models with ten thousand million weights and more the pass is what costs, and the
+# published gains are about two- to threefold (Leviathan et al., 2023; Chen et al., 2023).
 
 # %% [markdown]
 # ## Attention piece by piece
 #
 # The last saving concerns the table of attention weights, $T \times T$ numbers for each head. **FlashAttention** (Dao et
-# al., 2022) never has it in memory: it goes through the keys in blocks. The difficulty is the softmax, whose denominator
+# al., 2022) never holds it in memory: it goes through the keys in blocks. The difficulty is the softmax, whose denominator
 # needs all scores. The way out is older (Milakov and Gimelshein, 2018). For one query keep three things while the
 # blocks come by: the largest score so far $m$, the sum $\ell = \sum_i e^{s_i - m}$, and the weighted sum of the values,
 # $o = \sum_i e^{s_i - m} v_i$. When a new block raises the largest score from $m$ to $m'$, both sums are multiplied by
@@ -486,8 +516,9 @@ for block in (200, 64, 1):
     assert difference < 1e-4
 
 # %% [markdown]
-# The same output, and at no time more than a block's scores. On a GPU that is also *faster*: the blocks stay in the small
-# fast memory beside the arithmetic, and the large slow one is read once. The work itself has not become less.
+# The same output, and at no time more than a block's scores. On a GPU that is also *faster* (Dao et al., 2022): a block's
+# scores stay in the small fast memory beside the arithmetic, and much less is read from the large slow one and written to
+# it. The arithmetic itself has not become less.
 #
 # ## What else is used
 #
@@ -497,12 +528,12 @@ for block in (200, 64, 1):
 #   or two: many weights, little arithmetic per token.
 # - **State-space models** such as Mamba (Gu and Dao, 2023) go back to a state of fixed size, as in an
 #   [LSTM](recurrent_language_model.ipynb), computed in parallel when reading; their memory does not grow with the text.
-# - **Constrained decoding** (Willard and Louf, 2023) sets the probabilities of all tokens to zero that a grammar does
-#   not allow next, so that the output can always be parsed.
+# - **Constrained decoding** (Willard and Louf, 2023) sets to zero the probability of every token that a grammar does not
+#   allow next, so that the output can always be parsed.
 #
 # ## What the source articles got wrong here
 #
-# They speak of models too large for one machine and name no way to make one smaller or faster
+# Nothing about the running of a trained language model: how one works at all is not shown in them
 # ([errata on language models](../../book/errata.md#errata-language-models)).
 #
 # ## The promise
@@ -532,10 +563,10 @@ if profile != "smoke":
 #
 # - Quantisation stores whole numbers and a scale. Its error is set by the largest weight that shares the scale, so scales
 #   are per row or per group.
-# - Heads can share keys and values; the cache shrinks by the same factor. A trained model is converted by averaging, and
+# - Heads can share keys and values; the cache shrinks by the number of heads per set. A trained model is converted by averaging, and
 #   repaired by a little training.
 # - Speculative decoding keeps a guess with probability $\min(1, p/q)$ and replaces a refused one by a draw from the
-#   positive part of $p - q$. The result is distributed exactly as the model's own text.
+#   positive part of $p - q$, scaled to sum to 1. The result is distributed exactly as the model's own text.
 # - Softmax can be computed in blocks, with a running maximum and running sums.
 #
 # ## Check yourself

@@ -173,11 +173,10 @@ for name, some in (("held-out text", real), ("the model", texts)):
 #
 # $$J(\theta) = \mathbb E_{x \sim \pi_\theta} [ r(x) ] = \sum_x \pi_\theta(x) \, r(x) .$$
 #
-# A network that learns action values, as in [deep Q-learning](dqn.ipynb), would learn the value of a token from the
-# *largest* value that it gives to any token of the vocabulary one step later, and that one from the next, over all the
-# tokens of a text; we have seen how the maximum of noisy estimates comes out too high even with two actions. Here we
-# change the probabilities themselves, and the reward of the whole text is used as it is. Such methods are called **policy
-# gradients**.
+# A network that learns action values, as in [deep Q-learning](dqn.ipynb), would have to learn the value of a token from
+# its own estimates one step later: the *largest* of them over the whole vocabulary, and so on to the end of the text. The
+# maximum of noisy estimates is too high even for two actions, as we have seen. Here we change the probabilities
+# themselves, and the reward of the whole text is used as it is. Such methods are called **policy gradients**.
 #
 # ### No gradient passes through a drawn token
 #
@@ -307,14 +306,14 @@ plt.show()
 # not quite the lowest point (exercise 1 finds that), but close, and it is easily estimated from the texts at hand.
 #
 # The baseline is to be independent of the text. So in a batch of $B$ texts with the rewards $r_1, \dots, r_B$ we take for
-# each the mean of the *others*, the **leave-one-out** baseline (Kool, van Hoof and Welling, 2019). What is left after
+# each the mean of the *others*, the **leave-one-out** baseline (Kool, van Hoof and Welling, 2019, who take several texts for each prompt). What is left after
 # subtraction is called the **advantage** $A_i$; with the mean $\bar r$ of the whole batch, a line of algebra makes it
 # simple to compute:
 #
 # $$A_i = r_i - \frac{1}{B - 1} \sum_{j \ne i} r_j = \frac{B}{B - 1} \, ( r_i - \bar r ) .$$
 #
 # The formula also says what would happen if the text's own reward were left in, as many programs do: the advantage is
-# $r_i - \bar r$, and the whole gradient is shorter by the factor $(B - 1) / B$. That is no trap; it points the same way.
+# $r_i - \bar r$, and the whole gradient is shorter by the factor $(B - 1) / B$. That does no harm: it points the same way.
 # In our batches each text follows a prompt of its own, so the baseline is a mean over *different prompts*. It is still
 # independent of the text; a mean over several texts after the same prompt would also take out how easy that prompt is.
 
@@ -373,11 +372,12 @@ print("Scored in one pass: the probabilities with which the tokens were drawn.")
 
 # %% [markdown]
 # Here is the whole method. A step writes a batch of texts, rewards them, scores them, and moves the weights. REINFORCE
-# with this baseline is known as **RLOO** (Ahmadian et al., 2024), and a reward that a program computes as a *verifiable*
-# one. Two lines about a penalty with the factor $\beta$ are for later; until then $\beta = 0$. The learning rate is far
+# with the leave-one-out mean over several texts *after the same prompt* is known as **RLOO** (Ahmadian et al., 2024); ours
+# takes the mean over prompts. A reward that a program computes is called a *verifiable* one. Two lines about a penalty with the factor $\beta$ are for later; until then $\beta = 0$. The learning rate is far
 # below the pre-training's: the weights are to be corrected, not washed away. What unit the reward is counted in does not
 # matter to the size of a step, and that is Adam's doing, which divides each gradient by the size of such gradients so
-# far. (The gradients are clipped as well, against a single strange batch.) We check it below.
+# far. (The gradients are clipped to length 1 as well, so that no single batch outweighs the others in Adam's averages. That
+# alone would not remove the unit: gradients shorter than 1 are left as they are.) We check it below.
 
 
 # %%
@@ -785,7 +785,7 @@ plt.show()
 #   reward went on rising, while the large one's rose, and then fell. This is **over-optimisation**, and the
 #   penalty, or stopping early, is the guard against it.
 # - **The optimiser is usually PPO** (Schulman et al., 2017). It takes several steps on each batch, as writing texts is
-#   dear; by then the policy is no longer the one that wrote them, so the ratio of the two probabilities is put into
+#   costly; by then the policy is no longer the one that wrote them, so the ratio of the two probabilities is put into
 #   the loss, and clipped. A second network estimates the baseline, at each token.
 # - **There is a first stage**: the model is [fine-tuned](../language/fine_tuning.ipynb) on examples of what is
 #   wanted, and that is the reference. A policy gradient can only strengthen what is written now and then: a text
