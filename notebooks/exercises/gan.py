@@ -109,7 +109,7 @@ if "NBGRADER_EXECUTION" in os.environ:
 
 # %% nbgrader={"grade": false, "grade_id": "dloss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def hellinger_discriminator_loss(real, fake):
-    """Return the discriminator's loss in this game, -V(T), a scalar to be minimised.
+    """Return the discriminator's loss in this game, -V(T), a scalar to minimise.
 
     real: (n,), the outputs v for n real pictures. fake: (m,), those for m generated
     pictures; both between -20 and 20. Gradients pass from the loss to both.
@@ -218,7 +218,7 @@ def hellinger_generator_losses(fake):
     non-saturating one.
 
     fake: (m,), the outputs v for m generated pictures, between -20 and 20. Returns
-    a tuple of two scalars, each to be minimised; means over the batch, and gradients
+    a tuple of two scalars, each to minimise; means over the batch, and gradients
     pass from them to the outputs.
     """
     ### BEGIN SOLUTION

@@ -273,6 +273,8 @@ for name, shape, group in (
         f"{name:15}: the others are off by {off[name]:.1%} of their size,", end=" "
     )
     print(f"{len(parts[0].unique())} different numbers")
+
+# %%
 if profile != "smoke":
     assert off["one scale"] > 5 * off["a scale per row"]
     assert off["a scale per row"] > 1.5 * off["a scale per 16"]

@@ -70,7 +70,7 @@ print(
 #
 # Here is the previous chapter's model. We would like it to draw a 3.
 
-# %% mystnb={"image": {"alt": "Sixteen generated digits of all kinds, in no order, with a few scribbles among them."}}
+# %% mystnb={"image": {"alt": "Sixteen generated digits of various kinds, in no order, with a few scribbles among them."}}
 unconditional = vae.pretrained(profile)
 torch.manual_seed(0)
 plots.image_grid(unconditional.sample(16))
@@ -209,7 +209,7 @@ with torch.no_grad():
 plots.image_grid(drawn[:20], columns=5, row_labels=["0 to 4", "5 to 9"] * 2)
 plt.show()
 tiny_accuracy = metrics.judge_accuracy(drawn, asked)
-print(f"read as asked: {tiny_accuracy:.2f} of 2,000")
+print(f"share read as asked, of 2,000: {tiny_accuracy:.2f}")
 assert profile == "smoke" or tiny_accuracy > 0.7
 
 # %% [markdown]
@@ -278,7 +278,7 @@ plt.show()
 # the training line falls, as in a model that learns its pictures by heart. (Try what happens when you set `rotate`,
 # `shift` and `scale` to zero.)
 
-# %% mystnb={"image": {"alt": "Ten rows of eight generated digits; each row shows the digit named at its left, in different handwriting."}}
+# %% mystnb={"image": {"alt": "Ten rows of eight generated digits; most pictures in a row show the digit named at its left, in different handwriting, and a few are smears."}}
 torch.manual_seed(0)
 asked = torch.arange(10).repeat_interleave(8)
 plots.image_grid(
@@ -294,7 +294,7 @@ plt.show()
 # ## Measure obedience
 #
 # We ask for 2,000 digits, two hundred of each kind, with codes straight from the prior, and let the judge read them. The
-# **judge accuracy** is the share it reads as the class we asked for.
+# **judge accuracy** is the share it reads as the class we asked for; we also call it the model's *obedience*.
 #
 # $$\text{judge accuracy} = \frac1n \sum_{i=1}^n \mathbb 1\big[\text{judge}(x_i) = y_i\big], \qquad x_i \sim p_\theta(x \mid y_i)$$
 
@@ -326,10 +326,10 @@ plt.xticks(range(10))
 plt.xlabel("class asked for")
 plt.ylabel("share read as asked")
 plt.show()
-assert profile == "smoke" or 0.6 < min(shares) < max(shares) - 0.01
+assert profile == "smoke" or 0.6 < 0.6 < min(shares) < max(shares) - 0.1
 
 # %% [markdown]
-# The second printed figure is for comparison: the judge itself does not read every real digit right. (It is no upper
+# The second printed number is for comparison: the judge itself does not read every real digit right. (It is no upper
 # limit: generated digits can be more typical than real ones. The third is the sketch's, a smaller network that was
 # trained for fewer epochs.) The bars are not level: some classes are harder for this model than others.
 #
@@ -441,7 +441,7 @@ assert profile == "smoke" or flipped_style < shared_style - 0.3
 # %% [markdown]
 # What remains is the networks: all classes share their weights. To see what that does, we compare the model of "From
 # scratch", one network for all classes, with ten such networks, one for each class, with the same loss and no weight in
-# common. Two other figures go with the correlation, since it alone could mislead. A decoder that ignores its label scores
+# common. Two other numbers go with the correlation, since it alone could mislead. A decoder that ignores its label scores
 # 1, so we look at the judge accuracy. And slants that do not depend on the code at all would score 0, so we ask how much
 # of their variance the code explains, by a linear regression within each class.
 
@@ -489,7 +489,7 @@ if profile != "smoke":
 
 # %% [markdown]
 # Sharing the weights aligns the styles. One network reads the code in nearly the same way whatever the label. In ten
-# networks the code decides the slant just as well, but a code that leans to the right in one class may lean to the left in
+# networks the code decides most of the slant too, but a code that leans to the right in one class may lean to the left in
 # the next. Both obey their labels.
 #
 # The codes need not be invented. We take them from real, held-out digits, and write other digits in the same hand.
@@ -589,7 +589,7 @@ plt.show()
 # = \underbrace{I_q(x; z \mid y)}_{\text{information}} + \underbrace{D_{\mathrm{KL}}\big(q(z \mid y) \,\|\, p(z)\big)}_{\text{mismatch}} .
 # $$
 #
-# (Write the logarithm of $q_\phi(z \mid x, y) / p(z)$ as that of $q_\phi(z \mid x, y) / q(z \mid y)$ plus that of
+# ($I_q$ is the mutual information of picture and code within the class $y$. Write the logarithm of $q_\phi(z \mid x, y) / p(z)$ as that of $q_\phi(z \mid x, y) / q(z \mid y)$ plus that of
 # $q(z \mid y) / p(z)$, and average.) So the loss charges for the mismatch, nat for nat. But it does not forbid it: a nat of
 # mismatch is worth its price if it saves more than a nat in the reconstruction term. How large is it? The code of
 # one of $n$ pictures cannot say more than which of them it was, so $I \le \log n$, and what is left is mismatch:
@@ -614,7 +614,7 @@ assert profile == "smoke" or mismatch[-1] > 5
 #
 # - **holes**: the prior has codes where no picture's code ever lies;
 # - **a leak**: the codes say something about the class, although the label says it already. Then $q(z \mid y)$ differs from
-#   class to class, and a decoder that has learnt to look at the code for the class hears the label less.
+#   class to class, and under one label the decoder is hardly trained on the codes of another class.
 #
 # A test can tell them apart. We ask for the class $y$ with codes from three sources: pictures of that class; pictures of
 # *another* class, drawn at random; and the prior. Codes of the second kind are real codes, and not in a hole. If only
@@ -656,7 +656,7 @@ if profile != "smoke":
     assert max(deaf_scores[1:]) < 0.25
     for k in (8, 16):
         assert sources[k][0] - sources[k][1] > 0.15, "a leak"
-        assert abs(sources[k][1] - sources[k][2]) < 0.15, "and holes add little"
+        assert sources[k][1] < sources[k][2] + 0.03, "and holes add little"
 
 # %% mystnb={"image": {"alt": "Three lines against the number of latent dimensions: with codes of the own class the accuracy stays high; with codes of another class and of the prior it falls, and these two lie close together."}}
 columns = zip(*sources.values(), strict=True)
@@ -678,8 +678,9 @@ plt.show()
 # The first column is worth nothing: the decoder that does not see the label scores almost as high there, for the code
 # of a 3 decodes to a 3 whatever is asked. The second column separates them. With eight and sixteen dimensions a code of
 # another class makes the decoder miss at least about as often as a code from the prior does. So the leak is enough to
-# explain the misses: the decoders take the class from the code as well as from the label. The division of labour has not
-# gone far enough.
+# explain the misses: the codes of the classes differ, and under the label $y$ the decoder was hardly trained on codes of
+# other classes. That need not mean that it draws the code's class: many pictures are read as neither. The division of
+# labour has not gone far enough.
 #
 # Does it stay so? All four models were trained briefly. We give the longest code as many epochs as the main model had.
 
@@ -754,8 +755,8 @@ if profile != "smoke":
 
 # %% [markdown]
 # Read the lines from top to bottom. The KL term gets smaller, and the reconstruction term worse by more than was saved, so
-# the bound gets worse. Obedience rises, with codes of another class as with codes of the prior: a costly code carries less
-# of what the label says already. A moderate $\beta$ can be a good compromise.
+# the bound gets worse. Obedience rises, with codes of another class as with codes of the prior. A likely reason: a costly code carries less of
+# what the label says already. A moderate $\beta$ can be a good compromise.
 #
 # What does a single latent dimension do? We take the four whose means $\mu_j(x)$ vary most from picture to picture,
 # move each from $-2$ to $2$, and leave the others at zero.
@@ -784,7 +785,7 @@ assert profile == "smoke" or changes[:2].mean() > 1.2 * changes[3]
 #   each there is another whose dimensions are thoroughly mixed, and which gives every picture the same probability; rotate
 #   the code, and the prior does not notice. (It is the argument of the flipped signs above.) Locatello et al. (2019) prove
 #   it, and find in more than 12,000 trained models that seed and settings matter more than the method. Burgess et al.
-#   (2018) explain what β does achieve.
+#   (2018) propose an explanation of what β does achieve.
 #
 # The label is such knowledge from outside: we tell the model what the class is, and can measure how far class and style
 # come apart.

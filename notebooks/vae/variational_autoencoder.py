@@ -61,8 +61,8 @@ short = {"smoke": 1, "cpu": 12, "gpu": 40}[profile]
 tiny_epochs, gaussian_epochs = (1, 1) if profile == "smoke" else (40, 20)
 print(
     f"Profile {profile}: "
-    f"the small models train for {short} epochs, the main one for",
-    end=" ",
+    f"models for comparison train for {short} epochs, the main one",
+    end=" for ",
 )
 print(vae.recipe(profile)["fit"]["max_epochs"])
 
@@ -429,7 +429,8 @@ for d in [1, 4, 16, 64]:
 
 
 # %% [markdown]
-# The first column does not depend on $d$. The second grows with the square of $d$, the third in proportion to $d$. The
+# The first column does not depend on $d$. For large $d$ the second grows with the square of $d$, the third
+# linearly. The
 # formulas show where the noise comes from: the score function multiplies the *whole* of $f$ by $\epsilon_1$, and the other
 # $d - 1$ dimensions, which have nothing to do with $\mu_1$, add to it. The reparameterised estimate sees only the slope
 # of $f$ along $z_1$. (That is this example. There are functions for which the score function is the less noisy of the two:
@@ -437,7 +438,7 @@ for d in [1, 4, 16, 64]:
 #
 # In a VAE $f$ is $\log p_\theta(x \mid z)$, differentiable, and so is $z$: the trick applies. It does not where $z$ is
 # discrete, or where $f$ cannot be differentiated. A language model draws tokens and is given a reward for the text; there
-# the score function is what remains, and a baseline is needed: [Tuning a language model by
+# the score function is what remains, and a baseline lowers its noise: [Tuning a language model by
 # reward](../rl/reward_tuned_generation.ipynb).
 
 # %% [markdown]
@@ -610,7 +611,7 @@ plt.show()
 #
 # **Interpolation.** Between the codes of two digits we can walk in a straight line, and decode on the way.
 
-# %% mystnb={"image": {"alt": "Four rows, each turning one digit into another in eight small steps."}}
+# %% mystnb={"image": {"alt": "Four rows, each turning one handwritten digit into another in eight small steps."}}
 with torch.no_grad():
     start, end = model.encode(x_valid[:4])[0], model.encode(x_valid[4:8])[0]
     # (1, 8, 1): eight steps from one code to the other
@@ -625,7 +626,7 @@ plt.show()
 # way. An average of the two *pictures* would show both at once, one fading out and one fading in; the decoder mostly
 # deforms one into the other.
 #
-# **The latent space.** Sixteen dimensions cannot be drawn, two can. We train a small VAE with two latent dimensions, and
+# **The latent space.** Sixteen dimensions cannot be drawn, two can. We train a VAE with two latent dimensions, and
 # plot the means $\mu$ of the validation digits.
 
 # %%
@@ -731,8 +732,7 @@ print(
 # %% [markdown]
 # How good can the reconstruction term become? A grey value $x_i$ stands for a pixel that is lit with the probability $x_i$,
 # and its cross-entropy under the prediction $p_i$ is never below its own entropy,
-# $-x_i \log x_i - (1 - x_i) \log(1 - x_i)$. The difference is a KL divergence between two coins. So part of the figure
-# above is there for every model, even one that copies each picture perfectly. How large is it?
+# $-x_i \log x_i - (1 - x_i) \log(1 - x_i)$. The difference is a KL divergence between two coins. So part of the reconstruction term above is there for every model, even one that copies each picture perfectly. How large is it?
 
 # %%
 least = F.binary_cross_entropy(x_test, x_test, reduction="none")
@@ -784,7 +784,7 @@ plt.show()
 #
 # > **What these nats mean.** The literature's MNIST is mostly *sampled*: every pixel is lit at random with the
 # > probability of its grey value. For sampled pixels $b$ our negative ELBO is still a bound. $\log p_\theta(b \mid z)$ is
-# > linear in $b$, and the average of $b$ is $x$; so our figure is the average, over such samples, of a negative ELBO that
+# > linear in $b$, and the average of $b$ is $x$; so our number is the average, over such samples, of a negative ELBO that
 # > takes $q_\phi(z \mid x)$ as the approximate posterior. What forbids a comparison is the data: 4,000 training pictures
 # > here, 50,000 or more there, and other test pictures. Ours compare with each other.
 #
@@ -840,7 +840,7 @@ if profile != "smoke":
 # free; with a large $\beta$ it costs too much to be used. The mean-for-sum bug mentioned above is the second case in
 # disguise: dividing the reconstruction term by 784 is the same as $\beta = 784$, up to a factor of the whole loss.
 #
-# > **Predict, then run.** Three small models with $\beta = 0$, $1$ and $30$. What will the samples of $\beta = 30$ look
+# > **Predict, then run.** Three briefly trained models with $\beta = 0$, $1$ and $30$. What will the samples of $\beta = 30$ look
 # > like? (a) Noise. (b) Sharper digits, since the codes match the prior better. (c) All the same.
 
 # %%
@@ -871,7 +871,7 @@ if profile != "smoke":
     assert one_kind > 0.9
 
 # %% [markdown]
-# It is (c): the same picture every time, which the judge would have praised in the first column above. The printed figures say what has happened. With $\beta = 0$ the reconstruction term
+# It is (c): the same picture every time, which the judge would have praised in the first column above. The printed numbers say what has happened. With $\beta = 0$ the reconstruction term
 # is the best of the three and the KL term is the largest: nothing pulls the clouds to the prior, and the samples, whose
 # codes come from the prior, are tangles again. With $\beta = 30$ the KL term is next to nothing, so the codes carry no
 # information about the picture, and the best that the decoder can do is to draw the average of all digits. This is
@@ -916,7 +916,7 @@ plt.show()
 # all look alike. How to cure it: check that the reconstruction is *summed* over pixels; keep $\beta$ at 1, or raise it
 # slowly from 0 over the first epochs (*annealing* in Bowman et al., 2016; *warm-up* in Sønderby et al., 2016), so that
 # the decoder learns to use the code before it has to pay; make a decoder that can do without the code, such as a strong
-# autoregressive one, weaker. Higgins et al. (2017) take a $\beta$ of moderate size on purpose; the [next
+# autoregressive one, weaker. Higgins et al. (2017) take a $\beta$ above 1 on purpose; the [next
 # chapter](conditional_vae.ipynb) shows what for.
 
 # %% [markdown]
@@ -1047,19 +1047,20 @@ for name in gaussians:
 if profile != "smoke":
     (right_1, sure_1, kind_1), (right_best, sure_best, kind_best) = read_as.values()
     assert right_best > right_1 + 0.1
-    assert kind_1 > kind_best + 0.1
+    assert kind_1 > max(kind_best + 0.1, 0.5)
     assert sure_1 > sure_best + 0.05
 
 
 # %% [markdown]
 # With $s^2 = 1$ the model believes in a noise of spread 1 on pixels between 0 and 1. Under so much noise a detail of the
 # picture is worth few nats, so the code says little: the KL term is small, the copies are blurred, and the judge reads
-# most of the samples as one kind, the kind of the blur. With the best $s^2$ the KL term is many times larger, the
-# squared error less than half, and far more copies are read as their digit. The middle figure, the model trained with
-# $s^2 = 1$ but used with the best $s^2$ it can then have, shows that the variance has to be right in training: mended
-# afterwards, it recovers only part of the nats.
+# most of the samples as one and the same kind. With the best $s^2$ the KL term is many times larger, the
+# squared error less than half, and far more copies are read as their digit. The second of the four negative ELBOs is that of the model trained
+# with $s^2 = 1$ but used with the best $s^2$ it can then have. It shows that the variance has to be right in training:
+# corrected afterwards, the model recovers only part of the nats.
 #
-# With the best $s^2$ the samples are of more kinds, and the judge is sure of fewer of them, for many are tangles. A better
+# With the best $s^2$ the samples are of more kinds, and the judge is sure of fewer of them; some are tangles or scraps
+# of strokes. A better
 # bound is no assurance of good samples here either.
 
 # %% [markdown]
@@ -1136,7 +1137,7 @@ assert abs(log_s.exp().item() ** 2 - 0.5) < 1e-2
 # **2.** Add a temperature: draw codes with half the prior's standard deviation. What changes in the samples, and why is
 # the result no longer a sample from the model?
 
-# %% tags=["hide-cell"] mystnb={"image": {"alt": "Sixteen generated digits, drawn at half the temperature."}}
+# %% tags=["hide-cell"] mystnb={"image": {"alt": "Sixteen generated pictures at temperature 0.5: soft shapes, many of them digits."}}
 # @title Solution
 torch.manual_seed(2)
 plots.image_grid(model.sample(16, temperature=0.5))
@@ -1176,7 +1177,7 @@ if profile != "smoke":
 #
 # </details>
 #
-# **3.** Why may $\log p_\theta(x \mid z)$ be estimated with a single code for each picture in training, while measuring takes
+# **3.** Why may $\mathbb E_q[\log p_\theta(x \mid z)]$ be estimated with a single code per picture in training, while measuring takes
 # twenty?
 #
 # <details><summary>Answer</summary>
