@@ -819,7 +819,8 @@ for name, (share, one_kind) in sure.items():
 real, of_vae, of_tiny, of_autoencoder, blur = sure.values()
 assert blur == (1, 1)
 if profile != "smoke":
-    assert real[0] - 0.1 > of_vae[0] > of_autoencoder[0] + 0.05 > 0.35
+    assert real[0] - 0.1 > of_vae[0] > of_autoencoder[0] > 0.3
+    assert real[1] < of_vae[1] < of_autoencoder[1] - 0.1
     assert of_vae[0] > of_tiny[0] + 0.03 > 0.45
     assert max(real[1], of_vae[1], of_tiny[1]) < 0.3
 
@@ -828,8 +829,8 @@ if profile != "smoke":
 # blur it is sure. A model that drew only the blur would score 100 % in the first column; the second column would give it
 # away. So the first column is a lenient measure, and worth something only beside the second, which is low for both VAEs.
 #
-# The VAE's samples lie between the real digits and those of the two others. (It was trained longer than both, and
-# tangles profit from the judge's leniency.) A good bound does not make every sample a good one: the bound is measured
+# In both columns the VAE's samples lie between the real digits and the autoencoder's, and the sketch's are named less often
+# than the VAE's. (The VAE was trained longer than both, and tangles profit from the judge's leniency.) A good bound does not make every sample a good one: the bound is measured
 # with the encoder's codes, and samples begin with codes from the prior. The [next chapter](conditional_vae.ipynb) comes
 # back to this difference.
 
