@@ -109,7 +109,7 @@ if "NBGRADER_EXECUTION" in os.environ:
 
 # %% nbgrader={"grade": false, "grade_id": "dloss", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def hellinger_discriminator_loss(real, fake):
-    """Return the discriminator's loss in this game, -V(T), a scalar to minimise.
+    """Return the discriminator's loss, -V(T), a scalar to be minimised.
 
     real: (n,), the outputs v for n real pictures. fake: (m,), those for m generated
     pictures; both between -20 and 20. Gradients pass from the loss to both.
@@ -218,8 +218,8 @@ def hellinger_generator_losses(fake):
     non-saturating one.
 
     fake: (m,), the outputs v for m generated pictures, between -20 and 20. Returns
-    a tuple of two scalars, each to minimise; means over the batch, and gradients
-    pass from them to the outputs.
+    a tuple of two scalars, each to be minimised; means over the batch, and
+    gradients pass from them to the outputs.
     """
     ### BEGIN SOLUTION
     return -torch.expm1(fake).mean(), torch.expm1(-fake).mean()
@@ -264,7 +264,8 @@ def _check():
         ):
             assert loss.shape == (), f"one number, not shape {tuple(loss.shape)}"
             assert abs(loss.item() - expected) < 1e-4 * (1 + abs(expected)), (
-                f"outputs {fakes}: the {name} loss is {expected:.4f}, not {loss:.4f}"
+                f"outputs {fakes}: the {name} loss is {expected:.4f}, not "
+                f"{loss:.4f}"
             )
             (found,) = torch.autograd.grad(loss, fake, retain_graph=True)
             for slope, right in zip(found.tolist(), gradient, strict=True):
@@ -1257,8 +1258,8 @@ def class_coverage(samples, asked, real, labels, k, num_classes):
 
 
 # %% nbgrader={"grade": true, "grade_id": "coverage-balls", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 6a (1 point): the balls, with a single class. On a line, with k = 1, they are
-# [-1, 1], [0, 2], [1, 5] and [3, 11].
+# Check 6a (1 point): the balls, with a single class. On a line, with k = 1, they
+# are [-1, 1], [0, 2], [1, 5] and [3, 11].
 real, samples = torch.tensor([[0.0, 1, 3, 7], [-0.5, -0.4, -0.3, 60]])[..., None]
 one_class = torch.zeros(4, dtype=torch.long)
 found = class_coverage(samples, one_class, real, one_class, k=1, num_classes=1)
@@ -1337,8 +1338,8 @@ def _check():
                 1,
             )
             assert abs(found[y].item() - alone.item()) < 1e-5, (
-                f"class {y} has {alone.item():.3f} alone, but {found[y].item():.3f} "
-                "among others"
+                f"class {y} has {alone.item():.3f} alone, "
+                f"but {found[y].item():.3f} among others"
             )
 
 

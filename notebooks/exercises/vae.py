@@ -408,7 +408,7 @@ _run(_check)
 
 # %% nbgrader={"grade": false, "grade_id": "elbo", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def elbo(x, decoded, s, kl):
-    """Return the ELBO with a normal decoder, in nats, mean over the batch; larger
+    """Return the ELBO with a normal decoder in nats, a mean over the batch; larger
     is better.
 
     x: (batch, ...), any real numbers. decoded: the shape of x, the decoder's means.
@@ -472,7 +472,7 @@ torch.testing.assert_close(bound, 16 * one_pixel.reshape(()), check_dtype=False)
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # Built from the function's own answers for single pixels; so a wrong density
+    # Built from the function's own answers for single pixels, so a wrong density
     # loses nothing here.
     generator = torch.Generator().manual_seed(3)
     x, decoded = torch.randn(

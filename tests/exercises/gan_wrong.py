@@ -456,7 +456,7 @@ WRONG: dict[str, list[Answer]] = {
         ("a set of four", *_mistakes('set("ADEH")', 0, 0)),
         ("a letter twice", *_mistakes('"AADEH"', 0, 0)),
         ("small letters", *_mistakes('"adehi"', 0, 0)),
-        ("a list", *_mistakes('["A", "D", "E", "H", "I"]', 0, 0)),
+        ("a list", *_mistakes('["A", "D", "E", "H", "I"]', 0, 2)),
     ],
     "bug": [
         (
