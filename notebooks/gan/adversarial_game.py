@@ -638,7 +638,7 @@ display(
 # Black points are samples, circles mark the eight modes. Blue is where the discriminator would call a point real, orange
 # where it would call it generated, white where it cannot tell. For reading on paper, four moments side by side:
 
-# %% tags=["gallery"] mystnb={"image": {"alt": "Four moments. A small clump in the middle; points far from the eight small circles; points near one large circle; eight clusters in the eight small circles, joined by thin threads, before an orange middle."}}
+# %% tags=["gallery"] mystnb={"image": {"alt": "Four moments. A small clump in the middle; a wide cloud of points over a part of the plane; points near one large circle; eight clusters in the eight small circles, joined by thin threads, before an orange middle."}}
 figure, axes = plt.subplots(2, 2, figsize=(6, 6), sharex=True, sharey=True)
 for ax, step_ in zip(axes.flat, [0, 2, min(10, intervals), intervals], strict=True):
     draw(ax, *film[step_])
@@ -910,11 +910,10 @@ plt.show()
 # Lucic et al. (2018) asked of the GANs of their time what each one reaches with a given budget of settings and restarts:
 # with enough of both, most of them reached similar scores.
 #
-# What is done against mode collapse? The discriminator should keep up: a learning rate not below the generator's did that
-# here. Several steps for each of the generator's are another common remedy. (On the ring, the ten seeds of that chapter do not
-# confirm it.) The generator can look ahead at its answer (Metz et al., 2016). (Averaging
+# What is done against mode collapse? The discriminator should keep up: with equal rates of $10^{-3}$ it did so here. Several steps for each of the generator's are another common remedy. (On the ring, the ten seeds in
+# the chapter on the Wasserstein GAN do not confirm it.) The generator can look ahead at its answer (Metz et al., 2016). (Averaging
 # the generator's weights and lowering both rates are remedies against circling.) And what if the discriminator is too
-# good? The last failure shows why a loss is then needed whose gradient does not vanish.
+# good? The next section shows why a loss is then needed whose gradient does not vanish.
 
 # %% [markdown]
 # ## When it fails: a discriminator that is too good

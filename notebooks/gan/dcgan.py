@@ -18,7 +18,8 @@
 # - work out the size that a convolution or a transposed convolution gives, and do a small one by hand;
 # - check that a generator and a discriminator fit each other, on paper and without a single multiplication;
 # - say what batch normalisation, small initial weights, averaged weights and augmentation of both kinds are each for;
-# - write a convolutional GAN in plain PyTorch that draws digits after a minute without a GPU, and read its curves;
+# - write a convolutional GAN in plain PyTorch that draws digits after fifteen passes, and read the curves of a longer
+#   training;
 # - measure by how much it beats the dense one, and what is lost when one of its parts is missing.
 #
 # **You need**: the game of two networks from [The adversarial game](adversarial_game.ipynb). The
@@ -822,7 +823,7 @@ print("The same weights give the same pictures and the same logits.")
 # ### What `fit` does for you
 #
 # `gan.GAN` holds the turns of both players, and it is a LightningModule like any other. So Lightning's own trainer can train
-# it, in three lines: seed, set up, fit. Its options here only keep it quiet and the folder clean. Beside it, the course's
+# it, in three lines: seed, set up, fit. The options in `quiet` only keep it quiet and the folder clean. Beside it, the course's
 # `training.fit`:
 
 
@@ -857,8 +858,8 @@ print(f"{by_trainer.training} after the trainer, {by_fit.training} after fit")
 
 # %% [markdown]
 # Both end at the same weights, to the last digit. What `fit` adds is around the training: it seeds, it sets the options that
-# every chapter shares, and it returns the curve of all epochs, where the trainer keeps the last one's figures. It stops at a
-# loss that is not finite and gives back the weights of the epoch before. If a person stops it, the curve so far is kept. And
+# every chapter shares, and it returns the curve of all epochs, where the trainer keeps the last one's figures. After an epoch
+# with a figure that is not finite it stops with an error, and the model has the weights of the epoch before. If a person stops it, the curve so far is kept. And
 # it leaves the model in evaluation mode, ready to draw. Any option of `pl.Trainer` can be given to `fit` as well.
 
 # %% [markdown]
@@ -881,7 +882,7 @@ print(f"{len(history['generator_loss'])} epochs; the last one's means:")
 for name, values in sorted(history.items()):
     print(f"{name:>18} {values[-1]:.2f}")
 
-# %% mystnb={"image": {"alt": "Two loss curves that do not fall towards zero. At the end the discriminator's is a little below the dashed line, the generator's about half as high."}}
+# %% mystnb={"image": {"alt": "Two loss curves that do not fall towards zero. At the end the discriminator's is below the dashed line."}}
 ax = plots.curves(
     history, ["discriminator_loss", "generator_loss"], ylabel="loss (nats)"
 )
@@ -1022,7 +1023,7 @@ if profile != "smoke":
 # dense GAN's, and still well above the floor. The loop from scratch, which is trained more briefly and without augmentation,
 # does not come as near.
 
-# %% mystnb={"image": {"alt": "Ten groups of three bars, one group a digit: real digits, dense GAN and DCGAN. All of the DCGAN's bars rise above the dashed line near the bottom."}}
+# %% mystnb={"image": {"alt": "Ten groups of three bars, one group per digit: real digits, dense GAN and DCGAN. All of the DCGAN's bars rise above the dashed line near the bottom."}}
 judged = {"real": held_out, "dense GAN": dense_samples, "DCGAN": dcgan_samples}
 figure, ax = plt.subplots()
 for offset, (name, x) in zip([-0.27, 0, 0.27], judged.items(), strict=True):
@@ -1164,7 +1165,7 @@ if profile != "smoke":
 
 # %% [markdown]
 # It is (c). The other two end in pictures that are no digits at all, at many times the distance. Note what the judge says
-# of them: it may be sure of nearly all, while it reads most of them as the same digit. That is the warning from above:
+# of them: it may be sure of nearly all, while it reads them as a few digits only, or as a single one. That is the warning from above:
 # confidence alone acquits nobody; the distance and the coverage see it.
 #
 # And batch normalisation? The row "no norm in G" is the one that one run cannot judge. At the rate of 0.003 we saw seeds

@@ -21,8 +21,8 @@
 # - derive the gradient penalty: why the critic's slope should be 1, and where;
 # - bound a network's slope by spectral normalisation, with a power iteration you wrote yourself;
 # - train a GAN on the ring that finds all eight heaps, and read its loss as a distance;
-# - say what the hinge loss and the penalty R1 ask for, and why the smallest game comes to rest with R1 only;
-# - train a critic on pictures, and show that what it reports there is not the distance.
+# - say what the hinge loss and the penalty R1 ask for, and why the smallest game comes to rest with R1 and circles without it;
+# - train a critic on pictures, and compare what it reports there with the exact distance between batches.
 #
 # **You need**: the game of two networks from [The adversarial game](adversarial_game.ipynb), and what a gradient with
 # respect to an *input* is. The [notation](../../book/notation.md) is on a page of its own. ·
@@ -574,7 +574,7 @@ if profile != "smoke":
     assert max(quotients.values()) < 1.05 * whole
 
 
-# %% mystnb={"image": {"alt": "For each kind of critic a box of its slopes on a logarithmic axis: without a bound far above 1, with clipping far below or far above, spectral below 1, with the penalty a narrow box between 1 and 2."}}
+# %% mystnb={"image": {"alt": "For each kind of critic a box of its slopes on a logarithmic axis: without a bound far above 1, with clipping far below or far above, spectral below 1, with the penalty a narrow box a little above 1."}}
 figure, ax = plt.subplots()
 spread = ax.boxplot(
     [value.clamp(min=1e-12) for value in slopes.values()],
@@ -772,7 +772,7 @@ print(
 print(f"over the last {history['discriminator_loss'][-1]:.2f}")
 
 
-# %% mystnb={"image": {"alt": "Four panels in the order of training: a shapeless cloud, a closed ring, a ring of thin bridges between eight heaps, and eight heaps with few points between them."}}
+# %% mystnb={"image": {"alt": "Four panels in the order of training: first a shapeless cloud, then points along a ring, at the end eight heaps with few points between them."}}
 shown = [0, len(frames) // 12, len(frames) // 4, len(frames) - 1]
 figure, axes = plt.subplots(2, 2, figsize=(5.4, 5.4), sharex=True, sharey=True)
 for ax, number in zip(axes.flat, shown, strict=True):
@@ -882,8 +882,9 @@ plt.show()
 
 # %% [markdown]
 # The dotted line is the floor. On the left the estimate goes down with the distance, and in its units: a loss to watch,
-# and to stop by. (It is an estimate all the same. The critic may not yet be at its best, and at the end of the run it
-# reports less than there is. On pictures, further below, it is far off.) On the right the loss comes to about
+# and to stop by. (It is an estimate all the same. The critic may not yet be at its best, and at the end of the run,
+# near the floor, it reports too little: the loss may even be above 0, which no distance explains. On pictures, further below, it is far below the exact
+# distance between batches.) On the right the loss comes to about
 # $\log 4 \approx 1.39$, where the discriminator can hardly tell the two apart, while the samples get a good deal better.
 # It says how the opponent fares, in nats, and not how far away the samples are; it cannot tell us when to stop.
 #
@@ -987,7 +988,7 @@ plt.show()
 # L_G = -\mathbb E_z\big[f(G(z))\big] .
 # $$
 #
-# The generator's loss is the critic's. What is the best $f$ here? At each $x$ it has to lower
+# The generator's loss is that of the Wasserstein game. What is the best $f$ here? At each $x$ it has to lower
 # $p \max(0, 1 - f) + q \max(0, 1 + f)$. Outside $[-1, 1]$ one of the two terms only grows; inside, the sum is
 # $p + q - (p - q) f$, a straight line in $f$. Its lowest point is at an end:
 #
@@ -1014,10 +1015,12 @@ for _ in range(1000):  # no other scores have a lower loss
     assert hinge((p - q).sign() + torch.randn(6)) >= best - 1e-6
 
 # %% [markdown]
-# So against a discriminator at its best the generator lowers $2 T$ (its loss is $\mathbb E_x[f^*] - \mathbb E_z[f^*] = 2T$
-# but for a term that does not depend on it). And $T$ is silent in the way of the first section: for two heaps that do not touch
-# it is 1, whatever their distance, and $f^*$ is flat on either heap. Like the clipped or the penalised critic, this
-# discriminator needs a bound on its slope. Miyato et al. (2018) use the hinge loss together with spectral normalisation.
+# So against a discriminator at its best the generator follows the slope of $2T$: with $f^*$ held fixed, as in its turn, its
+# loss differs from $\mathbb E_x[f^*] - \mathbb E_z[f^*] = 2T$ only by $\mathbb E_x[f^*]$, which the generator cannot
+# change. And $T$ is silent in the way of the first section: for two heaps that do not touch
+# it is 1, whatever their distance, and $f^*$ is flat on either heap. A bound on the slope is a remedy: a discriminator that cannot jump from $-1$
+# to $1$ has a slope between the heaps. Miyato et al. (2018) use the hinge loss together with spectral normalisation. (On
+# the ring, below, it does without.)
 
 # %% [markdown]
 # ## The smallest game, and R1
@@ -1029,7 +1032,7 @@ for _ in range(1000):  # no other scores have a lower loss
 #
 # added to it. (In this section $\gamma$ is the weight of the penalty and not a plan.) Unlike the gradient penalty it is taken
 # at real examples, and the slope it asks for is 0: once the samples are like the data, the best discriminator is constant.
-# What is it good for? Look at the smallest game there is. All data lie at $0$. The generator has
+# What is it good for? Look at the smallest game there is, which Mescheder et al. call the *Dirac-GAN*. All data lie at $0$. The generator has
 # one weight $\theta$, the place of all its samples, and the discriminator one weight $\psi$, with $\ell(x) = \psi x$. With the
 # critic's losses, and with the hinge loss as long as $|\psi \theta| < 1$, the discriminator lowers $\psi \theta$ and the
 # generator $-\psi \theta$. R1 is $\frac\gamma2 \psi^2$. So with steps of size $h$, the discriminator's first, a round is
@@ -1081,8 +1084,8 @@ ax.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 plt.show()
 
 # %% [markdown]
-# It is (b), if they take turns: the path is nearly a circle. The two eigenvalues are a complex pair, so their product, which is
-# the determinant of a round, is the square of their length. In turns it is $1 - h \gamma$: the length is exactly 1
+# It is (b), if they take turns: the path is nearly a circle. For $\gamma$ as small as here the two eigenvalues are a complex
+# pair, so their product, which is the determinant of a round, is the square of their length. In turns it is $1 - h \gamma$: the length is exactly 1
 # without R1, and with it $\sqrt{1 - h \gamma} < 1$, so that the game comes to rest. With both steps at once the length is
 # $\sqrt{1 + h^2}$, and the path spirals outwards. Mescheder et al. (2018) prove that R1 does the same for larger
 # GANs *near* their equilibrium, under conditions, and that in the smallest game the gradient penalty above does not.
@@ -1102,7 +1105,7 @@ for name, game in settings_of.items():
     print(f"{100 * found.share:.0f} % of the samples near one")
     assert profile == "smoke" or (found.modes_found >= 7 and found.share > 0.8)
 
-# %% mystnb={"image": {"alt": "Two panels with the samples of two games: in both, eight heaps on a ring with few points between them."}}
+# %% mystnb={"image": {"alt": "Two panels with the samples of two games: in both, heaps on a ring at the crosses, with few points between them."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.2), sharey=True)
 for ax, (name, points) in zip(axes, ends.items(), strict=True):
     ax.plot(*points[:1000].T, ".", markersize=3, color=plots.COLOURS[3])
@@ -1142,8 +1145,8 @@ assert all(row["failures"] == 0 for row in [*one_step, *more["variants"]])
 
 # %% [markdown]
 # None of the four fails, and no two of the means differ by two standard errors. On the ring these ten seeds give no reason
-# to prefer one of them. (The learning rates fall to zero here, so that every game comes to rest. Mescheder et al., 2018,
-# train generators of large pictures with R1.)
+# to prefer one of them. (The learning rates fall to zero here, which stops every game; so this comparison
+# cannot show what R1 does against circling. Mescheder et al., 2018, train generators of large pictures with it.)
 #
 # ## The same game on digits
 #
@@ -1217,7 +1220,8 @@ if profile != "smoke":
     assert alone > 0.8 * paired["other real digits"]
 
 # %% [markdown]
-# It is (c). Two sets of 500 from *one* distribution, whose distance is 0, are nearly as far apart as real and generated ones.
+# It is (c). Two sets of 500 drawn from *one* distribution are nearly as far apart as real and generated ones, though a distribution has
+# the distance 0 from itself.
 # The last line says why. In 784 dimensions 500 digits are far from each other: even the nearest of them is most of that
 # distance away, and no pairing can cost less than if each digit could take its nearest. So the exact distance between two
 # batches says little about the distance between two distributions of pictures. (That one is at most the batches' distance on
@@ -1226,8 +1230,8 @@ if profile != "smoke":
 # And the critic? By the duality, the exact distance between these two sets is the most that *any* 1-Lipschitz function earns
 # on them. The critic earns a small part of it. So on pictures its loss is far from the earth mover's distance of the batches,
 # although the game drew digits with it. Nor is that a fault. Between two sets of real digits the best function earns
-# nearly as much, although nothing but the single pictures tells them apart. The critic finds nearly nothing there, which is
-# right. Stanczuk et al. (2021) gather evidence of this kind, and call their article *Wasserstein GANs Work Because They
+# nearly as much, although nothing but the single pictures tells them apart. The critic reports much less there than for generated ones. (Both sets are
+# digits that it was trained on; a critic that had merely memorised them would report little, too.) Stanczuk et al. (2021) gather evidence of this kind, and call their article *Wasserstein GANs Work Because They
 # Fail (to Approximate the Wasserstein Distance)*.
 #
 # Would the exact distance between batches be a better loss? In place of 500 real digits take 500 blurred ones, each the mean
@@ -1373,9 +1377,10 @@ if profile != "smoke":
 #   function: the critic.
 # - Where the best plan moves earth, the best critic's slope is exactly 1. Hence the gradient penalty, on random pairs as a
 #   heuristic. Spectral normalisation bounds the slope layer by layer; clipping bounds it blindly.
-# - The critic may, and should, be trained well. On the ring its loss then follows the distance of the samples. On pictures
+# - The critic may, and should, be trained well. On the ring its loss follows the distance while that falls; near the floor it
+#   says little. On pictures
 #   it is far below the exact distance between batches, which is large between two batches of real pictures too.
-# - The hinge loss lowers the total variation distance. R1 asks for slope 0 at real examples; with it the smallest game comes
+# - Against the best discriminator the hinge loss lowers the total variation distance. R1 asks for slope 0 at real examples; with it the smallest game comes
 #   to rest, and without it the players circle.
 # - No batch normalisation in a critic with a penalty.
 #
