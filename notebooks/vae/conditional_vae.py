@@ -326,7 +326,7 @@ plt.xticks(range(10))
 plt.xlabel("class asked for")
 plt.ylabel("share read as asked")
 plt.show()
-assert profile == "smoke" or 0.6 < 0.6 < min(shares) < max(shares) - 0.1
+assert profile == "smoke" or 0.6 < min(shares) < max(shares) - 0.1
 
 # %% [markdown]
 # The second printed number is for comparison: the judge itself does not read every real digit right. (It is no upper
