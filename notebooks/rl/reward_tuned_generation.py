@@ -739,6 +739,8 @@ shown = [
     (rows[f"beta {beta:g}"], histories[beta], rf"$\beta$ = {beta:g}")
     for beta in betas
 ]
+# after the few steps of the smoke profile an estimate may be negative
+scale = "linear" if profile == "smoke" else "log"
 
 
 # %% mystnb={"image": {"alt": "Two panels over the divergence, on a logarithmic scale. Left: reward climbs with divergence, all runs along one curve. Right: the variety of the texts falls from the dashed line of the pre-trained model towards zero."}}
@@ -749,7 +751,7 @@ for colour, (row, history, label) in zip(plots.COLOURS, shown, strict=False):
     dot = {"color": colour, "markersize": 9, "label": label}
     for ax, name in zip(axes, ("reward", "distinct-2"), strict=True):
         ax.plot(row["KL"], row[name], "o", **dot)
-        ax.set(xscale="log", xlim=(0.3, 1000), xlabel="KL (nats per text)")
+        ax.set(xscale=scale, xlim=(0.3, 1000), xlabel="KL (nats per text)")
 axes[0].set_yscale("symlog", linthresh=1)
 axes[0].set(ylim=(-1, 80), ylabel="reward (pairs less loose)")
 axes[1].axhline(rows["pre-trained"]["distinct-2"], color="grey", linestyle="--")
