@@ -480,8 +480,7 @@ if profile != "smoke":
 # With more guesses the gain levels off: the late ones are rarely reached. Each point
 # is one text, so they scatter. And the formula takes $\alpha$ to be the same everywhere; where guesses succeed in runs,
 # many guesses gain more than it says, as $\mathbb E[\alpha^k] \ge (\mathbb E[\alpha])^k$. What does it bring by the clock? At this size
-# hardly anything: a call of our small model costs little more for four tokens than for one, but the draft's own calls from
-# Python take their time too. In models with ten thousand million weights and more the pass is what costs, and the
+# probably little: the draft's own calls from Python take their time too. (We have not timed it.) In models with ten thousand million weights and more the pass is what costs, and the
 # published gains are about two- to threefold (Leviathan et al., 2023; Chen et al., 2023).
 
 # %% [markdown]
