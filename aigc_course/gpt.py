@@ -566,7 +566,7 @@ def stream(
 @torch.no_grad()
 def _tokens(model: GPT, window: Tensor, cached: bool, choice: dict[str, Any] | None) -> Generator[Tensor]:
     context, new = model.config.context, window
-    cache = model.new_cache(len(window)) if cached else None
+    cache = model.new_cache(len(window)) if cached else []
     while True:
         # For one step only: whoever stops asking for tokens finds the model in the mode that it was in.
         with training.evaluating(model):
@@ -579,7 +579,9 @@ def _tokens(model: GPT, window: Tensor, cached: bool, choice: dict[str, Any] | N
         new = token[:, None]
         if window.shape[1] == context:
             window = window[:, (context + 1) // 2 :]
-            cache, new = model.new_cache(len(window)) if cached else None, torch.cat([window, new], dim=1)
+            for layer in cache:
+                layer.length = 0
+            new = torch.cat([window, new], dim=1)
         window = torch.cat([window, token[:, None]], dim=1)
 
 

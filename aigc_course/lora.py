@@ -3,6 +3,7 @@ r"""Adapters: a frozen model with a low-rank correction beside every linear laye
 Source: Hu et al. (2021), LoRA, https://arxiv.org/abs/2106.09685.
 """
 
+import copy
 import math
 from typing import TypeVar, cast
 
@@ -39,12 +40,9 @@ class LowRankLinear(nn.Module):
     @torch.no_grad()
     def merged(self) -> nn.Linear:
         """Return a linear layer that computes the same at the old cost; this one stays as it is."""
-        weight, bias = self.linear.weight, self.linear.bias
-        layer = nn.Linear(self.linear.in_features, self.linear.out_features, bias=bias is not None).to(weight)
-        layer.weight.copy_(weight + self.scale * self.up @ self.down)
-        if bias is not None:
-            layer.bias.copy_(bias)
-        return layer
+        layer = copy.deepcopy(self.linear)  # a new one would draw weights, and shift all random numbers after it
+        layer.weight += self.scale * self.up @ self.down
+        return layer.requires_grad_(True)
 
 
 def add_adapters(model: Model, rank: int, *, alpha: float | None = None) -> Model:

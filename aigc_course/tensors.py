@@ -7,9 +7,14 @@ from torch.nn import functional as F
 
 
 def one_hot(labels: Int[Tensor, " n"] | None, num_classes: int, like: Tensor) -> Float[Tensor, "n classes"]:
-    """Return labels as rows of zeros with a single 1, typed as `like`; rows are empty without labels or classes."""
-    if labels is None or not num_classes:
+    """Return labels as rows of zeros with a single 1, typed as `like`; without classes the rows are empty.
+
+    Raises `ValueError` if there are classes and no labels.
+    """
+    if not num_classes:
         return like.new_zeros(like.shape[0], 0)  # len() would be a fixed number in an export
+    if labels is None:
+        raise ValueError(f"labels are missing, and the network has {num_classes} classes; give one for each example.")
     return F.one_hot(labels, num_classes).to(like.dtype)
 
 

@@ -2,7 +2,6 @@
 
 import datetime
 import json
-import os
 import statistics
 import sys
 import time
@@ -15,6 +14,7 @@ import torch
 from pytorch_lightning.callbacks import LambdaCallback
 
 from aigc_course import training
+from aigc_course.data.files import written_whole
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -81,9 +81,8 @@ def circumstances(command: str) -> dict[str, Any]:
 
 def write(target: Path, result: dict[str, Any]) -> None:
     """Write the result as JSON; whoever reads the file meanwhile finds the old one, whole."""
-    part = target.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    part.replace(target)
+    with written_whole(target) as part:
+        part.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def run_parts(parts: dict[str, Callable[[], dict[str, Any]]], script: str, target: Path) -> None:

@@ -613,3 +613,14 @@ def test_nan_stops_the_game_and_keeps_the_last_good_weights(monkeypatch: pytest.
         training.fit(model, RingData(batch_size=8, batches=2), max_epochs=5, accelerator="cpu")
     for name, value in two_epochs.state_dict().items():
         assert torch.equal(model.state_dict()[name], value)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("conditioning", ["projection", "concatenation"])
+def test_networks_with_classes_ask_for_labels(conditioning: str) -> None:
+    generator = gan.ConvGenerator(3, (1, 28, 28), channels=2, num_classes=10)
+    discriminator = gan.ConvDiscriminator((1, 28, 28), channels=2, num_classes=10, conditioning=conditioning)
+    with pytest.raises(ValueError, match="labels are missing, and the network has 10 classes"):
+        generator(torch.randn(2, 3))
+    with pytest.raises(ValueError, match="labels are missing, and the network has 10 classes"):
+        discriminator(torch.rand(2, 1, 28, 28))

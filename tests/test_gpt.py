@@ -352,6 +352,17 @@ def test_only_adapters_move_and_merging_keeps_the_function() -> None:
     assert any(not torch.equal(merged.state_dict()[name], weight) for name, weight in old.items())
 
 
+def test_merging_a_layer_again_gives_the_same_and_draws_no_random_numbers() -> None:
+    layer = lora.LowRankLinear(torch.nn.Linear(6, 5), 2, 4.0)
+    torch.nn.init.normal_(layer.up)
+    x, before = torch.randn(3, 6), torch.get_rng_state()
+    for merged in (layer.merged(), layer.merged()):
+        torch.testing.assert_close(merged(x), layer(x))
+        assert all(weight.requires_grad for weight in merged.parameters())
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not layer.linear.weight.requires_grad
+
+
 # --- the course's model -----------------------------------------------------------------------------------------------
 
 

@@ -1230,7 +1230,7 @@ if profile != "smoke":
 # And the critic? By the duality, the exact distance between these two sets is the most that *any* 1-Lipschitz function earns
 # on them. The critic earns a small part of it. So on pictures its loss is far from the earth mover's distance of the batches,
 # although the game drew digits with it. Nor is that a fault. Between two sets of real digits the best function earns
-# nearly as much, although nothing but the single pictures tells them apart. The critic reports much less there than for generated ones. (Both sets are
+# nearly as much, although the two sets differ only in which digits were drawn. The critic reports much less there than for generated ones. (Both sets are
 # digits that it was trained on; a critic that had merely memorised them would report little, too.) Stanczuk et al. (2021) gather evidence of this kind, and call their article *Wasserstein GANs Work Because They
 # Fail (to Approximate the Wasserstein Distance)*.
 #

@@ -459,10 +459,7 @@ def beam_search(prompt, count, width):
     for _ in range(count):
         log_p = model(beams)[:, -1].log_softmax(dim=-1)  # (beams, vocab)
         best = (scores[:, None] + log_p).flatten().topk(width)
-        beam, token = (
-            best.indices // V,
-            best.indices % V,
-        )
+        beam, token = best.indices // V, best.indices % V
         beams, scores = torch.cat([beams[beam], token[:, None]], dim=1), best.values
     return beams, scores
 

@@ -92,7 +92,7 @@ def bits(model):  # per character of the test text
 
 # %%
 @torch.no_grad()
-def speculate(model, prompt, count, ahead=3, correct=True):
+def speculate(model, prompt, count, ahead=3):
     """A prompt (time,) and `count` tokens more; which of them are the draft's."""
     tokens, by_draft, cache = prompt, [], model.new_cache(1)
     model(prompt[None, :-1], cache)  # the last token is read with the guesses
@@ -100,7 +100,7 @@ def speculate(model, prompt, count, ahead=3, correct=True):
         guesses, q = guess(tokens, ahead)
         read = torch.cat([tokens[-1:], guesses])
         p = model(read[None], cache)[0].softmax(dim=-1)  # one pass checks them all
-        kept, following = check(guesses, q, p, correct)
+        kept, following = check(guesses, q, p)
         tokens = torch.cat([tokens, guesses[:kept], following])
         by_draft += [1] * kept + [0]
         for layer in cache:  # what was read and not kept is forgotten
