@@ -1160,8 +1160,9 @@ if profile != "smoke":
     assert min(far[name] for name in lost) > 2 * max(
         far["nothing"], far["rate 0.01"]
     )
-    assert far["rate 0.01"] < 2 * far["nothing"]
     assert max(metrics.digit_coverage(drawn[name]) for name in lost) <= 5
+    for name in ("nothing", "rate 0.01"):
+        assert metrics.digit_coverage(drawn[name]) > 6
 
 # %% [markdown]
 # It is (c). The other two end in pictures that are no digits at all, at many times the distance. Note what the judge says
