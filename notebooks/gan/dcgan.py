@@ -1184,7 +1184,6 @@ if profile != "smoke":
 # %%
 compared = {
     "small, rate 0.003": games["nothing"],
-    "small, rate 0.01": games["rate 0.01"],
     "large, cooled down": model,
 }
 
@@ -1206,7 +1205,7 @@ for name, game in compared.items():
     )
 
 # %% [markdown]
-# In both small games the averaged generator draws better samples than the one that plays. It costs one extra copy of the
+# In the small game the averaged generator draws better samples than the one that plays. It costs one extra copy of the
 # weights. In the large game the learning rates have fallen to zero in the end, so that the weights hardly move any more
 # and the average has hardly anything to smooth.
 
