@@ -26,15 +26,20 @@ TARGET = Path(__file__).parents[1] / "aigc_course" / "benchmarks" / "language.js
 CONTEXT, BATCH_SIZE, STEPS = 64, 12, 2_000
 # From the model of GPT-2 to today's defaults, one change a row; each row keeps the changes of the rows before it.
 LADDER: list[tuple[str, dict[str, Any]]] = [
-    ("as in GPT-2", {**gpt.GPT2, "learning_rate": 1e-3}),
+    ("as in GPT-2", dict(gpt.GPT2)),
     ("rotary positions", {"positions": "rotary"}),
     ("normalised queries and keys", {"normalise_queries": True}),
     ("squared ReLU", {"activation": "squared_relu"}),
     ("RMSNorm, no biases", {"normalisation": "rms", "bias": False}),
-    ("untied, outputs begin at 0", {"tied": False, "embedding_std": 1.0, "zero_output": True}),
-    ("four times the learning rate", {"learning_rate": 4e-3}),
+    ("outputs begin at 0", {"zero_output": True}),
 ]
-SEEDS = range(2)  # for the first row and the last; the rows between are run from seed 0
+# Changes to the last row, each by itself.
+BRANCHES: list[tuple[str, dict[str, Any]]] = [
+    ("untied", {"tied": False}),
+    ("untied, large embedding", {"tied": False, "embedding_std": 1.0}),
+    ("SwiGLU", {"activation": "swiglu"}),
+]
+RATES, SEEDS = (1e-3, 2e-3, 4e-3), range(3)  # a row takes the best rate of seed 0, and all seeds with it
 
 
 def one_shakespeare(settings: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -63,15 +68,21 @@ def one_shakespeare(settings: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def shakespeare() -> dict[str, Any]:
-    """Climb the ladder of changes; the ends of it from two seeds."""
+    """Climb the ladder of changes, then try the branches at its end, each row with a rate chosen for it."""
     settings: dict[str, Any] = {}
     rows = []
-    for number, (name, change) in enumerate(LADDER):
-        settings = {**settings, **change}
-        for seed in SEEDS if number in (0, len(LADDER) - 1) else [0]:
-            rows.append({"change": name, "settings": settings, **one_shakespeare(settings, seed)})
-            print(f"{name}: seed {seed}, {rows[-1]['validation_nats']} nats", flush=True)
-    return {"context": CONTEXT, "batch_size": BATCH_SIZE, "steps": STEPS, "rows": rows}
+    for name, change in LADDER + BRANCHES:
+        row = {**settings, **change}
+        if (name, change) in LADDER:
+            settings = row
+        runs = [{"learning_rate": rate, **one_shakespeare({**row, "learning_rate": rate}, 0)} for rate in RATES]
+        best = min(runs, key=lambda run: run["validation_nats"])["learning_rate"]
+        runs += [
+            {"learning_rate": best, **one_shakespeare({**row, "learning_rate": best}, seed)} for seed in SEEDS if seed
+        ]
+        rows.append({"change": name, "settings": row, "learning_rate": best, "runs": runs})
+        print(f"{name}: rate {best}, {[run['validation_nats'] for run in runs]} nats", flush=True)
+    return {"context": CONTEXT, "batch_size": BATCH_SIZE, "steps": STEPS, "rates": RATES, "rows": rows}
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------
