@@ -196,7 +196,7 @@ def generation() -> dict[str, Any]:
 # Layers and width. All weights are counted, the embedding too, which is the last layer as well.
 SCALING_SIZES = ((1, 16), (2, 24), (2, 40), (3, 56), (4, 80), (4, 112))
 BUDGETS = (1e10, 3e10, 1e11, 3e11)  # operations, 6 x weights x tokens
-SCALING_RATES = (2e-3, 4e-3, 8e-3)
+SCALING_RATES = (2e-3, 4e-3, 8e-3, 16e-3)
 SCALING_BATCH = 4
 LEAST_STEPS, MOST_EPOCHS = 100, 4  # up to about four epochs repeated text is nearly as good as fresh text
 REPEATED_SIZE, REPEATED_UNIQUE, REPEATED_SEEN = (3, 56), (20_000, 80_000, 313_000), (80_000, 313_000, 1_250_000)

@@ -5,7 +5,7 @@ The model is the course's (aigc_course/gpt.py) in short, with three additions:
 - a *bigram embedding*: beside its own vector each token gets one that depends on the token before it too, from a table
   with one row for each pair of tokens, so that the first layer need not find out what stands one place back;
 - *value residuals*: every layer adds the values of the first layer to its own, by a share that is learnt (Zhou et al.,
-  2024, https://arxiv.org/abs/2410.17897);
+  2025, https://arxiv.org/abs/2410.17897);
 - *Muon*: the update of a matrix is its momentum with all singular values brought close to 1 (Jordan et al., 2024,
   https://kellerjordan.github.io/posts/muon/); vectors, embeddings and the last layer are left to AdamW.
 """
