@@ -134,7 +134,7 @@ class Attention(nn.Module):
 CHOICES = {
     "positions": ("rotary", "learned"),
     "normalisation": ("rms", "layer"),
-    "activation": ("squared_relu", "gelu"),
+    "activation": ("squared_relu", "gelu", "swiglu"),
 }
 
 
@@ -154,7 +154,8 @@ class GPTConfig:
     - `dropout`: the chance that a number is left out in training, in [0, 1).
     - `positions`: `"rotary"` turns queries and keys (see `rotate`); `"learned"` adds a vector per position.
     - `normalisation`: `"rms"` (Zhang and Sennrich, 2019, https://arxiv.org/abs/1910.07467) or `"layer"`.
-    - `activation`: `"squared_relu"` or `"gelu"`.
+    - `activation`: `"squared_relu"`, `"gelu"` or `"swiglu"`, of which the last takes two inputs for an output, in a
+      hidden layer so much narrower that the number of weights stays the same.
     - `normalise_queries`: see `Attention`.
     - `bias`: whether linear layers and layer normalisation add a constant.
     - `tied`: whether the last layer shares the weights of the embedding (Press and Wolf, 2017,
@@ -233,6 +234,18 @@ class SquaredReLU(nn.Module):
         return positive * positive  # its gradient is cheaper than that of a power
 
 
+class SwiGLU(nn.Module):
+    r"""$\mathrm{silu}(a) \cdot b$ of the two halves $a, b$ of each vector, so that $a$ is a gate for $b$.
+
+    Source: Shazeer (2020), https://arxiv.org/abs/2002.05202.
+    """
+
+    def forward(self, x: Float[Tensor, "... twice"]) -> Float[Tensor, "... once"]:
+        """Return half as many numbers as went in."""
+        gate, value = x.chunk(2, dim=-1)
+        return F.silu(gate) * value
+
+
 class Block(nn.Module):
     """Attention, then a network for each position by itself; each adds to the residual stream what it finds."""
 
@@ -248,10 +261,14 @@ class Block(nn.Module):
             dropout=config.dropout,
             key_value_heads=config.key_value_heads,
         )
+        # A gated layer has three matrices where the others have two: 3 x 8/3 = 2 x 4.
+        gated = config.activation == "swiglu"
+        hidden = round(8 * width / 3) if gated else 4 * width
+        activations = {"squared_relu": SquaredReLU(), "gelu": nn.GELU(approximate="tanh"), "swiglu": SwiGLU()}
         self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width, bias=bias),
-            SquaredReLU() if config.activation == "squared_relu" else nn.GELU(approximate="tanh"),
-            nn.Linear(4 * width, width, bias=bias),
+            nn.Linear(width, 2 * hidden if gated else hidden, bias=bias),
+            activations[config.activation],
+            nn.Linear(hidden, width, bias=bias),
         )
         self.dropout = nn.Dropout(config.dropout)
 

@@ -7,13 +7,11 @@ no repository. The part `shakespeare` needs tinyshakespeare.txt, which is downlo
 """
 
 import itertools
-import math
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import common
-import pytorch_lightning as pl
 import torch
 from common import clock, seconds
 from torch.nn import functional as F
@@ -28,15 +26,20 @@ TARGET = Path(__file__).parents[1] / "aigc_course" / "benchmarks" / "language.js
 CONTEXT, BATCH_SIZE, STEPS = 64, 12, 2_000
 # From the model of GPT-2 to today's defaults, one change a row; each row keeps the changes of the rows before it.
 LADDER: list[tuple[str, dict[str, Any]]] = [
-    ("as in GPT-2", {**gpt.GPT2, "learning_rate": 1e-3}),
+    ("as in GPT-2", dict(gpt.GPT2)),
     ("rotary positions", {"positions": "rotary"}),
     ("normalised queries and keys", {"normalise_queries": True}),
     ("squared ReLU", {"activation": "squared_relu"}),
     ("RMSNorm, no biases", {"normalisation": "rms", "bias": False}),
-    ("untied, outputs begin at 0", {"tied": False, "embedding_std": 1.0, "zero_output": True}),
-    ("four times the learning rate", {"learning_rate": 4e-3}),
+    ("outputs begin at 0", {"zero_output": True}),
 ]
-SEEDS = range(2)  # for the first row and the last; the rows between are run from seed 0
+# Changes to the last row, each by itself.
+BRANCHES: list[tuple[str, dict[str, Any]]] = [
+    ("untied", {"tied": False}),
+    ("untied, large embedding", {"tied": False, "embedding_std": 1.0}),
+    ("SwiGLU", {"activation": "swiglu"}),
+]
+RATES, SEEDS = (1e-3, 2e-3, 4e-3), range(3)  # a row takes the best rate of seed 0, and all seeds with it
 
 
 def one_shakespeare(settings: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -65,15 +68,21 @@ def one_shakespeare(settings: dict[str, Any], seed: int) -> dict[str, Any]:
 
 
 def shakespeare() -> dict[str, Any]:
-    """Climb the ladder of changes; the ends of it from two seeds."""
+    """Climb the ladder of changes, then try the branches at its end, each row with a rate chosen for it."""
     settings: dict[str, Any] = {}
     rows = []
-    for number, (name, change) in enumerate(LADDER):
-        settings = {**settings, **change}
-        for seed in SEEDS if number in (0, len(LADDER) - 1) else [0]:
-            rows.append({"change": name, "settings": settings, **one_shakespeare(settings, seed)})
-            print(f"{name}: seed {seed}, {rows[-1]['validation_nats']} nats", flush=True)
-    return {"context": CONTEXT, "batch_size": BATCH_SIZE, "steps": STEPS, "rows": rows}
+    for name, change in LADDER + BRANCHES:
+        row = {**settings, **change}
+        if (name, change) in LADDER:
+            settings = row
+        runs = [{"learning_rate": rate, **one_shakespeare({**row, "learning_rate": rate}, 0)} for rate in RATES]
+        best = min(runs, key=lambda run: run["validation_nats"])["learning_rate"]
+        runs += [
+            {"learning_rate": best, **one_shakespeare({**row, "learning_rate": best}, seed)} for seed in SEEDS if seed
+        ]
+        rows.append({"change": name, "settings": row, "learning_rate": best, "runs": runs})
+        print(f"{name}: rate {best}, {[run['validation_nats'] for run in runs]} nats", flush=True)
+    return {"context": CONTEXT, "batch_size": BATCH_SIZE, "steps": STEPS, "rates": RATES, "rows": rows}
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------
@@ -182,54 +191,62 @@ def generation() -> dict[str, Any]:
     return {"tokens": count, "context": context, "prompt": 64, "model": SIZES, "runs": rows}
 
 
-# --- scaling: three sizes of model, three amounts of text ------------------------------------------------------------
+# --- scaling: loss against weights and tokens seen; fresh text against text read again --------------------------------
 
-WIDTHS = {"small": (2, 32), "medium": (3, 80), "large": (4, 160)}  # layers and width
-AMOUNTS = (18_000, 72_000, 288_000)  # characters of Python's documentation
-SCALING_STEPS, SCALING_BATCH, LOOKS = 800, 24, 10
+# Layers and width. All weights are counted, the embedding too, which is the last layer as well.
+SCALING_SIZES = ((1, 16), (2, 24), (2, 40), (3, 56), (4, 80), (4, 112))
+BUDGETS = (1e10, 3e10, 1e11, 3e11)  # operations, 6 x weights x tokens
+SCALING_RATES = (2e-3, 4e-3, 8e-3, 16e-3)
+SCALING_BATCH = 4
+LEAST_STEPS, MOST_EPOCHS = 100, 4  # up to about four epochs repeated text is nearly as good as fresh text
+REPEATED_SIZE, REPEATED_UNIQUE, REPEATED_SEEN = (3, 56), (20_000, 80_000, 313_000), (80_000, 313_000, 1_250_000)
 
 
-class _Watch(pl.Callback):
-    """Looks at the loss on the validation split ten times during the training."""
+def one_scaling(layers: int, width: int, seen: float, unique: int | None, rate: float) -> dict[str, Any]:
+    """Train on `seen` tokens from the first `unique` of the text, the rate falling to 0 at the end; measure once."""
+    data = TextData(context=CONTEXT, batch_size=SCALING_BATCH, limit=unique)
+    torch.manual_seed(0)
+    module = gpt.build(
+        vocab_size=data.tokenizer.vocab_size, context=CONTEXT, layers=layers, width=width, learning_rate=rate
+    )
+    steps, start = max(1, round(seen / (CONTEXT * SCALING_BATCH))), clock()
+    quiet: dict[str, Any] = {"limit_val_batches": 0, "enable_progress_bar": False, "gradient_clip_val": 1.0}
+    training.fit(module, data, max_epochs=100_000, max_steps=steps, seed=0, **quiet)
+    return {
+        "layers": layers,
+        "width": width,
+        "weights": sum(weight.numel() for weight in module.model.parameters() if weight.ndim == 2),
+        "tokens_seen": steps * CONTEXT * SCALING_BATCH,
+        "unique_tokens": len(data.tokens["train"]),
+        "learning_rate": rate,
+        "nats": round(module.model.nats_per_token(data.tokens["validation"]), 4),
+        "cpu_seconds": round(seconds(start, clock())[1], 1),
+    }
 
-    def __init__(self, data: TextData) -> None:
-        self.data, self.curve = data, [(0, math.log(data.tokenizer.vocab_size))]
 
-    def on_train_batch_end(self, trainer: Any, model: Any, *_: Any) -> None:
-        if trainer.global_step % (SCALING_STEPS // LOOKS) == 0:
-            nats = model.model.nats_per_token(self.data.tokens["validation"])
-            self.curve.append((trainer.global_step, round(nats, 4)))
+def best_rate(layers: int, width: int, seen: float, unique: int | None = None) -> dict[str, Any]:
+    """Return the run with the best rate: whoever compares sizes at one rate measures the rate too."""
+    runs = [one_scaling(layers, width, seen, unique, rate) for rate in SCALING_RATES]
+    best = min(runs, key=lambda run: run["nats"])
+    print("  ".join(f"{name} {value}" for name, value in best.items()), flush=True)
+    return {**best, "nats_by_rate": [run["nats"] for run in runs]}
 
 
 def scaling() -> dict[str, Any]:
-    """Train every size on every amount for the same number of steps."""
+    """Spend each budget on every size that it can train; then read texts of three lengths once and again."""
+    text = TextData(context=CONTEXT, batch_size=SCALING_BATCH)
+    vocabulary, unique = text.tokenizer.vocab_size, len(text.tokens["train"])
     rows = []
-    for (name, (layers, width)), amount in itertools.product(WIDTHS.items(), AMOUNTS):
-        data = TextData(context=CONTEXT, batch_size=SCALING_BATCH, limit=amount)
-        torch.manual_seed(0)
-        config = gpt.GPTConfig(
-            data.tokenizer.vocab_size, CONTEXT, layers=layers, width=width, tied=False, embedding_std=1.0
-        )
-        model = gpt.GPT(config)
-        watch, start = _Watch(data), clock()
-        quiet: dict[str, Any] = {"limit_val_batches": 0, "enable_progress_bar": False, "callbacks": [watch]}
-        lessons = gpt.NextTokenTraining(model, learning_rate=4e-3)
-        training.fit(lessons, data, max_epochs=1_000, max_steps=SCALING_STEPS, seed=0, **quiet)
-        matrices = sum(weight.numel() for weight in model.blocks.parameters() if weight.ndim == 2)
-        rows.append(
-            {
-                "size": name,
-                "layers": layers,
-                "width": width,
-                "weights": matrices,  # of the blocks, without embeddings, as is usual for scaling laws
-                "characters": amount,
-                "curve": watch.curve,
-                "best_nats": min(nats for _, nats in watch.curve),
-                "cpu_seconds": round(seconds(start, clock())[1], 1),
-            }
-        )
-        print(f"{name}, {amount} characters: {rows[-1]['best_nats']} nats, {rows[-1]['cpu_seconds']} s", flush=True)
-    return {"steps": SCALING_STEPS, "batch_size": SCALING_BATCH, "context": CONTEXT, "rows": rows}
+    for budget, (layers, width) in itertools.product(BUDGETS, SCALING_SIZES):
+        seen = budget / (6 * (12 * layers * width**2 + vocabulary * width))
+        if seen >= LEAST_STEPS * CONTEXT * SCALING_BATCH and seen <= MOST_EPOCHS * unique:
+            rows.append({"operations": budget, **best_rate(layers, width, seen)})
+    repeated = [
+        best_rate(*REPEATED_SIZE, seen, amount)
+        for amount, seen in itertools.product(REPEATED_UNIQUE, REPEATED_SEEN)
+        if seen >= amount
+    ]
+    return {"batch_size": SCALING_BATCH, "context": CONTEXT, "rates": SCALING_RATES, "rows": rows, "repeated": repeated}
 
 
 PARTS = {"shakespeare": shakespeare, "throughput": throughput, "generation": generation, "scaling": scaling}

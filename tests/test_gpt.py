@@ -133,6 +133,17 @@ def test_number_of_weights() -> None:
         assert sum(weight.numel() for weight in model.parameters()) == matrices + (2 * 4 + 1) * 128
 
 
+def test_a_gated_layer_has_as_many_weights_and_is_the_product_of_its_halves() -> None:
+    counts = {
+        activation: sum(weight.numel() for weight in gpt.GPT(gpt.GPTConfig(65, 64, activation=activation)).parameters())
+        for activation in ("squared_relu", "swiglu")
+    }
+    assert counts["swiglu"] == pytest.approx(counts["squared_relu"], rel=1e-3)
+    x = torch.randn(3, 10)
+    expected = x[:, :5] * torch.sigmoid(x[:, :5]) * x[:, 5:]
+    torch.testing.assert_close(gpt.SwiGLU()(x), expected)
+
+
 def test_the_presets_name_the_same_choices_and_the_defaults_are_todays() -> None:
     assert gpt.TODAY.keys() == gpt.GPT2.keys()
     assert gpt.GPTConfig(65, 64, **gpt.TODAY) == gpt.GPTConfig(65, 64)
