@@ -1200,12 +1200,11 @@ for name, game in compared.items():
         f"{name:>18}: distance {distance_of(plain[name]):6.2f} as it plays, "
         f"{distance_of(averaged):6.2f} averaged"
     )
-    assert profile == "smoke" or (
-        gain > 0 if name.startswith("small") else abs(gain) < 1
-    )
+    assert profile == "smoke" or name.startswith("small") or abs(gain) < 1
 
 # %% [markdown]
-# In the small game the averaged generator draws better samples than the one that plays. It costs one extra copy of the
+# In the small game, which stops while the weights still move, the two can be far apart. Mostly the average is the better one,
+# as Yazıcı et al. (2019) found in larger games, but not in every run. It costs one extra copy of the
 # weights. In the large game the learning rates have fallen to zero in the end, so that the weights hardly move any more
 # and the average has hardly anything to smooth.
 
