@@ -305,7 +305,7 @@ torch.testing.assert_close(ours, packaged)
 # %%
 agent = dqn.DQN(dqn.DenseQNetwork((4,), 2, width=64))
 ceiling = 1 / (1 - agent.discount)
-targets = dqn.bellman_targets(
+targets = dqn.td_target(
     torch.ones(2),
     torch.tensor([True, False]),
     torch.full((2,), ceiling),

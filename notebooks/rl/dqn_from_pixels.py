@@ -860,7 +860,7 @@ def by_heart(games, limit=500):
 
 
 # %%
-fixed = dqn.make_games("MinAtar/Breakout-v1", 100, sticky_action_prob=0.0)
+fixed = dqn.make_games("MinAtar/Breakout-v1", 100, sticky_actions=0.0)
 for name, kind in (
     ("without sticky actions", fixed),
     ("with sticky actions", games),
@@ -886,7 +886,7 @@ fixed.close()
 # Here is what a random agent was given in some games of it, before the cut.
 
 # %%
-invaders = dqn.make_games("ALE/SpaceInvaders-v5", 4, reward_clipping=False)
+invaders = dqn.make_games("ALE/SpaceInvaders-v5", 4, clip_rewards=False)
 invaders.reset(seed=0)
 torch.manual_seed(0)
 given = []
@@ -977,7 +977,7 @@ assert features.shape[2:] == (leaves(84, dqn.ATARI_LAYERS),) * 2 == (7, 7)
 
 # %% tags=["hide-cell"]
 # @title Solution
-obedient = dqn.make_games("MinAtar/Breakout-v1", 20, sticky_action_prob=0.0)
+obedient = dqn.make_games("MinAtar/Breakout-v1", 20, sticky_actions=0.0)
 _, _, rewards, running = watch(follow, obedient, seed=0, limit=300)
 obedient.close()
 bricks = rewards.sum(dim=0).mean()
