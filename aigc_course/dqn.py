@@ -445,6 +445,7 @@ def recipe(name: str, profile: str = "auto") -> dict[str, Any]:
         "breakout": {
             "games": {
                 "name": "MinAtar/Breakout-v1",
+                "sticky_actions": 0.1,
                 "count": 16,
                 "capacity": (2_000, 100_000, 500_000)[scale],
                 "chunks": (1, 20, 100)[scale],
@@ -467,6 +468,7 @@ def recipe(name: str, profile: str = "auto") -> dict[str, Any]:
         "pong": {
             "games": {
                 "name": "ALE/Pong-v5",
+                "sticky_actions": 0.25,
                 "count": (2, 8, 16)[scale],
                 "capacity": (300, 10_000, 100_000)[scale],
                 "chunks": (1, 2, 50)[scale],

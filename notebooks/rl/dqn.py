@@ -56,18 +56,12 @@ from torch import nn
 from torch.nn import functional as F
 
 # %%
-from aigc_course import dqn, plots, results, training
+from aigc_course import diagrams, dqn, plots, results, training
 
 plots.use_style()
 profile = training.resolve_profile(profile)
 recipe = dqn.recipe("cartpole", profile)
-an_epoch = (
-    recipe["games"]["count"] * recipe["agent"]["steps"] * recipe["games"]["chunks"]
-)
-print(
-    f"Profile {profile}: "
-    f"the agent takes {an_epoch * recipe['fit']['max_epochs']:,} steps in the game."
-)
+print(f"Profile {profile}: training has {recipe['fit']['max_epochs']} epochs.")
 
 # %% [markdown]
 # ## A pole on a cart
@@ -117,8 +111,8 @@ plt.show()
 # In the second drawing the pole leans to the right, and a push to the right brings the cart back under it. In the third
 # both limits are close.
 #
-# How long does somebody last who pushes at random? `dqn.make_games` opens any number of games side by side, and `dqn.play`
-# plays each of them once. With $\varepsilon = 1$ every action is drawn by lot, whatever the network says.
+# How long does an agent last that pushes at random? `dqn.make_games` opens any number of games side by side, and
+# `dqn.play` plays each of them once. With $\varepsilon = 1$ every action is drawn at random, whatever the network says.
 
 # %%
 games = dqn.make_games("CartPole-v1", 100)
@@ -153,8 +147,14 @@ print(
 #
 # where the discount $\gamma$, here 0.99, says how much a reward counts that comes a step later. Then lower the distance
 # between $Q_\theta(s, a)$ and $y$ by gradient descent, for the action taken and no other. $y$ is used as if it were a
-# label: no gradient flows into it. That looks like ordinary regression, and two differences make all the trouble of
-# this chapter. The labels are made by the network that learns them. And the data are made by what it has learnt.
+# label: no gradient flows into it. The difference $y - Q_\theta(s, a)$, between two guesses one step apart, is the
+# **temporal difference**, and methods that learn from it are TD methods.
+#
+# That looks like ordinary regression, with two differences. The labels are made by the network that learns them, which
+# is called **bootstrapping**. And the data are made by what it has learnt, up to now: much of it by older policies than
+# the one that is being learnt about, so that the method is **off-policy**. Bootstrapping, off-policy data and a function
+# in place of a table are what Sutton and Barto (2018, section 11.3) call the **deadly triad**: with all three together
+# the values may grow without bound, while any two of them can be had safely. Deep Q-learning has all three.
 #
 # > An article that this course grew out of writes $Q(s,a) = r + \gamma \max_{a'} Q(s',a')$ and calls it what $Q$ *is*. It
 # > is not: the right side is one random draw, and where the game ends it is $r$ alone. See the
@@ -163,7 +163,28 @@ print(
 # ## From scratch
 #
 # Four ideas turn this into an algorithm that works, the DQN of [Mnih et al. (2015)](https://doi.org/10.1038/nature14236).
-# Here they are in forty lines.
+# First a map of it, then forty lines.
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "A loop: the game E shows a state s, the network Q chooses an action a, and a "
+    "goes back into E. Each transition goes from E into the buffer D. From D, from Q "
+    "and from the target network Q⁻ arrows lead to the temporal difference δ. "
+    "Dashed: from δ back to Q the gradient, from Q to Q⁻ a copy.",
+    {"E": (0, 0.7), "s": (1.1, 0), "a": (1.1, 1.4), "Q": (2.2, 0.7)}
+    | {"D": (0, 2.4), "δ": (2.2, 2.4), "Q⁻": (4, 1.5)},
+    [("E", "s", "Q", "a", "E"), ("E", "D", "δ"), ("Q", "δ"), ("Q⁻", "δ")],
+    dashed=[("δ", "Q"), ("Q", "Q⁻")],
+    observed=["s"],
+    variables=["a"],
+    notes={"D": "(s, a, r, s′)"},
+)
+
+# %% [markdown]
+# The loop above is the agent playing: the game $E$ shows a state $s$, the network $Q$ chooses an action $a$. What
+# happened is stored in the memory $D$. Below is the learning: a batch from the memory, the present network and a second one,
+# $Q^-$, give the temporal difference $\delta$, whose gradient (dashed) changes $Q$ alone; now and then $Q$ is copied to
+# $Q^-$.
 #
 # **A second network.** If the labels come from the very network that is being changed, every update moves its own goal. So a
 # copy, the *target network* $Q^-$, makes the labels, and is renewed only now and then.
@@ -195,7 +216,8 @@ def td_loss(states, actions, rewards, next_states, terminated, discount=0.99):
 
 # %% [markdown]
 # **Replay.** Transitions that follow one another are all alike: for a second the pole leans to the left, and the batch says
-# nothing about the right. So they go into a memory, and a batch is drawn from all of it. Each transition is used many times.
+# nothing about the right. So they go into a memory, the **replay buffer**, and a batch is drawn from all of it. Each
+# transition is used many times.
 
 
 # %%
@@ -260,14 +282,14 @@ print(f"the last ten {lengths[-10:].mean():.0f}, the longest {lengths.max():.0f}
 # %% [markdown]
 # The agent began with no idea and, in the `cpu` profile, ends with games several times as long. It still explores while
 # it plays these, with one push in twenty at random. So the idea works, in forty lines. What the package adds is speed
-# (many games at once, memory taken in one piece), an examination, and the switches with which we shall take the method
+# (many games at once, memory taken in one piece), an evaluation, and the switches with which we shall take the method
 # apart.
 #
 # ## With the package
 #
-# In `dqn.py` the same method is a LightningModule. Its data are `dqn.Games`: games side by side, and the memory,
-# which is usually called the *replay buffer*. A training step is a chunk: some steps in every game, then many updates.
-# On the same transitions, with the same weights, both must have the same loss.
+# In the package's `dqn.py` the same loop is the training step of a LightningModule. Its data are `dqn.Games`: games side
+# by side and the replay buffer. A training step is a chunk: some steps in every game, then many updates. On the same
+# transitions, with the same weights, both must have the same loss.
 
 # %%
 columns = [
@@ -282,7 +304,8 @@ both = [(agent.network, q_network), (agent.target_network, target_network)]
 for network, ours in both:
     values = ours.state_dict().values()
     network.load_state_dict(dict(zip(network.state_dict(), values, strict=True)))
-ours, packaged = td_loss(*columns), agent.loss(dqn.Transitions(*columns))
+one_step = torch.ones(64)  # a transition may also span several steps, see below
+ours, packaged = td_loss(*columns), agent.loss(dqn.Transitions(*columns, one_step))
 print(f"from scratch {ours:.6f}, package {packaged:.6f}")
 torch.testing.assert_close(ours, packaged)
 
