@@ -168,8 +168,8 @@ print(
 # %% tags=["hide-input"]
 diagrams.draw(
     "A loop: the game E shows a state s, the network Q chooses an action a, and a "
-    "goes back into E. Each transition goes from E into the buffer D. From D, from Q "
-    "and from the target network Q⁻ arrows lead to the temporal difference δ. "
+    "goes back into E. Each transition goes from E into the buffer D. From D, Q "
+    "and the target network Q⁻ arrows lead to the temporal difference δ. "
     "Dashed: from δ back to Q the gradient, from Q to Q⁻ a copy.",
     {"E": (0, 0.7), "s": (1.1, 0), "a": (1.1, 1.4), "Q": (2.2, 0.7)}
     | {"D": (0, 2.4), "δ": (2.2, 2.4), "Q⁻": (4, 1.5)},
