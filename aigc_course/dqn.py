@@ -427,6 +427,7 @@ def recipe(name: str, profile: str = "auto") -> dict[str, Any]:
                 "name": "CartPole-v1",
                 "count": 8,
                 "capacity": 100_000,
+                "n_steps": 3,
                 "chunks": (2, 8, 8)[scale],
                 "evaluation_episodes": (2, 20, 20)[scale],
                 "seed": 0,
@@ -434,6 +435,7 @@ def recipe(name: str, profile: str = "auto") -> dict[str, Any]:
             "network": {"width": 128},
             "agent": {
                 "learning_rate": 1e-3,
+                "decay": True,
                 "steps": 32,
                 "updates": (32, 128, 128)[scale],
                 "learning_starts": (200, 1000, 1000)[scale],

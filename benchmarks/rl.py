@@ -65,6 +65,7 @@ class Look:
 
     @torch.no_grad()
     def __call__(self, network: torch.nn.Module) -> None:
+        """Play, and append each figure."""
         start, count = clock(), 20
         games = dqn.make_games("CartPole-v1", count)
         seen, running = torch.as_tensor(games.reset(seed=self.seed)[0]), torch.ones(count, dtype=torch.bool)
@@ -139,8 +140,7 @@ class Judge(BaseCallback):
         self.games.close()
 
 
-# The settings for CartPole-v1 in rl-baselines3-zoo's hyperparams/dqn.yml. They were made for 50,000 steps; here the
-# training goes on to twice as many, and all that depends on the length (exploration) is as it was.
+# The settings for CartPole-v1 in rl-baselines3-zoo's hyperparams/dqn.yml, and the steps that they are made for.
 ZOO: dict[str, Any] = {
     "learning_rate": 2.3e-3,
     "batch_size": 64,
@@ -157,15 +157,14 @@ ZOO_STEPS, ZOO_EXPLORATION = 50_000, 0.16
 
 
 def peer(seed: int) -> dict[str, Any]:
-    """Train stable-baselines3's DQN by the zoo's settings for as many steps as ours."""
+    """Train stable-baselines3's DQN by the zoo's settings for the steps that they are made for."""
     recipe = settings(seed)
-    total = steps_an_epoch(recipe) * recipe["fit"]["max_epochs"]
-    judge = Judge(steps_an_epoch(recipe), seed)
-    # Exploration falls over as many steps as there, however long the training is.
-    share = ZOO_EXPLORATION * ZOO_STEPS / total
-    model = Peer("MlpPolicy", make_vec_env("CartPole-v1"), seed=seed, device="cpu", exploration_fraction=share, **ZOO)
+    interval = recipe["games"]["count"] * recipe["agent"]["steps"] * recipe["games"]["chunks"]
+    judge = Judge(interval, seed)
+    games = make_vec_env("CartPole-v1")
+    model = Peer("MlpPolicy", games, seed=seed, device="cpu", exploration_fraction=ZOO_EXPLORATION, **ZOO)
     start = clock()
-    model.learn(total, callback=judge)
+    model.learn(ZOO_STEPS, callback=judge)
     cpu_seconds = seconds(start, clock())[1] - judge.look.seconds
     model.q_net.load_state_dict(judge.best[1])
     figures = fresh_return(model.q_net, seed)
@@ -181,6 +180,10 @@ def peer(seed: int) -> dict[str, Any]:
 
 def show(name: str, run: dict[str, Any]) -> None:
     print(f"{name}: " + "  ".join(f"{k} {v}" for k, v in run.items() if not isinstance(v, list)), flush=True)
+
+
+# What makes the chapter's recipe steady, taken away.
+UNSTEADY: dict[str, dict[str, Any]] = {"games": {"n_steps": 1}, "agent": {"decay": False}}
 
 
 def from_each_seed(train: Callable[..., dict[str, Any]], name: str, **changes: Any) -> list[dict[str, Any]]:
@@ -199,17 +202,18 @@ def steady() -> dict[str, Any]:
 def unsteady() -> dict[str, Any]:
     """Train without what makes the recipe steady."""
     runs = from_each_seed(ours, "unsteady", look=True, **UNSTEADY)
-    return {"episodes": EPISODES, "recipe": settings(0, **UNSTEADY), "runs": runs}
+    return {"episodes": EPISODES, "changes": UNSTEADY, "recipe": settings(0, **UNSTEADY), "runs": runs}
 
 
 def library() -> dict[str, Any]:
     """Train the peer."""
-    return {"episodes": EPISODES, "zoo": ZOO, "runs": from_each_seed(peer, "peer")}
+    return {"episodes": EPISODES, "zoo": ZOO, "steps": ZOO_STEPS, "runs": from_each_seed(peer, "peer")}
 
 
-# --- each trick switched off ------------------------------------------------------------------------------------------
+# --- one thing changed ------------------------------------------------------------------------------------------------
+
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
-    "the recipe": {},
+    "unsteady": {},
     "no averaging": {"agent": {"ema_decay": 0.0}},
     "dueling network": {"network": {"dueling": True}},
     "single estimate": {"agent": {"double": False}},
@@ -219,19 +223,35 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "no exploration": {"agent": {"epsilon": (0.0, 0.0)}},
     "limit ends the game": {"games": {"bootstrap_at_limit": False}},
 }
+ADDITIONS: dict[str, dict[str, dict[str, Any]]] = {
+    "3-step returns": {"games": {"n_steps": 3}},
+    "rate falls to 0": {"agent": {"decay": True}},
+    "both": {"games": {"n_steps": 3}, "agent": {"decay": True}},
+}
 
 
-def ablation() -> dict[str, Any]:
-    """Train with one thing changed a row, from the first seeds, for half the recipe's steps."""
+def changed(variants: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
+    """Train the unsteady recipe with one thing changed a row, from the first seeds, for half the recipe's steps."""
     epochs = settings(0)["fit"]["max_epochs"] // 2
     rows: dict[str, Any] = {}
-    for name, changes in VARIANTS.items():
+    for name, changes in variants.items():
         rows[name] = {"changes": changes, "runs": []}
+        parts = {part: {**UNSTEADY.get(part, {}), **changes.get(part, {})} for part in {*UNSTEADY, *changes}}
         for seed in SEEDS[:3]:
-            run = ours(seed, **{**changes, "fit": {"max_epochs": epochs}})
+            run = ours(seed, **{**parts, "fit": {"max_epochs": epochs}})
             show(name, run)
             rows[name]["runs"].append(run)
     return {"epochs": epochs, "rows": rows}
+
+
+def ablation() -> dict[str, Any]:
+    """Take each trick away, or put another in its place."""
+    return changed(VARIANTS)
+
+
+def additions() -> dict[str, Any]:
+    """Add what makes the recipe steady, each alone and both."""
+    return changed(ADDITIONS)
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------
@@ -240,10 +260,12 @@ def ablation() -> dict[str, Any]:
 def throughput() -> dict[str, Any]:
     """Play and learn with both, the same network, batch, number of games and updates for a step, without judging.
 
-    The peer has neither the double estimate nor averaged weights, so for the race ours goes without them too.
+    The peer has neither the double estimate nor averaged weights nor n-step returns, so for the race ours goes without
+    them too.
     """
     plain = {"double": False, "ema_decay": 0.0}
-    recipe = settings(0, games={"evaluation_episodes": 0}, agent=plain, fit={"max_epochs": 6})
+    race = {"evaluation_episodes": 0, "n_steps": 1}
+    recipe = settings(0, games=race, agent=plain, fit={"max_epochs": 6})
     agent_settings, count = recipe["agent"], recipe["games"]["count"]
     amount = steps_an_epoch(recipe) * (recipe["fit"]["max_epochs"] - 1)
     updates = amount // (count * agent_settings["steps"]) * agent_settings["updates"]
@@ -276,8 +298,5 @@ def throughput() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    common.run_parts(
-        {"steady": steady, "unsteady": unsteady, "library": library, "ablation": ablation, "throughput": throughput},
-        "rl.py",
-        TARGET,
-    )
+    parts = {"steady": steady, "unsteady": unsteady, "library": library, "ablation": ablation, "additions": additions}
+    common.run_parts({**parts, "throughput": throughput}, "rl.py", TARGET)
