@@ -442,7 +442,7 @@ def recipe(name: str, profile: str = "auto") -> dict[str, Any]:
                 "exploration": 10_000,
                 "ema_decay": 0.9995,
             },
-            "fit": {"max_epochs": (2, 48, 48)[scale], "seed": 0},
+            "fit": {"max_epochs": (2, 32, 32)[scale], "seed": 0},
         },
         "breakout": {
             "games": {
