@@ -342,9 +342,9 @@ print(leave_one_out(r).tolist())
 # needs only the return from there on, $G_t = \sum_{k \ge t} \gamma^{k - t} r_k$ with the discount $\gamma$ (Sutton and
 # Barto, chapter 13):
 #
-# $$\nabla J \approx \frac1n \sum_{\text{episodes}} \sum_t \big(G_t - b(s_t)\big) \, \nabla \log \pi_\theta(a_t \mid s_t) .$$
+# $$\nabla J \approx \frac1n \sum_{\text{episodes}} \sum_t \big(G_t - b(s_t)\big) \, \nabla \log \pi_\theta(a_t \mid s_t) ,$$
 #
-# (The discount makes this an approximation: a factor $\gamma^t$ is left out, as is usual.) The baseline $b$ may depend
+# with $n$ for the number of episodes. (The discount makes this an approximation: a factor $\gamma^t$ is left out, as is usual.) The baseline $b$ may depend
 # on the state, since the state was there before the action was drawn. A second network learns it, by regression to the
 # returns. Each batch is played by the present policy, used for one step, and thrown away: the method is **on-policy**.
 # Q-learning was **off-policy**: its buffer holds what older policies did.
@@ -429,8 +429,8 @@ plt.ylabel("mean length of the batch's games (steps)")
 plt.show()
 
 # %% [markdown]
-# A few hundred lines of arithmetic less than deep Q-learning, with no replay buffer and no target network, and the pole
-# stays up after some seconds of training. The price is in the data: every game is used for one step only.
+# There is no replay buffer and no target network, and after some seconds of training the pole stays up for most of the
+# time. The price is in the data: every game is used for one step only.
 #
 # How much does the baseline save here? We stop early, after ten updates, let that policy play a hundred games, and take
 # each game's estimate of the gradient alone: without a baseline, with the mean return as the baseline, and with the
@@ -470,8 +470,8 @@ for name, size in spreads.items():
 assert profile == "smoke" or spreads["mean return"] < 0.8 * spreads["none"]
 
 # %% [markdown]
-# With the mean return as the baseline the variance is well below that without one, and so about as many fewer games give
-# an equally good gradient. What the learnt baseline adds depends on how well it has been learnt by then: in early
+# With the mean return as the baseline the variance is well below that without one. The variance of a mean over $n$ games
+# is that of one game divided by $n$, so in the same proportion fewer games give an equally good gradient. What the learnt baseline adds depends on how well it has been learnt by then: in early
 # batches it may be no better than the plain mean.
 #
 # ## The policy gradient on the GPT
