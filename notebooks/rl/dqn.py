@@ -344,7 +344,7 @@ print(
 # ## Training
 #
 # The recipe plays eight games at once and makes one update for every two steps. It differs from the forty lines in four
-# points, and the second half of the chapter measures what they are good for.
+# points, and the second half of the chapter asks what they are good for.
 #
 # - The labels look $n = 3$ steps ahead. With $r_t$ for the reward of step $t$, the **n-step return** is
 #
@@ -403,7 +403,7 @@ def show_returns(history):
     ax.legend()
 
 
-# %% mystnb={"image": {"alt": "Two curves over the steps taken, the online network and the average of its weights. Both climb to 500, and the average stays there in the later half of the training."}}
+# %% mystnb={"image": {"alt": "Two curves over the steps taken, the online network and the average of its weights. Both climb to 500 at some time; how steadily they stay there differs from run to run."}}
 show_returns(history)
 plt.show()
 
@@ -415,12 +415,11 @@ def later_half(returns):
 
 for name in ("return_online", "return"):
     print(f"{name:>13}: mean over the later half {later_half(history[name]):.0f}")
-assert profile == "smoke" or later_half(history["return"]) > 440
+assert profile == "smoke" or max(history["return"]) >= 475
 
 # %% [markdown]
-# The average of the weights reaches the referee's limit within the first half of the training and stays there, or nearly.
-# The online network, from which it is made, is the more restless of the two at first; towards the end, with the learning
-# rate near 0, the two are nearly one.
+# The average of the weights reaches the referee's limit, as a rule within the first half of the training. How steadily it
+# stays there is a question for more than one run; we come to it soon.
 #
 # ## The evaluation
 #
@@ -545,7 +544,7 @@ for label, (name, key) in curves.items():
     mean = interquartile_mean(halves)
     print(f"{label:>21}: {seeds}   IQM {mean:.0f}, from {low:.0f} to {high:.0f}")
 
-# %% mystnb={"image": {"alt": "Five panels of learning curves with several seeds each: this recipe averaged and online, the unsteady one averaged and online, and stable-baselines3. The curves of this recipe climb to 500 and stay there; the online curves of the unsteady recipe and the library's fall far below 500 again and again."}}
+# %% mystnb={"image": {"alt": "Five panels of learning curves with five seeds each: this recipe averaged and online, the unsteady one averaged and online, and stable-baselines3. Four of the curves of this recipe climb to 500 and stay; one falls far below for a long while. The online curves of the unsteady recipe and the library's fall again and again."}}
 figure, axes = plt.subplots(5, 1, figsize=(6, 8), sharex=True)
 for ax, (label, (name, key)) in zip(axes, curves.items(), strict=True):
     for number, run in enumerate(trainings[name]):
@@ -558,11 +557,12 @@ axes[-1].set_xlabel("steps in the games")
 plt.show()
 
 # %% [markdown]
-# Each colour is one seed. The two upper panels are steady: once they have arrived, the averaged weights stay, and so do
-# the online networks. The unsteady online networks reach 500 as well, and fall from there again; their averages are
-# calmer, and not all of them steady. The library, at the bottom, forgets too. So the forgetting is no mistake of ours.
-# And the best weights of a training, which are excellent for all of them, say nothing about it: keeping the best cures the
-# result, not the training.
+# Each colour is one seed. In the two upper panels four of the five trainings are steady: once they have arrived, the
+# averaged weights stay, and so do the online networks. The fifth arrives as early as the others, forgets all of it in the
+# middle of the training, and is back only at the end. Of the unsteady online networks none stays at 500; their averages
+# are calmer, and not all of them steady. The library, at the bottom, forgets too. So the forgetting is no mistake of ours,
+# and our recipe makes it rarer, not impossible. The best weights of a training, which are excellent for all of them, say
+# nothing about it: keeping the best cures the result, not the training.
 #
 # ## When it fails: the agent that forgets
 #
@@ -648,18 +648,37 @@ for label, runs in measured.items():
         print(f"{value:8.0f} {between:5.2f}  {moved:6.2f}   {other:12.0%}")
 
 # %% [markdown]
-# Not (a): the values are about a hundred, as they should be. In CartPole a wrong push can be mended by the next, so both
-# actions are worth nearly the same: the gap is about a hundredth of the values or less. **The policy is the sign of a
-# small difference between two large numbers.** The loss looks at the large numbers; an error of one part in a hundred is
-# a fine regression and may turn any action around. From one epoch to the next, in a good part of the states, the greedy
-# action is another one than before. Schaul et al. (2022) found the same in agents that play Atari games, and call it
-# [policy churn](https://arxiv.org/abs/2206.00730).
+# In CartPole a wrong push can be mended by the next, so both actions are worth nearly the same: where the games last to
+# the end, the gap is a hundredth of the values or less. The policy is the sign of a small difference between two large
+# numbers, and an error of one part in a hundred may turn any action around. It does: from one epoch to the next the
+# greedy action changes in a good part of the states. Schaul et al. (2022) found the same in agents that play Atari games,
+# and call it [policy churn](https://arxiv.org/abs/2206.00730). Was it (c), then?
 #
-# So (c) says what makes forgetting *possible*. It is not the whole answer: the printed rows are of trainings whose games
-# in these epochs all last to the end, and there too the gap is small, and the greedy action changes in one state of ten
-# or more. A changed action alone loses no game, since it is corrected by the next. To lose one, the errors have to agree.
+# Compare the rows. In four of the trainings all games of these epochs last to the end, *with* small gaps and changing
+# actions: a changed action alone loses no game. The fifth is the one that forgot. Its gap is the largest of all, and its
+# actions change no more often. What stands out is its value: far above 100, which is the most that can be earned. So in
+# this training the answer is **(a)**: the agent forgets while its values leave what is possible. Does that hold for the
+# unsteady recipe as well? Of each of its trainings the mean value of the batches is stored, and here stands the highest
+# beside the mean return of the later half:
+
+# %%
+for label in ("this recipe", "unsteady"):
+    for run in trainings[label]:
+        halves = [later_half(run[key]) for key in ("returns", "online_returns")]
+        print(
+            f"{label:>11} {run['seed']}: highest value {max(run['values']):5.1f};",
+            end="",
+        )
+        print(f" averaged {halves[0]:3.0f}, online {halves[1]:3.0f}")
+
+# %% [markdown]
+# No mean of true values can be above 100. All four trainings of this recipe that stay are below, and the one that forgets
+# is at more than three times as much. In four of the five unsteady ones the highest value is above 100, and those are the
+# four whose averaged network is not at 500 throughout. Ten trainings do not prove a cause, but they point to one: the
+# deadly triad. (The online networks of the unsteady recipe forget also where the values stay below: churn may well have
+# its part there.)
 #
-# How do games end, then? For each seed, the epochs are sorted by what the online network earned.
+# How do games end? For each seed, the epochs are sorted by what the online network earned.
 
 # %%
 ways = {"fell": "fell", "left_the_track": "left the track", "cut_off": "cut off"}
@@ -684,9 +703,10 @@ for low, high in ((0, 100), (100, 475), (475, 501)):
 
 # %% [markdown]
 # The worst networks let the pole fall. Those between 100 and 475 steps leave the track as well, and in most of the seeds
-# more of their games end so than by a fall. Falling is a matter of less than a second. Leaving the track takes a hundred
-# steps or more, with the pole upright, and a slight preference for one side all the time. Here is one example in detail:
-# of our own unsteady training the worst of the snapshots after the first good one.
+# more of their games end so than by a fall. In the training that forgot, nearly all do. Falling is a matter of less than
+# a second. Leaving the track takes a hundred steps or more, with the pole upright, and a slight preference for one side
+# all the time. Here is one example in detail: of our own unsteady training the worst of the snapshots after the first good
+# one.
 
 # %%
 online = torch.tensor(lost["return_online"])
@@ -740,24 +760,23 @@ plt.show()
 #
 # ## What makes it stay?
 #
-# Our recipe is the unsteady one with two changes. Five seeds of each are above: with both changes, all five stay solved,
-# online and averaged. It is *not* that the action gap had become large. What can be said of the parts?
+# Our recipe is the unsteady one with two changes. With both of them four seeds of five stay solved, where before no online
+# network did; the fifth says that the question is not settled. What can be said of the parts?
 #
 # - **The rate falls to 0.** An update moves the weights in proportion to the learning rate, and with them, to first
 #   order, every value and every gap. Whatever its source, the jitter must die out with the rate.
 # - **Three steps before the bootstrap.** A wrong value $100 + e$ gets the label $100 + 0.99^3\,e$ in place of
 #   $100 + 0.99\,e$ (the next section has the calculation), and knowledge of an end travels three steps at a time. The
-#   price: what was earned on the way is what an *older* policy earned, and the label says nothing of that. With three
-#   steps and five random actions in a hundred this does no visible harm here.
+#   price: what was earned on the way is what an *older* policy earned, and the label says nothing of that.
 # - **Averaged weights**, which the unsteady recipe has too, keep what many updates have in common and let the rest
 #   cancel. The rows *averaged* and *online* of the unsteady recipe in the list above differ by just that.
 #
-# The curves tell a little about their shares. This recipe's online networks stay from about the tenth epoch on, when the
-# rate is still at two thirds of where it began. So the falling rate is not the whole cause. How much each does alone we
+# The curves tell a little about their shares. The online networks that stay do so from about the tenth epoch on, when the
+# rate is still at two thirds of where it began; so the falling rate is not the whole cause. How much each does alone we
 # have not measured over enough seeds to say.
 #
 # Others attack the gap itself: Bellemare et al. (2016) change the target so that [the gap
-# grows](https://arxiv.org/abs/1512.04860) and the best policy stays the same; Gallici et al. (2025) [normalise the
+# grows](https://arxiv.org/abs/1512.04860) and the best policy stays the same. Gallici et al. (2025) [normalise the
 # layers](https://arxiv.org/abs/2407.04811), and need neither target network nor buffer then.
 
 # %% [markdown]
@@ -810,17 +829,7 @@ print(f"highest promise: {pairs[:, 0].max():.0f}; possible: {ceiling:.0f}")
 # %% [markdown]
 # At first the promises are far below what is earned: the network begins near 0, and knowledge of the future arrives one
 # bootstrapped step at a time. Then they grow, up to the dotted line and in many runs beyond it, where they cannot be
-# true. The highest mean value of an epoch's batches, for each of the five seeds (the unsteady recipe was trained for half
-# as many steps again):
-
-# %%
-for label in ("unsteady", "this recipe"):
-    highest = [max(run["values"]) for run in trainings[label]]
-    print(f"{label:>11}: " + ", ".join(f"{value:.1f}" for value in highest))
-
-# %% [markdown]
-# Even the *mean* over a batch, which is drawn from good and bad states alike, exceeds 100 in most of the unsteady
-# trainings, and in none of the others.
+# true.
 #
 # What pulls a wrong value back? Let the network say $100 + e$ in $s$ and in $s'$ alike. Its label is then
 # $1 + 0.99\,(100 + e) = 100 + 0.99\,e$: every label contradicts the error, but only by one part in a hundred (a value of
@@ -969,7 +978,7 @@ print(figures["mean_return"], figures["mean_returns"], figures["later_halves"])
 if profile != "smoke":
     assert figures["mean_return"] >= 475
     assert min(figures["mean_returns"]) >= 475
-    assert min(figures["later_halves"]) >= 475, "it stays solved"
+    assert sum(half >= 475 for half in figures["later_halves"]) >= 4, "stays solved"
 
 
 # %% [markdown]
@@ -978,9 +987,9 @@ if profile != "smoke":
 # - A network replaces the table. It is trained by regression to labels $r + \gamma \max_{a'} Q^-(s', a')$ that a slow copy of it
 #   makes, on transitions drawn from a memory of its own play.
 # - Where the game ended the label is $r$; where a clock cut it off the label bootstraps.
-# - The policy is the sign of small differences between large values. Values can be learnt well while the policy
-#   jitters, and the agent forgets.
-# - n-step returns, a learning rate that falls to 0 and averaged weights together made it stay solved.
+# - The policy is the sign of small differences between large values, and jitters. That alone loses few games. The
+#   trainings that forgot worst had values above what can be earned.
+# - With n-step returns, a learning rate that falls to 0 and averaged weights four seeds of five stayed solved.
 # - The maximum of noisy values is too high; Double DQN lets another network say what the chosen action is worth.
 # - One run proves nothing: look at several seeds, state their spread, and evaluate on games that played no part in
 #   choosing.
