@@ -629,8 +629,8 @@ plt.show()
 
 # %% [markdown]
 # This is one training. For the five seeds of this chapter's recipe, each network asked about the states of its own greedy
-# games, the medians over the epochs of the later half are below. (Of the unsteady recipe and the library only the
-# returns and the mean values are stored.)
+# games, the medians over the epochs of the later half are below. (Of the library only the returns are stored, and of the
+# unsteady recipe the mean values besides.)
 
 
 # %%
@@ -702,11 +702,11 @@ for low, high in ((0, 100), (100, 475), (475, 501)):
             print(f"{label:>18} {run['seed']}: {ends_of(run, low, high)}")
 
 # %% [markdown]
-# The worst networks let the pole fall. Those between 100 and 475 steps leave the track as well, and in most of the seeds
-# more of their games end so than by a fall. In the training that forgot, nearly all do. Falling is a matter of less than
-# a second. Leaving the track takes a hundred steps or more, with the pole upright, and a slight preference for one side
-# all the time. Here is one example in detail: of our own unsteady training the worst of the snapshots after the first good
-# one.
+# Below 100 steps are the networks of the very first epochs, which let the pole fall, and those of the training that
+# forgot, which leave the track. Between 100 and 475 steps games end in both ways, in four of the five seeds more often by
+# leaving the track. Falling is a matter of less than a second. Leaving the track takes a hundred steps or more, with the
+# pole upright, and a slight preference for one side all the time. Here is one example in detail: of our own unsteady
+# training the worst of the snapshots after the first good one.
 
 # %%
 online = torch.tensor(lost["return_online"])
