@@ -908,7 +908,7 @@ print("a constant added to all advantages changes nothing")
 # fresh games, and how high the mean value of a row's batches rose.
 
 # %% mystnb={"image": {"alt": "Dots for nine variants in rows, three seeds each. Six of the rows overlap between about 200 and 500. Without a target network all dots lie at the left edge; without exploration two of three do; without replay two lie near 140."}}
-rows = benchmark["ablation"]["rows"] | benchmark["additions"]["rows"]
+rows = benchmark["ablation"]["rows"]
 figure, ax = plt.subplots(figsize=(6, 4.2))
 for place, row in enumerate(rows.values()):
     later = [run["returns"][len(run["returns"]) // 2 :] for run in row["runs"]]
