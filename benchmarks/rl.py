@@ -59,7 +59,8 @@ class Look:
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed, self.before, self.seconds = seed, None, 0.0
+        self.seed, self.seconds = seed, 0.0
+        self.before: torch.nn.Module | None = None
         names = ("fell", "left_the_track", "cut_off", "gap", "gap_change", "action_changed", "greedy_value")
         self.figures: dict[str, list[float]] = {name: [] for name in names}
 
@@ -238,7 +239,7 @@ def changed(variants: dict[str, dict[str, dict[str, Any]]]) -> dict[str, Any]:
         rows[name] = {"changes": changes, "runs": []}
         parts = {part: {**UNSTEADY.get(part, {}), **changes.get(part, {})} for part in {*UNSTEADY, *changes}}
         for seed in SEEDS[:3]:
-            run = ours(seed, **{**parts, "fit": {"max_epochs": epochs}})
+            run = ours(seed, look=False, fit={"max_epochs": epochs}, **parts)
             show(name, run)
             rows[name]["runs"].append(run)
     return {"epochs": epochs, "rows": rows}
