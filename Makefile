@@ -19,9 +19,9 @@ foundations_MODULES := diagrams.py mixture.py
 vae_MODULES := diagrams.py vae.py metrics.py judge.safetensors
 gan_MODULES := diagrams.py gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
 evaluation_MODULES := gan.py vae.py gpt.py lora.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
-rl_MODULES := dqn.py own_games.py gpt.py lora.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
+rl_MODULES := diagrams.py dqn.py playing.py own_games.py gpt.py lora.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
 language_MODULES := gpt.py lora.py gpt2_weights.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json
-practice_MODULES := dqn.py own_games.py gan.py gpt.py lora.py vae.py data/text.py data/tokens.py
+practice_MODULES := dqn.py playing.py own_games.py gan.py gpt.py lora.py vae.py data/text.py data/tokens.py
 COMMON_MODULES := __init__.py checks.py tensors.py data/__init__.py data/files.py data/images.py training.py results.py plots.py
 
 PROFILE ?= cpu

@@ -1,49 +1,60 @@
-r"""Deep Q-learning: games played side by side, a replay buffer, Q-networks, and the agent that learns from them.
+r"""Deep Q-learning: the target of the temporal difference, Q-networks, and the agent that learns from playing.
 
-The module reads like the papers: the targets, the buffer, the networks, the games, the agent, the recipes by which the
-course trains. Sources: Mnih et al. (2015), "Human-level control through deep reinforcement learning",
-https://doi.org/10.1038/nature14236; van Hasselt, Guez and Silver (2016), https://arxiv.org/abs/1509.06461, for the
-double estimate; Wang et al. (2016), https://arxiv.org/abs/1511.06581, for the duelling network.
-
-A transition is $(s, a, r, s', \text{terminated})$: what was seen, what was done, the reward, what was seen next, and
-whether the game ended there by its own rules. An episode cut off by a time limit is not terminated: the game would have
-gone on, and so does the value.
+The module reads like the papers: the target, the networks, the agent, the recipes by which the course trains. The games
+themselves, the replay buffer and the evaluation are in `playing`. Sources: Mnih et al. (2015), "Human-level control
+through deep reinforcement learning", https://doi.org/10.1038/nature14236; van Hasselt, Guez and Silver (2016),
+https://arxiv.org/abs/1509.06461, for the double estimate; Wang et al. (2016), https://arxiv.org/abs/1511.06581, for the
+duelling network.
 """
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-import gymnasium as gym
-import numpy as np
-import pytorch_lightning as pl
 import torch
-from gymnasium.vector import VectorEnv
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader
 
 from aigc_course import training
 from aigc_course.checks import check_count, check_not_negative, check_positive
 from aigc_course.own_games import game_title, make_games
+from aigc_course.playing import Games, ReplayBuffer, Transitions, choose, play
 
-# --- the targets ------------------------------------------------------------------------------------------------------
+__all__ = [
+    "ATARI_LAYERS",
+    "DQN",
+    "ConvQNetwork",
+    "DenseQNetwork",
+    "Games",
+    "ReplayBuffer",
+    "Transitions",
+    "build",
+    "choose",
+    "greedy_values",
+    "make_games",
+    "play",
+    "recipe",
+    "td_target",
+]
+
+# --- the target of the temporal difference ----------------------------------------------------------------------------
 
 
-def bellman_targets(
+def td_target(
     rewards: Float[Tensor, " batch"],
     terminated: Bool[Tensor, " batch"],
     next_values: Float[Tensor, " batch"],
-    discount: float,
+    discount: float | Float[Tensor, " batch"],
 ) -> Float[Tensor, " batch"]:
     r"""Return what the actions taken should have been worth: $r + \gamma\, V(s')$, and $r$ where the game ended.
 
-    $\gamma$ is `discount`, $V(s')$ are `next_values`. Mnih et al. (2015), algorithm 1.
+    $V(s')$ are `next_values`; $\gamma$ is `discount`, which for n-step returns is $\gamma^n$ of each row. The target
+    less the value that the network gives now is the temporal difference. Mnih et al. (2015), algorithm 1.
     """
     return rewards + discount * next_values * ~terminated
 
@@ -54,92 +65,11 @@ def greedy_values(
     r"""Return the value of the best action, $\max_a Q^-(s', a)$ of the target network.
 
     With `online_q` the online network says which action is best and the target network what it is worth,
-    $Q^-\big(s', \arg\max_a Q(s', a)\big)$: van Hasselt, Guez and Silver (2016), equation 4.
+    $Q^-\big(s', \arg\max_a Q(s', a)\big)$: the Double DQN of van Hasselt, Guez and Silver (2016).
     """
     if online_q is None:
         return target_q.amax(dim=1)
     return target_q.gather(1, online_q.argmax(dim=1, keepdim=True)).squeeze(1)
-
-
-# --- the replay buffer ------------------------------------------------------------------------------------------------
-
-
-class Transitions(NamedTuple):
-    """Transitions, one a row; observations keep the type they came in, so that pictures stay bytes."""
-
-    observations: Shaped[Tensor, "batch ..."]
-    actions: Int[Tensor, " batch"]
-    rewards: Float[Tensor, " batch"]
-    next_observations: Shaped[Tensor, "batch ..."]
-    terminated: Bool[Tensor, " batch"]
-
-
-class ReplayBuffer:
-    """The last `capacity` transitions, in memory that is taken once; when it is full the oldest make room.
-
-    **Arguments:** `shape`, `dtype`: of one observation.
-
-    Raises `ValueError` for a capacity below 1.
-    """
-
-    def __init__(self, capacity: int, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> None:
-        check_count("capacity", capacity)
-        self.capacity, self.shape = capacity, tuple(shape)
-        self._rows = Transitions(
-            torch.zeros(capacity, *shape, dtype=dtype),
-            torch.zeros(capacity, dtype=torch.long),
-            torch.zeros(capacity),
-            torch.zeros(capacity, *shape, dtype=dtype),
-            torch.zeros(capacity, dtype=torch.bool),
-        )
-        self._added = 0
-
-    def __len__(self) -> int:
-        return min(self._added, self.capacity)
-
-    def add(self, new: Transitions) -> None:
-        """Store the transitions in the order given.
-
-        Raises `ValueError` for more transitions than the buffer holds or observations of another shape.
-        """
-        count = len(new.actions)
-        if count > self.capacity:
-            raise ValueError(f"{count} transitions do not fit into a buffer with a capacity of {self.capacity}.")
-        for name, value in (("observations", new.observations), ("next_observations", new.next_observations)):
-            if tuple(value.shape[1:]) != self.shape:
-                raise ValueError(f"{name} have the shape {tuple(value.shape[1:])}; the buffer takes {self.shape}.")
-        places = torch.arange(self._added, self._added + count) % self.capacity
-        for column, values in zip(self._rows, new, strict=True):
-            column[places] = values.to(column)
-        self._added += count
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the transitions, as a list of columns, and how many have been added in all."""
-        return {"columns": [column[: len(self)].clone() for column in self._rows], "added": self._added}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Hold what another buffer of the same capacity and shape held. `ValueError` if it does not fit."""
-        columns, added = state["columns"], state["added"]
-        if len(columns[0]) != min(added, self.capacity) or tuple(columns[0].shape[1:]) != self.shape:
-            raise ValueError(
-                f"the stored buffer has {len(columns[0])} of {added} transitions with observations of shape "
-                f"{tuple(columns[0].shape[1:])}; this one, with a capacity of {self.capacity} and observations of "
-                f"shape {self.shape}, takes {min(added, self.capacity)} of them. Build the games as they were."
-            )
-        for column, values in zip(self._rows, columns, strict=True):
-            column[: len(values)] = values
-        self._added = added
-
-    def sample(self, count: int) -> Transitions:
-        """Return `count` transitions drawn evenly, with replacement, by PyTorch's global generator.
-
-        Raises `ValueError` for a count below 1 or an empty buffer.
-        """
-        check_count("count", count)
-        if not len(self):
-            raise ValueError("the buffer is empty; add transitions before you sample.")
-        places = torch.randint(len(self), (count,))
-        return Transitions(*(column[places] for column in self._rows))
 
 
 # --- the networks -----------------------------------------------------------------------------------------------------
@@ -245,170 +175,6 @@ class ConvQNetwork(nn.Module):
 
 ATARI_LAYERS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 
-# --- the games --------------------------------------------------------------------------------------------------------
-
-
-LONGEST_EPISODE = 100_000
-
-
-@torch.no_grad()
-def play(
-    network: nn.Module, games: VectorEnv, *, seed: int | None = None, epsilon: float = 0.0
-) -> tuple[Float[Tensor, " games"], Int[Tensor, " games"]]:
-    """Let each game be played once from its start, and return the returns (undiscounted) and the lengths in steps.
-
-    One episode a game: were the first so many to end counted instead, short episodes would be counted more often.
-
-    **Arguments:** `network`: from observations to the values of the actions; `games`: from `make_games`; `seed`: of the
-    games, for the same starts each time, None to go on from where they are; `epsilon`: the chance of an action drawn at
-    random.
-
-    Raises `ValueError` if a game has not ended after 100,000 steps.
-    """
-    device = next(network.parameters()).device
-    observations, _ = games.reset(seed=seed)
-    returns, lengths = torch.zeros(games.num_envs), torch.zeros(games.num_envs, dtype=torch.long)
-    running = torch.ones(games.num_envs, dtype=torch.bool)
-    with training.evaluating(network):
-        while running.any():
-            if lengths.max() >= LONGEST_EPISODE:
-                raise ValueError(
-                    f"{int(running.sum())} of {games.num_envs} games have not ended after {LONGEST_EPISODE:,} steps; "
-                    "give them a limit, such as max_steps=1000 in make_games or Games."
-                )
-            actions = choose(network(torch.as_tensor(observations, device=device)), epsilon)
-            observations, rewards, terminated, truncated, _ = games.step(actions.cpu().numpy())
-            returns += torch.as_tensor(rewards).float() * running
-            lengths += running
-            running &= ~torch.as_tensor(terminated | truncated)
-    return returns, lengths
-
-
-def choose(q: Float[Tensor, "batch actions"], epsilon: float) -> Int[Tensor, " batch"]:
-    r"""Return the best action of each row, or with probability $\varepsilon$ one drawn evenly from all.
-
-    Raises `ValueError` for an epsilon outside [0, 1].
-    """
-    if not 0 <= epsilon <= 1:
-        raise ValueError(f"epsilon is {epsilon}; it takes a number in [0, 1].")
-    best = q.argmax(dim=1)
-    if epsilon == 0:
-        return best
-    drawn = torch.randint(q.shape[1], best.shape, device=q.device)
-    return torch.where(torch.rand(best.shape, device=q.device) < epsilon, drawn, best)
-
-
-class Games(pl.LightningDataModule):
-    """The data of an agent: games to learn from, which it plays itself, the buffer, and games to be judged by.
-
-    The games are opened when training starts and closed when it stops, also by an error.
-
-    A checkpoint holds the buffer, and is as large. It does not hold the state of the games, which cannot be stored:
-    when training goes on from one (`fit(..., ckpt_path=...)`), all games begin anew. Network, optimiser, buffer, counts
-    and random generators are then those of the checkpoint, but the games to come are not those of an unstopped run.
-
-    **Arguments:**
-
-    - `name`, `max_steps`: as for `make_games`.
-    - `count`: games side by side to learn from.
-    - `capacity`: transitions in the replay buffer.
-    - `chunks`: steps of training in an "epoch", which here is the interval at which figures are logged.
-    - `evaluation_episodes`: games played greedily after each epoch, with starts of their own; 0 for none.
-    - `bootstrap_at_limit`: False treats an episode that a time limit cut off as if the game had ended: a mistake to
-      learn from.
-    - `seed`: of the games.
-
-    Raises `ValueError` for a count below its range, and as `make_games` does.
-    """
-
-    def __init__(
-        self,
-        name: str | Callable[..., gym.Env] | gym.Env,
-        *,
-        count: int = 8,
-        capacity: int = 100_000,
-        chunks: int = 10,
-        evaluation_episodes: int = 20,
-        bootstrap_at_limit: bool = True,
-        seed: int = 0,
-        max_steps: int | None = None,
-    ) -> None:
-        super().__init__()
-        check_count("count", count)
-        check_count("chunks", chunks)
-        check_count("evaluation_episodes", evaluation_episodes, 0)
-        check_count("capacity", capacity, count)
-        self.game, self.count, self.chunks, self.seed, self.max_steps = name, count, chunks, seed, max_steps
-        self.evaluation_episodes, self.bootstrap_at_limit = evaluation_episodes, bootstrap_at_limit
-        games = make_games(name, 1, max_steps=max_steps)
-        space = games.single_observation_space
-        self.shape = cast(tuple[int, ...], space.shape)
-        self.actions = int(cast(gym.spaces.Discrete, games.single_action_space).n)
-        games.close()
-        self.buffer = ReplayBuffer(capacity, self.shape, torch.from_numpy(np.zeros(0, space.dtype)).dtype)
-        self.games: VectorEnv | None = None
-        self.evaluation_games: VectorEnv | None = None
-
-    def setup(self, stage: str) -> None:
-        """Open the games and begin all of them."""
-        self.teardown(stage)
-        self.games = make_games(self.game, self.count, max_steps=self.max_steps)
-        if self.evaluation_episodes:
-            self.evaluation_games = make_games(self.game, self.evaluation_episodes, max_steps=self.max_steps)
-            # Far from the seeds of the games to learn from, which are those that follow `seed`.
-            self.evaluation_games.reset(seed=self.seed + 1_000_000)
-        observations, _ = self.games.reset(seed=self.seed)
-        self.observations = torch.as_tensor(observations)
-        self._over = torch.zeros(self.count, dtype=torch.bool)
-
-    def teardown(self, stage: str) -> None:
-        """Close the games."""
-        for games in (self.games, self.evaluation_games):
-            if games is not None:
-                games.close()
-        self.games = self.evaluation_games = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps of the data: the buffer."""
-        return {"buffer": self.buffer.state_dict()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Fill the buffer as it was. Raises `ValueError` if it is not of the same size."""
-        self.buffer.load_state_dict(state_dict["buffer"])
-
-    def on_exception(self, exception: BaseException) -> None:
-        """Close the games."""
-        self.teardown("fit")
-
-    def step(self, actions: Int[Tensor, " games"]) -> None:
-        """Take one step in every game and keep the transitions.
-
-        The step after a game's last only resets it: what it returns leads from one episode's end to another's start,
-        and is not a transition.
-        """
-        assert self.games is not None
-        following, rewards, terminated, truncated, _ = self.games.step(actions.cpu().numpy())
-        next_observations, ended = torch.as_tensor(following), torch.as_tensor(terminated)
-        cut = torch.as_tensor(truncated)
-        real = ~self._over
-        self.buffer.add(
-            Transitions(
-                self.observations[real],
-                actions.cpu()[real],
-                torch.as_tensor(rewards).float()[real],
-                next_observations[real],
-                (ended if self.bootstrap_at_limit else ended | cut)[real],
-            )
-        )
-        self._over = ended | cut
-        # A vector of games may write its next observations into the same memory.
-        self.observations = next_observations.clone()
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        """Numbers that count the chunks of an epoch; the data are made by playing."""
-        return DataLoader(cast(Any, range(self.chunks)), batch_size=None)
-
-
 # --- the agent --------------------------------------------------------------------------------------------------------
 
 
@@ -422,14 +188,15 @@ class DQN(training.NetworkModel):
       y_i = r_i + \gamma (1 - \text{terminated}_i) \, Q^-\big(s'_i, a^*_i\big)$$
 
     where the target network $Q^-$ is a copy of $Q$ made every `target_interval` updates, and $a^*$ is the best action
-    in the eyes of $Q$ (`double`) or of $Q^-$. The Huber loss is quadratic up to an error of 1 and linear beyond.
+    in the eyes of $Q$ (`double`) or of $Q^-$. (With n-step returns of `Games`, $\gamma^n$ stands for $\gamma$.) The
+    Huber loss is quadratic up to an error of 1 and linear beyond.
 
     With `ema_decay` $\beta$ a second copy of the network follows slowly, $\bar\theta \leftarrow \beta \bar\theta + (1 -
     \beta)\,\theta$ after each update. It plays where the agent is judged; the learning network plays to learn.
 
-    After each epoch the agent plays `Games.evaluation_episodes` greedy episodes; at the end its network has the weights
-    with the highest mean return there (the later ones among equals). It is trained with `Games` as its data, on one
-    device.
+    After each epoch the agent plays `Games.evaluation_episodes` greedy episodes; at the end its network, and the copies
+    too, have the weights with the highest mean return there (the later ones among equals). A training begins with
+    copies of the network as it is then. Its data are `Games`, on one device.
 
     **Arguments:**
 
@@ -444,7 +211,8 @@ class DQN(training.NetworkModel):
     - `ema_decay`: $\beta$, in [0, 1); 0 for no averaging.
 
     **Logged** once an epoch: `loss`; `value`, the mean of $\max_a Q(s, a)$ over the batches; `epsilon`; `return`, the
-    mean of the evaluation; and with averaging `return_online`, the same for the learning network.
+    mean of the evaluation; with averaging `return_online`, the same for the learning network; and `transitions`, the
+    steps taken so far, counted over all games.
 
     Raises `ValueError` for an argument outside its range, and when training begins, for a network that does not fit
     the games.
@@ -500,81 +268,25 @@ class DQN(training.NetworkModel):
         """Return $Q(s, a)$ for every action."""
         return self.network(observations)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam on the online network."""
-        return torch.optim.Adam(self.network.parameters(), self.learning_rate, fused=True)
-
-    def setup(self, stage: str) -> None:
-        """Forget the best weights of an earlier training: a new one is judged by itself."""
-        self._best = (-math.inf, {})
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the counts and the best weights too."""
-        checkpoint["agent"] = {"steps": self.steps_done, "updates": self.updates_done, "best": list(self._best)}
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the counts and the best weights."""
-        agent = checkpoint["agent"]
-        self.steps_done, self.updates_done, self._best = agent["steps"], agent["updates"], tuple(agent["best"])
-
-    def on_fit_start(self) -> None:
-        """Compare the network with the games before a step is taken."""
-        games = self._games
-        if (self.network.shape, self.network.actions) != (games.shape, games.actions):
-            raise ValueError(
-                f"the network takes observations of shape {self.network.shape} and knows {self.network.actions} "
-                f"actions; {game_title(games.game)} has observations of shape {games.shape} and "
-                f"{games.actions} actions."
-            )
-        if games.buffer.capacity < self.batch_size:
-            raise ValueError(
-                f"the buffer holds {games.buffer.capacity} transitions, fewer than the batch_size {self.batch_size}; "
-                "give the games a larger capacity."
-            )
-        if games.buffer.capacity < self.learning_starts:
-            raise ValueError(
-                f"learning_starts is {self.learning_starts}, and the buffer never holds more than "
-                f"{games.buffer.capacity} transitions: it would never learn. Lower the one or raise the other."
-            )
-
-    @property
-    def _games(self) -> Games:
-        data = cast(Any, self.trainer).datamodule
-        if not isinstance(data, Games):
-            found = "a loader" if data is None else f"of the type {type(data).__name__}"
-            raise ValueError(f"the data are {found}; an agent learns from Games, which it plays itself.")
-        return data
-
-    @property
-    def current_epsilon(self) -> float:
-        """The chance of a random action at this point of the training."""
-        first, last = self.epsilon
-        return first + (last - first) * min(1.0, self.steps_done / self.exploration)
+    # The algorithm.
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         """Play `steps` steps in every game, then make `updates` updates."""
         games = self._games
         with torch.no_grad():
             for _ in range(self.steps):
-                games.step(choose(self.network(games.observations.to(self.device)), self.current_epsilon))
-                self.steps_done += games.count
+                q = self.network(games.observations.to(self.device))
+                self.steps_done += games.step(choose(q, self.current_epsilon))
         if len(games.buffer) < max(self.learning_starts, self.batch_size):
             return
-        # The plain optimiser: Lightning's wrapper would cost as much as a small network's update. It takes one of
-        # a chunk's updates, since Lightning counts its steps, and writes no checkpoint where it has counted none.
-        optimizer = cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False))
-        counted = cast(Any, self.optimizers())
         drawn = games.buffer.sample(self.updates * self.batch_size)
         batches = zip(*(column.to(self.device).split(self.batch_size) for column in drawn), strict=True)
-        done = (self.trainer.current_epoch + batch_idx / games.chunks) / cast(int, self.trainer.max_epochs)
-        for group in optimizer.param_groups:
-            group["lr"] = self.learning_rate * (1 - done if self.decay else 1)
-        for number, columns in enumerate(batches):
+        for optimizer, columns in zip(self._optimizers(batch_idx / games.chunks), batches, strict=True):
             optimizer.zero_grad()
             self.manual_backward(self.loss(Transitions(*columns)))
             if self.clip:
                 nn.utils.clip_grad_norm_(self.network.parameters(), self.clip)
-            (optimizer if number else counted).step()
+            optimizer.step()
             if self.averaged is not None:
                 self.averaged.update_parameters(self.network)
             self.updates_done += 1
@@ -587,16 +299,22 @@ class DQN(training.NetworkModel):
         with torch.no_grad():
             online_q = self.network(batch.next_observations) if self.double_estimate else None
             next_values = greedy_values(self.target_network(batch.next_observations), online_q)
-            targets = bellman_targets(batch.rewards.to(q), batch.terminated, next_values, self.discount)
+            targets = td_target(batch.rewards.to(q), batch.terminated, next_values, self.discount**batch.lengths)
         taken = q.gather(1, batch.actions[:, None]).squeeze(1)
         loss = F.smooth_l1_loss(taken, targets) if self.huber else 0.5 * F.mse_loss(taken, targets)
         self.collect(loss=loss, value=q.detach().amax(dim=1).mean())
         return loss
 
+    @property
+    def current_epsilon(self) -> float:
+        """The chance of a random action at this point of the training."""
+        first, last = self.epsilon
+        return first + (last - first) * min(1.0, self.steps_done / self.exploration)
+
     def on_train_epoch_end(self) -> None:
         """Let the agent be judged on games of their own, and remember the best weights."""
         super().on_train_epoch_end()
-        self.log("epsilon", self.current_epsilon)
+        self.log_dict({"epsilon": self.current_epsilon, "transitions": float(self.steps_done)})
         if (games := self._games.evaluation_games) is not None:
             policy = self.network if self.averaged is None else self.averaged.module
             if self.averaged is not None:
@@ -609,9 +327,87 @@ class DQN(training.NetworkModel):
     def on_train_end(self) -> None:
         """Give the network the best weights that it had, and its copies the same."""
         if self._best[1]:
-            copies = [self.target_network, *([] if self.averaged is None else [self.averaged.module])]
-            for network in (self.network, *copies):
-                network.load_state_dict(self._best[1])
+            self.network.load_state_dict(self._best[1])
+            self._renew_copies()
+
+    # What Lightning asks for.
+
+    @property
+    def _games(self) -> Games:
+        data = cast(Any, self.trainer).datamodule
+        if not isinstance(data, Games):
+            found = "a loader" if data is None else f"of the type {type(data).__name__}"
+            raise ValueError(f"the data are {found}; an agent learns from Games, which it plays itself.")
+        return data
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam on the online network."""
+        return torch.optim.Adam(self.network.parameters(), self.learning_rate, fused=True)
+
+    def _optimizers(self, share: float) -> list[Any]:
+        """The optimizer for each update of a chunk that begins when this share of the epoch is over.
+
+        It is the plain one: Lightning's wrapper would cost as much as a small network's update. The wrapper makes the
+        first, since it counts Lightning's steps, and no checkpoint is written where it has counted none.
+        """
+        optimizer = cast(torch.optim.Optimizer, self.optimizers(use_pl_optimizer=False))
+        done = (self.trainer.current_epoch + share) / cast(int, self.trainer.max_epochs)
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate * (1 - done if self.decay else 1)
+        return [self.optimizers(), *[optimizer] * (self.updates - 1)]
+
+    def setup(self, stage: str) -> None:
+        """Begin with fresh copies, and without the best weights of an earlier training: a new one is judged by itself.
+
+        A checkpoint that the training goes on from is loaded later, and has copies of its own.
+        """
+        if stage == "fit":
+            self._best = (-math.inf, {})
+            self._renew_copies()
+
+    def _renew_copies(self) -> None:
+        self.target_network.load_state_dict(self.network.state_dict())
+        if self.averaged is not None:
+            self.averaged.module.load_state_dict(self.network.state_dict())
+            self.averaged.n_averaged.zero_()  # the average begins anew, at the first weights that it sees
+
+    def on_fit_start(self) -> None:
+        """Compare the network with the games before a step is taken."""
+        _check_fit(self, self._games)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Store the counts and the best weights too."""
+        checkpoint["agent"] = {"steps": self.steps_done, "updates": self.updates_done, "best": list(self._best)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take over the counts and the best weights."""
+        agent = checkpoint["agent"]
+        self.steps_done, self.updates_done, self._best = agent["steps"], agent["updates"], tuple(agent["best"])
+
+
+def _check_fit(agent: DQN, games: Games) -> None:
+    """Raise `ValueError` if the agent cannot learn from these games."""
+    network, title, capacity = agent.network, game_title(games.game), games.buffer.capacity
+    if (network.shape, network.actions) != (games.shape, games.actions):
+        raise ValueError(
+            f"the network takes observations of shape {network.shape} and knows {network.actions} actions; {title} has "
+            f"observations of shape {games.shape} and {games.actions} actions."
+        )
+    if games.n_steps > 1 and games.discount != agent.discount:
+        raise ValueError(
+            f"the games add up rewards with a discount of {games.discount}, and the agent's is {agent.discount}; with "
+            "n_steps above 1 give both the same."
+        )
+    if capacity < agent.batch_size:
+        raise ValueError(
+            f"the buffer holds {capacity} transitions, fewer than the batch_size {agent.batch_size}; give the games a "
+            "larger capacity."
+        )
+    if capacity < agent.learning_starts:
+        raise ValueError(
+            f"learning_starts is {agent.learning_starts}, and the buffer never holds more than {capacity} transitions: "
+            "it would never learn. Lower the one or raise the other."
+        )
 
 
 # --- the course's agents ----------------------------------------------------------------------------------------------
@@ -631,6 +427,7 @@ def recipe(name: str, profile: str = "auto") -> dict[str, Any]:
                 "name": "CartPole-v1",
                 "count": 8,
                 "capacity": 100_000,
+                "n_steps": 3,
                 "chunks": (2, 8, 8)[scale],
                 "evaluation_episodes": (2, 20, 20)[scale],
                 "seed": 0,
@@ -638,17 +435,19 @@ def recipe(name: str, profile: str = "auto") -> dict[str, Any]:
             "network": {"width": 128},
             "agent": {
                 "learning_rate": 1e-3,
+                "decay": True,
                 "steps": 32,
                 "updates": (32, 128, 128)[scale],
                 "learning_starts": (200, 1000, 1000)[scale],
                 "exploration": 10_000,
                 "ema_decay": 0.9995,
             },
-            "fit": {"max_epochs": (2, 48, 48)[scale], "seed": 0},
+            "fit": {"max_epochs": (2, 32, 32)[scale], "seed": 0},
         },
         "breakout": {
             "games": {
                 "name": "MinAtar/Breakout-v1",
+                "sticky_actions": 0.1,
                 "count": 16,
                 "capacity": (2_000, 100_000, 500_000)[scale],
                 "chunks": (1, 20, 100)[scale],
@@ -671,6 +470,7 @@ def recipe(name: str, profile: str = "auto") -> dict[str, Any]:
         "pong": {
             "games": {
                 "name": "ALE/Pong-v5",
+                "sticky_actions": 0.25,
                 "count": (2, 8, 16)[scale],
                 "capacity": (300, 10_000, 100_000)[scale],
                 "chunks": (1, 2, 50)[scale],

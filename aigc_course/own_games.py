@@ -20,14 +20,20 @@ from aigc_course.checks import check_count, importing_extra
 
 
 def make_games(
-    name: str | Callable[..., gym.Env] | gym.Env, count: int, *, max_steps: int | None = None, **options: Any
+    name: str | Callable[..., gym.Env] | gym.Env,
+    count: int,
+    *,
+    max_steps: int | None = None,
+    sticky_actions: float | None = None,
+    clip_rewards: bool = True,
+    **options: Any,
 ) -> VectorEnv:
     """Return `count` games of this name, or of your own, side by side.
 
     `"MinAtar/Breakout-v1"` and its like show the picture as (channels, height, width) and take the actions that make
     a difference; `"ALE/Pong-v5"` and its like are Atari games as in Mnih et al. (2015): every fourth frame, the last
-    four of them in grey at 84×84, rewards cut to [-1, 1]. A finished game is reset by the step after its last: that
-    step's action is ignored and its reward is 0.
+    four of them in grey at 84×84, rewards cut to [-1, 1]; but with sticky actions, which the paper did not have.
+    A finished game is reset by the step after its last: that step's action is ignored and its reward is 0.
 
     **Your own game** is a class, or a function that makes a new `gymnasium.Env` at each call; of a game that is made
     already, copies are played. Observations from a `Box` keep their shape, which for pictures is (channels, height,
@@ -35,10 +41,19 @@ def make_games(
     `MultiBinary`, `Tuple` and `Dict` spaces become one row of float32, in which a number out of n is n - 1 zeros and a
     single 1. Actions are numbered from 0 here, and the game gets those of its own space, which may start elsewhere.
 
-    **Arguments:** `name`: that of a registered game, or your own game; `max_steps`: cut every episode off after so many
-    steps, `None` to leave that to the game; `options`: passed on to the game's maker.
+    **Arguments:**
 
-    Raises `ValueError` for a name that Gymnasium does not know, a count below 1, a game whose actions are not numbered
+    - `name`: that of a registered game, or your own game.
+    - `max_steps`: cut every episode off after so many steps, `None` to leave that to the game.
+    - `sticky_actions`: the probability with which MinAtar's and Atari's games repeat the action they did last in place
+      of the one they are told (Machado et al., 2018, https://arxiv.org/abs/1709.06009). `None` takes what the game's
+      own specification says: 0.1 for MinAtar; for Atari's names with `-v5` 0.25, per frame of the console.
+    - `clip_rewards`: whether Atari's rewards are cut. What is learnt from is cut; a score is not. Other games' rewards
+      are never cut.
+    - `options`: passed on to the game's maker.
+
+    Raises `ValueError` for a name that Gymnasium does not know, a count below 1, sticky actions outside [0, 1] or asked
+    of a game that is neither MinAtar's nor Atari's, a game whose actions are not numbered
     or whose observations are from another space, or one that cannot be copied, and `ModuleNotFoundError` for MinAtar or
     an Atari game if the package's extra `games` is not installed, and for another game that needs a missing package.
     `reset` and `step` of the games raise `ValueError` for what does not follow Gymnasium's interface, for observations
@@ -48,13 +63,23 @@ def make_games(
     check_count("count", count)
     if max_steps is not None:
         check_count("max_steps", max_steps)
+    if sticky_actions is not None:
+        if not 0 <= sticky_actions <= 1:
+            raise ValueError(f"sticky_actions is {sticky_actions}; it takes a probability, or None.")
+        if not (isinstance(name, str) and name.startswith(("ALE/", "MinAtar/"))):
+            raise ValueError(
+                f"sticky_actions is {sticky_actions}; {game_title(name)} is neither MinAtar's nor Atari's."
+            )
     if isinstance(name, str) and name.startswith("ALE/"):
         if max_steps is not None:
             raise ValueError(f"max_steps is {max_steps}; an Atari game takes max_num_frames_per_episode instead.")
         with importing_extra("games"):
             from ale_py.vector_env import AtariVectorEnv
 
-        return AtariVectorEnv(_atari_name(name), num_envs=count, **options)
+        given = {"repeat_action_probability": 0.25 if sticky_actions is None else sticky_actions, **options}
+        return AtariVectorEnv(_atari_name(name), num_envs=count, reward_clipping=clip_rewards, **given)
+    if sticky_actions is not None:
+        options["sticky_action_prob"] = sticky_actions
     opened: list[gym.Env] = []
     try:
         for _ in range(count):

@@ -104,7 +104,7 @@ def transitions(count: int, first: int = 0) -> dqn.Transitions:
     """Transitions from state n to n + 1 with action n, reward n."""
     n = torch.arange(first, first + count)
     states = n[:, None].float()
-    return dqn.Transitions(states, n, n.float(), states + 1, n % 2 == 0)
+    return dqn.Transitions(states, n, n.float(), states + 1, n % 2 == 0, torch.ones_like(n))
 
 
 def small(numbers: int = 3, **options: Any) -> dqn.DQN:
@@ -117,7 +117,7 @@ def small(numbers: int = 3, **options: Any) -> dqn.DQN:
 
 
 def test_targets_are_the_formula_and_the_reward_alone_where_the_game_ended() -> None:
-    targets = dqn.bellman_targets(
+    targets = dqn.td_target(
         torch.tensor([1.0, 2.0, -1.0]), torch.tensor([False, True, False]), torch.tensor([10.0, 10.0, 0.5]), 0.9
     )
     torch.testing.assert_close(targets, torch.tensor([10.0, 2.0, -0.55]))
@@ -172,7 +172,7 @@ def test_the_buffer_keeps_pictures_as_bytes() -> None:
     buffer = dqn.ReplayBuffer(4, (1, 2, 2), torch.uint8)
     n = torch.zeros(3, dtype=torch.long)
     picture = torch.full((3, 1, 2, 2), 255, dtype=torch.uint8)
-    buffer.add(dqn.Transitions(picture, n, n.float(), picture, n.bool()))
+    buffer.add(dqn.Transitions(picture, n, n.float(), picture, n.bool(), n + 1))
     assert buffer.sample(2).observations.dtype == torch.uint8
 
 
@@ -246,6 +246,48 @@ def test_a_time_limit_does_not_end_the_game(bootstrap: bool) -> None:
     assert (rows.terminated[: len(games.buffer)] == (last & (not bootstrap))).all()
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 7])
+def test_n_step_returns_are_the_formula_and_stop_where_the_episode_does(n: int) -> None:
+    games = dqn.Games("Known-v0", count=3, capacity=1000, evaluation_episodes=0, n_steps=n, discount=0.5)
+    games.setup("fit")
+    for _ in range(40):
+        games.step(torch.randint(2, (3,)))
+    games.teardown("fit")
+    kept = len(games.buffer)
+    # Ten episodes a game are over, each with three starts: none is left waiting.
+    assert kept == 90
+    rows = dqn.Transitions(*(column[:kept] for column in games.buffer._rows))
+    time = rows.observations[:, 2]
+    torch.testing.assert_close(rows.next_observations[:, :2], rows.observations[:, :2])  # the same game and episode
+    torch.testing.assert_close(rows.lengths.float(), (3 - time).clamp(max=n))
+    torch.testing.assert_close(rows.next_observations[:, 2], time + rows.lengths)
+    # The reward of step k is k.
+    expected = [
+        sum(0.5**k * (t + k + 1) for k in range(int(count))) for t, count in zip(time, rows.lengths, strict=True)
+    ]
+    torch.testing.assert_close(rows.rewards, torch.tensor(expected, dtype=torch.float))
+    assert (rows.terminated == (rows.next_observations[:, 2] == 3)).all()
+
+
+def test_n_step_returns_bootstrap_at_a_time_limit() -> None:
+    games = dqn.Games("Endless-v0", count=2, capacity=1000, evaluation_episodes=0, n_steps=3)
+    games.setup("fit")
+    for _ in range(30):
+        games.step(torch.zeros(2, dtype=torch.long))
+    games.teardown("fit")
+    rows = games.buffer._rows
+    assert not rows.terminated[: len(games.buffer)].any()
+    assert rows.next_observations[: len(games.buffer), 2].max() == 5
+    assert rows.lengths[: len(games.buffer)].min() == 1
+
+
+def test_a_step_that_only_resets_is_not_counted() -> None:
+    agent, games = small(steps=40), dqn.Games("Known-v0", count=3, chunks=1, evaluation_episodes=0)
+    history = training.fit(agent, games, max_epochs=1)
+    assert agent.steps_done == len(games.buffer) == 90
+    assert history["transitions"] == [90.0]
+
+
 def test_play_counts_one_episode_a_game() -> None:
     games = dqn.make_games("Known-v0", 4)
     returns, lengths = dqn.play(dqn.DenseQNetwork((3,), 2, width=4), games)
@@ -265,6 +307,37 @@ def test_the_seed_decides_a_game(name: str) -> None:
 
     assert (course(3) == course(3)).all()
     assert (course(3) != course(4)).any()
+
+
+def test_the_score_is_not_cut_and_what_is_learnt_from_is() -> None:
+    games = dqn.Games("ALE/SpaceInvaders-v5", count=4, capacity=4000, evaluation_episodes=4)
+    games.setup("fit")
+    actions = np.random.default_rng(0).integers(games.actions, size=(300, 4))
+    assert games.evaluation_games is not None
+    seen = np.stack([games.evaluation_games.step(action)[1] for action in actions])
+    for action in actions:
+        games.step(torch.as_tensor(action))
+    games.teardown("fit")
+    assert set(np.unique(games.buffer._rows.rewards[: len(games.buffer)])) == {0.0, 1.0}
+    assert seen.max() >= 5  # a ship pays 5 points or more
+
+
+@pytest.mark.parametrize("name", ["MinAtar/Breakout-v1", "ALE/Pong-v5"])
+def test_sticky_actions_are_the_games_own_chance(name: str) -> None:
+    def course(seed: int, **options: Any) -> Any:
+        games = dqn.make_games(name, 1, **options)
+        if name.startswith("ALE/"):
+            games.reset(seed=0)  # so that only the emulator's chance is left
+        actions = np.random.default_rng(seed).integers(games.single_action_space.n, size=60)  # type: ignore[attr-defined]
+        seen = [games.reset(seed=0)[0].copy(), *(games.step(action[None])[0].copy() for action in actions)]
+        games.close()
+        return np.stack(seen)
+
+    usual = {"MinAtar/Breakout-v1": 0.1, "ALE/Pong-v5": 0.25}[name]
+    assert (course(0) == course(0, sticky_actions=usual)).all()
+    assert (course(0) != course(0, sticky_actions=0.0)).any()
+    # An action that is always the last one again is never the one that was told.
+    assert (course(0, sticky_actions=1.0) == course(1, sticky_actions=1.0)).all()
 
 
 def test_pictures_of_the_games() -> None:
@@ -290,13 +363,14 @@ def test_the_loss_is_the_formula_and_only_the_chosen_values_learn(double: bool, 
         torch.randn(5),
         torch.randn(5, 3),
         torch.tensor([False, True, False, False, True]),
+        torch.tensor([1, 1, 1, 3, 3]),
     )
     q, next_q = agent.network(batch.observations), agent.network(batch.next_observations).detach()
     target_q = agent.target_network(batch.next_observations).detach()
     errors = []
     for i in range(5):
         best = int(next_q[i].argmax()) if double else int(target_q[i].argmax())
-        y = batch.rewards[i] + (0 if batch.terminated[i] else 0.9 * target_q[i, best])
+        y = batch.rewards[i] + (0 if batch.terminated[i] else 0.9 ** int(batch.lengths[i]) * target_q[i, best])
         error = (q[i, batch.actions[i]] - y).abs()
         errors.append(error - 0.5 if huber and error > 1 else 0.5 * error**2)
     expected = torch.stack(errors).mean()
@@ -353,6 +427,37 @@ def test_the_target_network_is_the_copy_of_its_turn() -> None:
     training.fit(agent, dqn.Games("Known-v0", count=2, chunks=3, evaluation_episodes=0), max_epochs=1)
     assert all(torch.equal(value, first[name]) for name, value in agent.target_network.state_dict().items())
     assert not all(torch.equal(value, first[name]) for name, value in agent.network.state_dict().items())
+
+
+def copies(agent: dqn.DQN) -> list[dict[str, Tensor]]:
+    assert agent.averaged is not None
+    return [network.state_dict() for network in (agent.target_network, agent.averaged.module)]
+
+
+def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize("fits", [0, 1])
+def test_a_training_begins_with_copies_of_the_network_as_it_is_then(fits: int) -> None:
+    found = []
+
+    class Look(pl.Callback):
+        def on_train_start(self, *arguments: Any) -> None:
+            found.extend(copy.deepcopy(copies(agent)))
+
+    agent = small(5, ema_decay=0.9, target_interval=9)
+    games = dqn.Games("Chain-v0", count=2, chunks=5)
+    for _ in range(fits):
+        training.fit(agent, games, max_epochs=1)
+        assert all(equal(agent.network.state_dict(), weights) for weights in copies(agent))  # the best ones
+    with torch.no_grad():
+        for parameter in agent.network.parameters():
+            parameter.normal_()  # somebody else's weights
+    wanted = copy.deepcopy(agent.network.state_dict())
+    training.fit(agent, games, max_epochs=1, callbacks=[Look()])
+    assert len(found) == 2
+    assert all(equal(wanted, weights) for weights in found)
 
 
 @pytest.mark.parametrize("double", [True, False])
@@ -478,6 +583,10 @@ def test_recipes_can_be_built(name: str, profile: str) -> None:
         (lambda: dqn.Games("CartPole-v1", count=0), "count is 0"),
         (lambda: dqn.Games("CartPole-v1", chunks=0), "chunks is 0"),
         (lambda: dqn.Games("CartPole-v1", evaluation_episodes=-1), "evaluation_episodes is -1"),
+        (lambda: dqn.Games("CartPole-v1", n_steps=0), "n_steps is 0"),
+        (lambda: dqn.Games("CartPole-v1", discount=1.5), "discount is 1.5"),
+        (lambda: dqn.make_games("CartPole-v1", 1, sticky_actions=0.1), "CartPole-v1 is neither MinAtar's nor Atari's"),
+        (lambda: dqn.make_games("ALE/Pong-v5", 1, sticky_actions=1.1), "sticky_actions is 1.1; it takes a probability"),
         (lambda: dqn.ReplayBuffer(0, (2,)), "capacity is 0"),
         (lambda: dqn.ReplayBuffer(3, (1,)).add(transitions(4)), "4 transitions do not fit"),
         (lambda: dqn.ReplayBuffer(9, (2,)).add(transitions(4)), r"shape \(1,\); the buffer takes \(2,\)"),
@@ -526,6 +635,11 @@ def test_a_continuous_game_is_closed_before_it_is_refused() -> None:
             lambda: small(learning_starts=33),
             lambda: dqn.Games("Known-v0", capacity=32),
             "learning_starts is 33, and the buffer never holds more than 32",
+        ),
+        (
+            lambda: small(discount=0.9),
+            lambda: dqn.Games("Known-v0", n_steps=2),
+            "the games add up rewards with a discount of 0.99, and the agent's is 0.9",
         ),
         (lambda: small(), lambda: RingData(batches=1), "the data are of the type RingData; an agent learns from Games"),
         (lambda: small(), lambda: tiny.loader("vae"), "the data are a loader; an agent learns from Games"),

@@ -75,7 +75,7 @@ def test_ended_games_have_no_future() -> None:
         q[:2] = update[:2]
     right = exact_values(*slippery())
     assert (q[:2] > right[:2] + 0.2).all()
-    targets = dqn.bellman_targets(torch.ones(1), torch.tensor([True]), torch.ones(1), GAMMA)
+    targets = dqn.td_target(torch.ones(1), torch.tensor([True]), torch.ones(1), GAMMA)
     assert targets.item() == 1
 
 

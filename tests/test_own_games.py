@@ -9,7 +9,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from aigc_course import dqn, training
+from aigc_course import dqn, playing, training
 
 
 class Corridor(gym.Env[Any, Any]):
@@ -334,7 +334,7 @@ def test_what_a_game_raises_says_which_game_and_which_step() -> None:
 
 @pytest.mark.bad_input
 def test_a_game_without_an_end_is_not_played_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dqn, "LONGEST_EPISODE", 50)
+    monkeypatch.setattr(playing, "LONGEST_EPISODE", 50)
     with pytest.raises(ValueError, match=r"2 of 2 games have not ended after 50 steps; .*max_steps"):
         dqn.play(dqn.DenseQNetwork((1,), 2, width=4), dqn.make_games(Dice, 2))
 

@@ -50,7 +50,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image as Picture
 from torch import nn
 
-from aigc_course import dqn, plots, results, training
+from aigc_course import diagrams, dqn, plots, results, training
 
 
 # %%
@@ -113,9 +113,10 @@ plt.show()
 # %% [markdown]
 # The ball flies along diagonals, one cell a step, and is thrown back by the border, by the bricks and by the paddle.
 # A brick it hits is gone, and the reward is 1; when none of the 30 is left, there is a new wall. If the ball reaches
-# the bottom row and the paddle is not there, the game is over. Three actions: 0 stay, 1 left, 2 right. And one mean
-# little thing: with probability 0.1 the game does not do what it is told, but what it did last (a **sticky action**).
-# So no two games need be alike. We shall see at the end what that is good for.
+# the bottom row and the paddle is not there, the game is over. Three actions: 0 stay, 1 left, 2 right. And with
+# probability 0.1 the game does not do what it is told, but what it did last (a **sticky action**), so that no two games
+# need be alike. This is what MinAtar's specification says; `dqn.make_games` takes another probability as
+# `sticky_actions`. We shall see at the end what sticky actions are good for.
 #
 # How well does one play who does not look? The function below is all we need for watching games. It plays `games`
 # side by side, each once, by any rule that turns observations into actions, and keeps a film.
@@ -201,7 +202,17 @@ plt.show()
 #   things only in every other frame;
 # - 210 × 160 pixels in colour become 84 × 84 in shades of grey, one byte each;
 # - the last four of these pictures are stacked, as four channels;
-# - rewards are cut to the range from −1 to 1.
+# - rewards are cut to the range from −1 to 1, for learning. Where an agent is judged they are not: the sum of cut
+#   rewards is not the game's score.
+#
+# One thing is newer than the paper. The game's name `ALE/Pong-v5` stands for a specification, and that has sticky
+# actions: with probability 0.25 the console repeats the last action, in each of its frames ([Machado et al.,
+# 2018](https://arxiv.org/abs/1709.06009)). `make_games` follows it, and our recipe says so.
+
+# %%
+for name in ("breakout", "pong"):
+    chosen = dqn.recipe(name, profile)["games"]
+    print(f"{chosen['name']}: sticky actions {chosen['sticky_actions']}")
 
 # %% mystnb={"image": {"alt": "Four grey pictures of Pong: two paddles, a border above and below, and a small bright ball that moves from picture to picture."}}
 pong = dqn.make_games("ALE/Pong-v5", 1)
@@ -255,9 +266,25 @@ print(
 # $$ h_k(i, j) = \max\Big(0,\; b_k + \sum_{c} \sum_{u=0}^{2} \sum_{v=0}^{2} w_k(c, u, v)\; x_c(i + u,\, j + v) \Big) , $$
 #
 # where $c$ runs over the four channels, $u$ and $v$ over the rows and columns of the window, and the maximum with 0 is
-# the ReLU. Ten columns leave room for 8 places of the window, so each $h_k$ is 8 × 8. MinAtar's network has 16 output
-# channels, then a dense layer with 128 units, and one value for each action at the end. From scratch, without
-# `nn.Conv2d`:
+# the ReLU. Ten columns leave room for 8 positions of the window, so each $h_k$ is 8 × 8. MinAtar's network has 16 output
+# channels, then a dense layer with 128 units, and one value for each action at the end. Below each node stands the
+# shape of what comes out of it:
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "From left to right: the observation x, 4 × 10 × 10; a convolution with 3 × 3 "
+    "windows, 16 × 8 × 8; a dense layer W, 128; a dense layer V, 3; the values Q, "
+    "one for each action.",
+    {name: (1.5 * n, 0) for n, name in enumerate(("x", "∗ 3×3", "W", "V", "Q"))},
+    [("x", "∗ 3×3", "W", "V", "Q")],
+    observed=["x"],
+    variables=["Q"],
+    notes={"x": "4×10×10", "∗ 3×3": "16×8×8", "W": "128", "V": "3"},
+)
+
+# %% [markdown]
+# The star stands for the convolution, $W$ and $V$ for the dense layers; the $16 \cdot 8 \cdot 8 = 1024$ features go
+# into $W$ as one row. From scratch, without `nn.Conv2d`:
 
 
 # %%
@@ -392,16 +419,11 @@ def learn(name):
 
 
 # %%
-def over_frames(ax, agent, history, name, line="-", **options):
+def over_frames(ax, history, name, line="-", **options):
     # an epoch before the first update has no value and no loss
-    values, epochs = history[name], len(history["return"])
-    ends = range(epochs - len(values) + 1, epochs + 1)
-    ax.plot(
-        [agent.steps_done * end / epochs / 1000 for end in ends],
-        values,
-        line,
-        **options,
-    )
+    values = history[name]
+    taken = history["transitions"][-len(values) :]
+    ax.plot([count / 1000 for count in taken], values, line, **options)
     ax.set_xlabel("thousand steps played")
 
 
@@ -412,10 +434,8 @@ print(f"{agent.steps_done:,d} frames, {agent.updates_done:,d} updates")
 
 # %% mystnb={"image": {"alt": "Mean return against the steps played: both curves stay near the random agent's dotted line at first, then climb unsteadily to many times its height."}}
 figure, ax = plt.subplots()
-over_frames(
-    ax, agent, history, "return", "o-", markersize=4, label="averaged weights"
-)
-over_frames(ax, agent, history, "return_online", "--", label="learning weights")
+over_frames(ax, history, "return", "o-", markersize=4, label="averaged weights")
+over_frames(ax, history, "return_online", "--", label="learning weights")
 ax.axhline(random_return, color="grey", linestyle=":", label="random")
 ax.set_ylabel("mean return of 20 games (bricks)")
 ax.legend()
@@ -423,8 +443,8 @@ plt.show()
 
 # %% mystnb={"image": {"alt": "The mean value of the batches climbs over the whole training; the exploration rate falls to its lowest value early on."}}
 figure, ax = plt.subplots()
-over_frames(ax, agent, history, "value", label="mean of max Q (discounted bricks)")
-over_frames(ax, agent, history, "epsilon", "--", label="exploration rate ε")
+over_frames(ax, history, "value", label="mean of max Q (discounted bricks)")
+over_frames(ax, history, "epsilon", "--", label="exploration rate ε")
 ax.set_ylabel("value; probability")
 ax.legend()
 plt.show()
@@ -539,7 +559,7 @@ display(
 
 
 # %% [markdown]
-# It plays otherwise than the rule. While the ball is far away the paddle often dawdles, and in time it is there. No
+# It plays differently from the rule. While the ball is far away the paddle often dawdles, and in time it is there. No
 # reward is given for being under the ball early, only for catching it; what the paddle does in the meantime makes no
 # difference to the return.
 #
@@ -777,9 +797,9 @@ if profile == "gpu":
     pong_agent, pong_history = learn("pong")
     figure, ax = plt.subplots()
     dots = {"line": "o-", "markersize": 4, "label": "averaged weights"}
-    over_frames(ax, pong_agent, pong_history, "return", **dots)
+    over_frames(ax, pong_history, "return", **dots)
     dashes = {"line": "--", "label": "learning weights"}
-    over_frames(ax, pong_agent, pong_history, "return_online", **dashes)
+    over_frames(ax, pong_history, "return_online", **dashes)
     ax.set_ylabel("mean return of greedy games (points)")
     ax.legend()
     plt.show()
@@ -835,8 +855,8 @@ for name, without_it in without.items():
 # there is no chance in it, and it was long overlooked how much of an agent's score may come from that ([Machado et
 # al., 2018](https://arxiv.org/abs/1709.06009), who proposed the sticky actions as a cure). We try it. The agent plays
 # a hundred games, and its actions are written down: a hundred lists. Each list is then played with the eyes shut in
-# another game. We do this once without sticky actions, where only the side from which the first ball comes is drawn by
-# lot, and once with them.
+# another game. We do this once without sticky actions, where only the side from which the first ball comes is drawn at
+# random, and once with them.
 #
 # > **Predict, then run.** Without sticky actions a list scores, on average, (a) about what the eyes scored, (b) about
 # > half, (c) next to nothing. And with them?
@@ -860,7 +880,7 @@ def by_heart(games, limit=500):
 
 
 # %%
-fixed = dqn.make_games("MinAtar/Breakout-v1", 100, sticky_action_prob=0.0)
+fixed = dqn.make_games("MinAtar/Breakout-v1", 100, sticky_actions=0.0)
 for name, kind in (
     ("without sticky actions", fixed),
     ("with sticky actions", games),
@@ -882,11 +902,12 @@ fixed.close()
 # ### Rewards cut to one
 #
 # Cutting rewards to [−1, 1] lets one learning rate serve many games. The price is that the agent cannot tell a large
-# reward from a small one. In Space Invaders, a ship of the rearmost row is worth several times one of the foremost.
+# reward from a small one, and that the sum of the cut rewards is no score: `dqn.Games` judges the agent by the game's
+# own. In Space Invaders, a ship of the rearmost row is worth several times one of the foremost.
 # Here is what a random agent was given in some games of it, before the cut.
 
 # %%
-invaders = dqn.make_games("ALE/SpaceInvaders-v5", 4, reward_clipping=False)
+invaders = dqn.make_games("ALE/SpaceInvaders-v5", 4, clip_rewards=False)
 invaders.reset(seed=0)
 torch.manual_seed(0)
 given = []
@@ -977,7 +998,7 @@ assert features.shape[2:] == (leaves(84, dqn.ATARI_LAYERS),) * 2 == (7, 7)
 
 # %% tags=["hide-cell"]
 # @title Solution
-obedient = dqn.make_games("MinAtar/Breakout-v1", 20, sticky_action_prob=0.0)
+obedient = dqn.make_games("MinAtar/Breakout-v1", 20, sticky_actions=0.0)
 _, _, rewards, running = watch(follow, obedient, seed=0, limit=300)
 obedient.close()
 bricks = rewards.sum(dim=0).mean()

@@ -556,10 +556,10 @@ assert abs(off).max() < 5
 
 # %% [markdown]
 # The largest of so many deviations is two or three standard errors, as it should be for pure chance: on average the
-# target is right. (The line for `targets` is `bellman_targets` of the package, which the next chapter uses.)
+# target is right. (The line for `targets` is `td_target` of the package, which the next chapter uses.)
 
 # %%
-with_package = dqn.bellman_targets(
+with_package = dqn.td_target(
     torch.tensor(received),
     torch.tensor(ended),
     torch.tensor(table[following].max(axis=1)),

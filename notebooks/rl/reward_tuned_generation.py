@@ -18,6 +18,7 @@
 # - read a language model as a policy: what its states, actions, episodes and rewards are;
 # - derive the policy gradient, and say why no gradient passes through a token that was drawn;
 # - show that a baseline leaves the gradient's mean as it is and lowers its variance;
+# - train an agent by REINFORCE, and say what on-policy and off-policy mean;
 # - tune a GPT by a reward that is a plain program, and catch it when it cheats;
 # - hold it near the pre-trained model by a penalty, and say what the best such policy looks like.
 #
@@ -49,7 +50,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from aigc_course import gpt, plots, results, text_metrics, training
+from aigc_course import dqn, gpt, plots, results, text_metrics, training
 from aigc_course.data import load_text
 
 
@@ -332,6 +333,147 @@ assert torch.allclose(
 print(leave_one_out(r).tolist())
 
 # %% [markdown]
+# ## A policy gradient on the pole
+#
+# Before the language model, a policy that acts more than once: the pole on a cart of the [second
+# chapter](dqn.ipynb). Now a whole episode $s_0, a_0, r_0, s_1, a_1, r_1, \dots$ is drawn, and its probability is a
+# product of what the game contributes and what the policy does. Only the latter depends on $\theta$, so the score of an
+# episode is $\sum_t \nabla \log \pi_\theta(a_t \mid s_t)$. Nor can an action change the rewards before it, so each term
+# needs only the return from there on, $G_t = \sum_{k \ge t} \gamma^{k - t} r_k$ with the discount $\gamma$ (Sutton and
+# Barto, chapter 13):
+#
+# $$\nabla J \approx \frac1n \sum_{\text{episodes}} \sum_t \big(G_t - b(s_t)\big) \, \nabla \log \pi_\theta(a_t \mid s_t) ,$$
+#
+# with $n$ for the number of episodes. (The discount makes this an approximation: a factor $\gamma^t$ is left out, as is usual.) The baseline $b$ may depend
+# on the state, since the state was there before the action was drawn. A second network learns it, by regression to the
+# returns. Each batch is played by the present policy, used for one step, and thrown away: the method is **on-policy**.
+# Q-learning was **off-policy**: its buffer holds what older policies did.
+
+
+# %%
+def dense(outputs):
+    layers = [torch.nn.Linear(4, 64), torch.nn.Tanh(), torch.nn.Linear(64, outputs)]
+    return torch.nn.Sequential(*layers)
+
+
+@torch.no_grad()
+def episodes(pole_policy, games):  # columns of (steps, games, ...)
+    seen, running, film = games.reset()[0], torch.ones(games.num_envs).bool(), []
+    while running.any():
+        states = torch.as_tensor(seen).clone()
+        actions = torch.multinomial(pole_policy(states).softmax(dim=-1), 1)[:, 0]
+        seen, rewards, ended, cut, _ = games.step(actions.numpy())
+        film.append((states, actions, torch.tensor(rewards) * running, running))
+        running = running & ~torch.as_tensor(ended | cut)
+    return [torch.stack(column) for column in zip(*film, strict=True)]
+
+
+# %%
+def returns_to_go(rewards, discount=0.99):  # (steps, games) of both
+    total, found = torch.zeros(rewards.shape[1]), []
+    for reward in rewards.float().flip(0):
+        total = reward + discount * total
+        found.append(total)
+    return torch.stack(found).flip(0)
+
+
+def action_scores(pole_policy, states, actions):  # log pi(a | s)
+    log_p = pole_policy(states).log_softmax(dim=-1)
+    return log_p.gather(-1, actions[..., None])[..., 0]
+
+
+# %%
+def pole_loss(pole_policy, baseline, film):
+    states, actions, rewards, running = film
+    found, b = returns_to_go(rewards), 100 * baseline(states)[..., 0]
+    log_p = action_scores(pole_policy, states, actions)
+    # minus what REINFORCE raises, per game, in a handy unit
+    loss = -((found - b.detach()) * log_p * running).sum() / (100 * len(states[0]))
+    # no weight is in both networks, so that one optimiser can serve them
+    return loss + ((found - b)[running] / 100).square().mean()
+
+
+# %%
+def balance(updates, count=16):
+    pole_policy, baseline, lengths = dense(2), dense(1), []
+    weights = [*pole_policy.parameters(), *baseline.parameters()]
+    adam = torch.optim.Adam(weights, 1e-2)
+    games = dqn.make_games("CartPole-v1", count)
+    games.reset(seed=0)
+    for _ in range(updates):
+        film = episodes(pole_policy, games)
+        adam.zero_grad()
+        pole_loss(pole_policy, baseline, film).backward()
+        adam.step()
+        lengths.append(film[2].sum(dim=0).mean().item())
+    games.close()
+    return pole_policy, baseline, lengths
+
+
+# %%
+torch.manual_seed(0)
+pole_policy, _, lengths = balance({"smoke": 3}.get(profile, 60))
+hundred = {"smoke": 5}.get(profile, 100)
+games = dqn.make_games("CartPole-v1", hundred)
+balanced = dqn.play(pole_policy, games, seed=9_000_000)[0].mean().item()
+print(
+    f"drawn actions: {lengths[0]:.0f} steps in the first batch, "
+    f"{lengths[-1]:.0f} in the last"
+)
+print(f"the likelier action in fresh games: {balanced:.0f} of 500 steps")
+
+# %% mystnb={"image": {"alt": "The mean length of the games of a batch over the updates: it begins near twenty steps and climbs to several hundred."}}
+plt.plot(lengths)
+plt.xlabel("update")
+plt.ylabel("mean length of the batch's games (steps)")
+plt.show()
+
+# %% [markdown]
+# There is no replay buffer and no target network, and after some seconds of training the pole stays up for most of the
+# time. The price is in the data: every game is used for one step only.
+#
+# How much does the baseline save here? We stop early, after ten updates, let that policy play a hundred games, and take
+# each game's estimate of the gradient alone: without a baseline, with the mean return as the baseline, and with the
+# learnt one. As above, the variance is summed over the gradient's components.
+
+
+# %%
+def spread(pole_policy, film, found, b):
+    states, actions, _, running = film
+    estimates = []
+    for n in range(states.shape[1]):
+        log_p = action_scores(pole_policy, states[:, n], actions[:, n])
+        aim = ((found - b)[:, n] * log_p * running[:, n]).sum()
+        parts = torch.autograd.grad(aim, list(pole_policy.parameters()))
+        estimates.append(torch.cat([part.flatten() for part in parts]))
+    return torch.stack(estimates).var(dim=0).sum().item()
+
+
+# %%
+torch.manual_seed(1)
+early, early_baseline, _ = balance({"smoke": 2}.get(profile, 10))
+games.reset(seed=1)
+film = episodes(early, games)
+games.close()
+found = returns_to_go(film[2])
+with torch.no_grad():
+    learnt = 100 * early_baseline(film[0])[..., 0]
+mean_return = (found * film[3]).sum() / film[3].sum()
+
+
+# %%
+none = torch.zeros_like(found)
+baselines = {"none": none, "mean return": none + mean_return, "learnt": learnt}
+spreads = {name: spread(early, film, found, b) for name, b in baselines.items()}
+for name, size in spreads.items():
+    print(f"{name:>11}: variance {size:9,.0f}, {size / spreads['none']:.0%}")
+assert profile == "smoke" or spreads["mean return"] < 0.8 * spreads["none"]
+
+# %% [markdown]
+# With the mean return as the baseline the variance is well below that without one. The variance of a mean over $n$ games
+# is that of one game divided by $n$, so in the same proportion fewer games give an equally good gradient. What the learnt baseline adds depends on how well it has been learnt by then: in early
+# batches it may be no better than the plain mean.
+#
 # ## The policy gradient on the GPT
 #
 # For a text the score is a sum over its tokens, $\log \pi_\theta(x) = \sum_t \log \pi_\theta(x_t \mid x_{<t})$. One pass
@@ -1003,5 +1145,8 @@ assert best_of[1] <= best_of[4] <= best_of[16]
 # - L. Gao, J. Schulman and J. Hilton, [Scaling Laws for Reward Model Overoptimization](https://arxiv.org/abs/2210.10760)
 #   (2022): best of $n$ and policy gradients, reward against divergence.
 # - J. Schulman et al., [Proximal Policy Optimization Algorithms](https://arxiv.org/abs/1707.06347) (2017).
+# - R. S. Sutton and A. G. Barto, [Reinforcement Learning: An
+#   Introduction](http://incompleteideas.net/book/the-book-2nd.html) (2nd edition, 2018): REINFORCE with a baseline is
+#   in section 13.4.
 #
 # Next: [Assignment: reinforcement learning](../exercises/rl.ipynb).
