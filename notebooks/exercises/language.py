@@ -33,8 +33,8 @@
 #
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
 # below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
-# here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid `from … import
-# *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use.
+# here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid
+# `from … import *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use.
 #
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
@@ -78,8 +78,8 @@ if "NBGRADER_EXECUTION" in os.environ:
 # ## 1. What the game asks for (2 points)
 #
 # In [Words as vectors](../language/word_vectors.ipynb) a network is shown a word $w$ and a context $c$ and says whether
-# the pair is real. For each real pair $k$ contexts are drawn from a noise distribution $q(c)$. If the logit $a =
-# u_w^\top v_c$ of each pair can be chosen freely, which one makes the loss smallest? The chapter derives it for the
+# the pair is real. For each real pair $k$ contexts are drawn from a noise distribution $q(c)$. If the logit
+# $a = u_w^\top v_c$ of each pair can be chosen freely, which one makes the loss smallest? The chapter derives it for the
 # noise $q(c) = p(c)$, and for pairs that are taken both ways round. Here both are different.
 #
 # - A pair is a word and the word *after* it. So $n_{wc}$, the number of times that $c$ follows $w$, is a table whose
@@ -455,7 +455,8 @@ gathered, _ = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrice
 assert gathered.shape == (2, 1, 4), (
     f"one new position: shape (2, 1, 4), not {tuple(gathered.shape)}"
 )
-torch.testing.assert_close(gathered, expected[:, 6:], check_dtype=False)
+off = (gathered - expected[:, 6:]).abs().max()
+assert off < 1e-4, f"not what the whole text gathers at its end: off by {off:.4f}"
 
 
 ### BEGIN HIDDEN TESTS
@@ -466,8 +467,9 @@ def _check():
         gathered, _ = attend_with_cache(
             x[:, past:], (keys[:, :past], values[:, :past]), *matrices
         )
-        torch.testing.assert_close(
-            gathered, expected[:, past:], rtol=1e-4, atol=1e-5, check_dtype=False
+        off = (gathered - expected[:, past:]).abs().max()
+        assert off < 1e-4, (
+            f"after {past} stored positions a new one is off by {off:.4f}"
         )
 
 
@@ -483,7 +485,8 @@ gathered, _ = attend_with_cache(x[:, 3:], (keys[:, :3], values[:, :3]), *matrice
 assert gathered.shape == (2, 4, 4), (
     f"four new positions: shape (2, 4, 4), not {tuple(gathered.shape)}"
 )
-torch.testing.assert_close(gathered, expected[:, 3:], check_dtype=False)
+off = (gathered - expected[:, 3:]).abs().amax(dim=(0, 2)).tolist()
+assert max(off) < 1e-4, f"positions 3 to 6 are off by {off}"
 
 
 ### BEGIN HIDDEN TESTS
@@ -494,8 +497,9 @@ def _check():
         gathered, _ = attend_with_cache(
             x[:, past:], (keys[:, :past], values[:, :past]), *matrices
         )
-        torch.testing.assert_close(
-            gathered, expected[:, past:], rtol=1e-4, atol=1e-5, check_dtype=False
+        off = (gathered - expected[:, past:]).abs().max()
+        assert off < 1e-4, (
+            f"{new} new positions after {past} stored ones are off by {off:.4f}"
         )
 
 
@@ -512,8 +516,9 @@ assert len(stored) == 2, "the cache is a pair: keys and values"
 assert stored[0].shape == (2, 7, 4), (
     f"7 positions have 7 keys: shape (2, 7, 4), not {tuple(stored[0].shape)}"
 )
-torch.testing.assert_close(stored[0], keys, check_dtype=False)
-torch.testing.assert_close(stored[1], values, check_dtype=False)
+assert (stored[0] - keys).abs().max() < 1e-4, "the keys are not those of the text"
+assert stored[1].shape == (2, 7, 4), f"7 values, not {tuple(stored[1].shape)}"
+assert (stored[1] - values).abs().max() < 1e-4, "the values are wrong"
 
 
 ### BEGIN HIDDEN TESTS
@@ -524,12 +529,15 @@ def _check():
         given = tuple(each[:, :past].clone() for each in expected)
         copies = [each.clone() for each in given]
         _, stored = attend_with_cache(x[:, past:], given, *matrices)
-        for each, right in zip(
-            [*stored, *given], [*expected, *copies], strict=True
-        ):
-            torch.testing.assert_close(
-                each, right, rtol=1e-4, atol=1e-5, check_dtype=False
+        for each, right in zip(stored, expected, strict=True):
+            assert each.shape == right.shape, (
+                f"{past} stored, {new} new: the shape is {tuple(each.shape)}"
             )
+            assert (each - right).abs().max() < 1e-4, (
+                f"{past} stored, {new} new: what is stored is wrong"
+            )
+        for each, right in zip(given, copies, strict=True):
+            assert torch.equal(each, right), "the given cache was changed"
 
 
 _run(_check)
@@ -563,9 +571,9 @@ print(
 # $$\theta_i = \text{base}^{-2i / \text{dim}}, \qquad
 # (a, b) \mapsto (a \cos m\theta_i - b \sin m\theta_i,\; a \sin m\theta_i + b \cos m\theta_i) .$$
 #
-# The course's GPT pairs the first half of a vector with the second. Here, as in the original, pair $i$ are the two
-# **neighbours** with the numbers $2i$ and $2i + 1$, counted from 0. With a cache the new positions do not begin at 0,
-# so they are given.
+# The course's GPT ([A GPT from the ground up](../language/gpt.ipynb)) pairs the first half of a vector with the second.
+# Here, as in the original, pair $i$ are the two **neighbours** with the numbers $2i$ and $2i + 1$, counted from 0. With
+# a cache the new positions do not begin at 0, so they are given.
 
 
 # %% nbgrader={"grade": false, "grade_id": "turn", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -779,9 +787,9 @@ _run(_check)
 
 # %% [markdown]
 # When the training is over the adapters can be **merged**: one matrix that does the same, and costs no more than the
-# old one. Taking one adapter off again is then a merge with $-\alpha$. You may call your functions of earlier questions,
-# here and below. A check is passed if it is passed with them or with correct versions in their place, so that no mistake
-# costs you points twice.
+# old one. Taking one adapter off again is then a merge with $-\alpha$. You may call your functions of earlier
+# questions, here and below. A check is passed if it is passed with them or with correct versions in their place, so
+# that no mistake costs you points twice.
 
 
 # %% nbgrader={"grade": false, "grade_id": "merged", "locked": false, "schema_version": 3, "solution": true, "task": false}

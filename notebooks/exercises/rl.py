@@ -34,8 +34,8 @@
 #
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
 # below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
-# here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid `from … import
-# *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use.
+# here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid
+# `from … import *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use.
 #
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
@@ -791,7 +791,7 @@ pictures = torch.tensor([10, 20, 30, 40, 50], dtype=torch.uint8)[:, None, None]
 begins = torch.tensor([True, False, False, True, False])
 found = stack_pictures(pictures, begins, torch.tensor([2, 4, 0]), 3)
 assert type(found) is Tensor, f"the stacks must be a tensor, not {type(found)}"
-assert found.dtype == torch.uint8, f"bytes take a quarter of {found.dtype}"
+assert found.dtype == torch.uint8, f"bytes, not {found.dtype}"
 assert found.shape == (3, 3, 1, 1), f"(3, 3, 1, 1), not {tuple(found.shape)}"
 rows = found[:, :, 0, 0].tolist()
 assert rows[0] == [10, 20, 30], f"the oldest first: [10, 20, 30], not {rows[0]}"
@@ -1186,7 +1186,9 @@ def gradient_variance(logits, rewards, baseline):
 # gradient of log pi is (1/2, -1/2) for the first action, (-1/2, 1/2) for the second.
 logits, rewards = torch.zeros(2), torch.tensor([3.0, 1.0])
 for baseline, expected in [(0.0, 2.0), (2.0, 0.0), (12.0, 50.0)]:
-    found = float(gradient_variance(logits, rewards, baseline))
+    found = gradient_variance(logits, rewards, baseline)
+    shape = tuple(torch.as_tensor(found).shape)
+    assert shape == (), f"the sum over the components is one number, not {shape}"
     assert abs(found - expected) < 1e-4, (
         f"baseline {baseline}: the variance is {expected}, not {found:.4f}"
     )
@@ -1312,6 +1314,7 @@ better = torch.tensor([2.0], requires_grad=True)
 loss = policy_loss(logits, token, one, better)
 assert type(loss) is Tensor, f"the loss must be a tensor, not {type(loss)}"
 assert loss.shape == (), f"a single number: shape (), not {tuple(loss.shape)}"
+assert loss.requires_grad, "no gradient reaches the logits"
 loss.backward()
 slope = logits.grad[0, 0].tolist()
 assert abs(slope[0] + 1) < 1e-5, (
@@ -1360,8 +1363,9 @@ _run(_check)
 # Check 5d (1 point): padding has no influence, and a long text does not count less.
 logits, lengths = torch.zeros(2, 4, 3, requires_grad=True), torch.tensor([1, 4])
 tokens, one = torch.zeros(2, 4, dtype=torch.long), torch.ones(2)
-policy_loss(logits, tokens, lengths, one).backward()
-assert logits.grad is not None, "no gradient reaches the logits"
+loss = policy_loss(logits, tokens, lengths, one)
+assert loss.requires_grad, "no gradient reaches the logits"
+loss.backward()
 reached = logits.grad.abs().sum(dim=2)
 assert reached[0, 1:].max() == 0, "a gradient reaches what nobody drew"
 assert abs(reached[0, 0] / reached[1, 0] - 1) < 1e-4, (
@@ -1416,7 +1420,7 @@ _run(_check)
 # $$r(x) - \beta \sum_t \log \frac{\pi_\theta(x_t \mid x_{<t})}{\pi_{\text{ref}}(x_t \mid x_{<t})} .$$
 #
 # The mean of the sum over texts that the policy wrote is the KL divergence from the reference, so a single text's is an
-# estimate of it. For one text it may well be negative. Which texts does the penalty make cheaper, and which dearer?
+# estimate of it. For one text it may well be negative. Which texts gain by the penalty, and which lose?
 
 
 # %% nbgrader={"grade": false, "grade_id": "charge", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1474,27 +1478,34 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Your four functions, put together, tune a policy that writes texts of a single token out of five. The last token is
-# paid best and is hardly ever written by the reference. The best policy can be computed: it is proportional to
+# Three of your functions, put together, tune a policy that writes texts of a single token out of five. The last token
+# is paid best and is hardly ever written by the reference. The best policy can be computed: it is proportional to
 # $\pi_{\text{ref}}(x)\, e^{r(x) / \beta}$. Which price $\beta$ lets the last token win? Guess before you run the cell.
 
 # %%
-paid = torch.tensor([0.0, 1.0, 0.5, 0.0, 4.0])
+paid = torch.tensor([0.0, 1.0, 0.5, 0.0, 4.0])  # for each token
 log_ref = torch.tensor([0.4, 0.3, 0.2, 0.09, 0.01]).log()
-for beta in (4.0, 1.0, 0.5):
-    logits = log_ref.clone().requires_grad_()
-    draw = torch.Generator().manual_seed(0)
+
+
+# %%
+def tuned(beta):
+    logits, draw = log_ref.clone(), torch.Generator().manual_seed(0)
     for _ in range(400):
+        logits = logits.detach().requires_grad_()
         p = logits.detach().softmax(dim=0)
         texts = torch.multinomial(p, 512, replacement=True, generator=draw)[:, None]
         net = charged(paid[texts[:, 0]], p.log()[texts], log_ref[texts], beta)
-        gain = advantages(net.view(4, 128)).flatten()
-        each = logits.expand(512, 1, 5)
-        loss = policy_loss(each, texts, torch.ones(512).long(), gain.to(each.dtype))
-        (slope,) = torch.autograd.grad(loss, logits)
-        logits = (logits - slope).detach().requires_grad_()
-    best = (log_ref + paid / beta).softmax(dim=0)
-    rows = [" ".join(f"{x:.2f}" for x in y) for y in (logits.softmax(dim=0), best)]
+        gain = advantages(net.view(4, 128)).flatten().float()
+        ones, each = torch.ones(512).long(), logits.expand(512, 1, 5)
+        policy_loss(each, texts, ones, gain).backward()
+        logits = logits.detach() - logits.grad
+    return logits.softmax(dim=0).tolist()
+
+
+# %%
+for beta in (4.0, 1.0, 0.5):
+    best = (log_ref + paid / beta).softmax(dim=0).tolist()
+    rows = [" ".join(f"{x:.2f}" for x in row) for row in (tuned(beta), best)]
     print(f"beta {beta}: tuned {rows[0]}   best {rows[1]}")
 
 # %% [markdown]
@@ -1929,10 +1940,11 @@ demonstrate(training_step)
 # ## Watch it play (no points)
 #
 # Put together, your functions of questions 1 to 4 are a program that learns to balance a pole on a cart, the game of
-# the chapter [Deep Q-learning](../rl/dqn.ipynb). Here is the game, for many carts at a time. A state is four numbers:
-# where the cart is, how fast it goes, how far the pole leans, how fast it turns. The actions are pushes to the left (0)
-# and to the right (1). The game is over when the pole leans by more than 12 degrees or the cart leaves its track, and
-# is cut off after 500 steps.
+# the chapter [Deep Q-learning](../rl/dqn.ipynb). Here is the game ([Barto et al.,
+# 1983](https://doi.org/10.1109/TSMC.1983.6313077)), for many carts at a time. A state is four numbers: where the cart
+# is, how fast it goes, how far the pole leans, how fast it turns. The actions are pushes to the left (0) and to the
+# right (1). The game is over when the pole leans by more than 12 degrees or the cart leaves its track, and is cut off
+# after 500 steps.
 
 
 # %% nbgrader={"grade": false, "grade_id": "play-setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -1952,7 +1964,7 @@ from PIL import ImageDraw
 def push(states, actions):
     """One step, a fiftieth of a second; return the next states, and where it is over.
 
-    Barto, Sutton and Anderson (1983), with the numbers of Gymnasium's CartPole.
+    The numbers are those of Gymnasium's CartPole.
     """
     _, speed, lean, turning = states.unbind(dim=1)
     sin, cos, force = lean.sin(), lean.cos(), 20.0 * actions - 10.0
