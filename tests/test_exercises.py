@@ -365,8 +365,8 @@ def _defined(notebook: NotebookNode) -> dict[str, Any]:
 
 def test_pole_is_gymnasiums() -> None:
     push = _defined(assignment_of("rl").released)["push"]
-    game, draw = gym.make("CartPole-v1").unwrapped, torch.Generator().manual_seed(0)
-    ends = 0
+    game: Any = gym.make("CartPole-v1").unwrapped
+    draw = torch.Generator().manual_seed(0)
     for seed in range(20):
         state, over = torch.as_tensor(game.reset(seed=seed)[0]), False
         while not over:
@@ -377,8 +377,6 @@ def test_pole_is_gymnasiums() -> None:
             torch.testing.assert_close(after[0], torch.as_tensor(expected))
             assert bool(over) == terminated
             state = after[0]
-        ends += 1
-    assert ends == 20
 
 
 def test_whoever_pushes_at_random_lasts_about_22_steps() -> None:

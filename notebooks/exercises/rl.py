@@ -1223,8 +1223,9 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# A good baseline is what the policy usually gets. Where several texts are written after each prompt, there is a number
-# for every text that does not depend on it: the mean reward of the **other** texts after the same prompt ([Kool et al.,
+# In the chapter the mean reward came close to the best baseline. Where several texts are written after each prompt, it
+# can be estimated for each prompt, by a number that does not depend on the text in question: the mean reward of the
+# **other** texts after the same prompt ([Kool et al.,
 # 2019](https://wouterkool.github.io/publication/buy-4-samples-free-baseline/)). The reward less this baseline is the
 # **advantage**. (In the chapter each prompt has one text, and the others are those of the whole batch.)
 
@@ -1414,7 +1415,7 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# A policy that is paid for one thing alone forgets all others. So a **reference** is kept, the policy as it was, and
+# Nothing in the reward holds a policy to what it could do before. So a **reference** is kept, the policy as it was, and
 # each text is charged for its distance from it: the reward becomes
 #
 # $$r(x) - \beta \sum_t \log \frac{\pi_\theta(x_t \mid x_{<t})}{\pi_{\text{ref}}(x_t \mid x_{<t})} .$$
