@@ -2078,7 +2078,7 @@ def learn(play, seconds, rounds, seed=0):
     for number, network in enumerate(rounds_of(play, seed), start=1):
         passed = monotonic() - begin
         stop = number == rounds or passed > seconds
-        if stop or number % max(1, rounds // 8) == 0:
+        if stop or number % max(1, rounds // 10) == 0:
             lasted = lengths_of(network).mean().item()
             print(f"{passed:3.0f} s, {8 * number:6,d} steps: {lasted:3.0f} of 500")
             if lasted >= best[0]:
@@ -2175,7 +2175,7 @@ def film(network, steps=300, seed=5):
 
 # %%
 only_a_glance = "NBGRADER_EXECUTION" in os.environ  # nobody watches the grading
-network = learn(players(), seconds=50, rounds=80 if only_a_glance else 5000)
+network = learn(players(), seconds=50, rounds=80 if only_a_glance else 8000)
 lasted = lengths_of(network, count=100, seed=2)
 print(f"100 new games: {lasted.mean():.0f} steps on average,", end=" ")
 print(f"the shortest {lasted.min():.0f}")
