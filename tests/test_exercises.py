@@ -269,7 +269,7 @@ def test_release_has_no_answers(assignment: Assignment) -> None:
 
 
 def test_release_runs_until_something_is_missing(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NBGRADER_EXECUTION", "test")  # a part without points takes only a few steps then
+    monkeypatch.setenv("NBGRADER_EXECUTION", "test")  # a part without points takes a minute else
     unsolved = []
     namespace: dict[str, Any] = {"__name__": "notebook"}
     with torch.random.fork_rng():

@@ -2007,8 +2007,8 @@ def lengths_of(network, count=50, seed=1):
 
 
 # %% [markdown]
-# Four functions take part directly, in a dictionary `play`; those of question 1 and of the first half of question 4 are
-# called by your loss. A round is a step in each of eight games and four updates of the **online** network. The
+# Four functions take part directly, in a dictionary `play`; those of question 1 and of the first half of question 4 take part
+# if your loss calls them. A round is a step in each of eight games and four updates of the **online** network. The
 # **target** network is a copy of it that is renewed every hundred updates. A third network is an **average** of the
 # online one over its last few hundred updates, and is the one that is judged.
 
@@ -2174,12 +2174,12 @@ def film(network, steps=300, seed=5):
 # to last at first, and does it only ever get better?
 
 # %%
-only_a_glance = "NBGRADER_EXECUTION" in os.environ  # nobody watches the grading
-network = learn(players(), seconds=50, rounds=80 if only_a_glance else 8000)
-lasted = lengths_of(network, count=100, seed=2)
-print(f"100 new games: {lasted.mean():.0f} steps on average,", end=" ")
-print(f"the shortest {lasted.min():.0f}")
-film(network)
+if "NBGRADER_EXECUTION" not in os.environ:  # nobody watches the grading
+    network = learn(players(), seconds=50, rounds=8000)
+    lasted = lengths_of(network, count=100, seed=2)
+    print(f"100 new games: {lasted.mean():.0f} steps on average,", end=" ")
+    print(f"the shortest {lasted.min():.0f}")
+    film(network)
 
 # %% [markdown]
 # Now spoil one of your functions on purpose, say by leaving out the end of a game in the targets, and run this part
