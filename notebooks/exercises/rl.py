@@ -2007,8 +2007,8 @@ def lengths_of(network, count=50, seed=1):
 
 
 # %% [markdown]
-# Four functions take part directly, in a dictionary `play`; those of question 1 and of the first half of question 4 take part
-# if your loss calls them. A round is a step in each of eight games and four updates of the **online** network. The
+# Four functions take part directly, in a dictionary `play`; those of question 1 and of the first half of question 4 do
+# so if your loss calls them. A round is a step in each of eight games and four updates of the **online** network. The
 # **target** network is a copy of it that is renewed every hundred updates. A third network is an **average** of the
 # online one over its last few hundred updates, and is the one that is judged.
 
