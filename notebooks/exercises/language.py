@@ -79,8 +79,8 @@ if "NBGRADER_EXECUTION" in os.environ:
 #
 # In [Words as vectors](../language/word_vectors.ipynb) a network is shown a word $w$ and a context $c$ and says whether
 # the pair is real. For each real pair $k$ contexts are drawn from a noise distribution $q(c)$. If the logit
-# $a = u_w^\top v_c$ of each pair can be chosen freely, which one makes the loss smallest? The chapter derives it for the
-# noise $q(c) = p(c)$, and for pairs that are taken both ways round. Here both are different.
+# $a = u_w^\top v_c$ of each pair can be chosen freely, which one makes the loss smallest? The chapter derives it for
+# the noise $q(c) = p(c)$, and for pairs that are taken both ways round. Here both are different.
 #
 # - A pair is a word and the word *after* it. So $n_{wc}$, the number of times that $c$ follows $w$, is a table whose
 #   rows and columns are not alike, and need not be equally many.
