@@ -440,7 +440,7 @@ def test_function_that_stops_with_an_error_is_replaced(capsys: pytest.CaptureFix
         "sample_from_buffer: yours",
         "td_loss: a stand-in",
     ]
-    assert play["add_to_buffer"] is names["add_to_buffer"]
+    assert play.add_to_buffer is names["add_to_buffer"]
 
 
 # --- The tool --------------------------------------------------------------------------------------------------------

@@ -812,8 +812,8 @@ def merged(weight, adapters):
 # %% nbgrader={"grade": true, "grade_id": "merged-matrix", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 4b (1 point): the merged matrix.
 ### BEGIN HIDDEN TESTS
-# A mistake in the function before is not punished here: the check is passed if it is
-# passed with this function or with the student's own.
+# A mistake in the function before is not punished here: the check is passed if it
+# is passed with this function or with the student's own.
 def _adapted(x, weight, adapters):
     y = F.linear(x, weight.detach())
     for down, up, alpha in adapters:
@@ -1073,7 +1073,8 @@ def _check():
             of_text = law["beta"] * law["B"] / tokens ** law["beta"]
             assert abs(of_size / of_text - 1) < 5e-3, (
                 f"budget {budget:.0e}, law {law}: N = {size:.4g} on D = "
-                f"{tokens:.4g} tokens is too {'small' if of_size > of_text else 'large'}"
+                f"{tokens:.4g} tokens is not best: {of_size:.4g} would be saved by "
+                f"size, {of_text:.4g} by text"
             )
 
 

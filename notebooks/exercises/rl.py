@@ -819,7 +819,7 @@ def _check():
             assert torch.equal(each, before), "the given tensors were changed"
         assert found.dtype == torch.uint8, f"bytes were wanted, not {found.dtype}"
         assert found.shape == (2 * stored, count, 3, 2), (
-            f"the shape must be {(2 * stored, count, 3, 2)}, not {tuple(found.shape)}"
+            f"the shape must be (places, {count}, 3, 2), not {tuple(found.shape)}"
         )
         for k, place in enumerate(places.tolist()):
             right, now = [], place
@@ -1183,7 +1183,7 @@ def gradient_variance(logits, rewards, baseline):
 
 # %% nbgrader={"grade": true, "grade_id": "variance-exact", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 5a (1 point): two actions, equally likely, with the rewards 3 and 1. The
-# gradient of log pi is (1/2, -1/2) for the first action, (-1/2, 1/2) for the second.
+# gradient of log pi is (1/2, -1/2) for the first and (-1/2, 1/2) for the second.
 logits, rewards = torch.zeros(2), torch.tensor([3.0, 1.0])
 for baseline, expected in [(0.0, 2.0), (2.0, 0.0), (12.0, 50.0)]:
     found = gradient_variance(logits, rewards, baseline)
@@ -1319,7 +1319,7 @@ assert loss.requires_grad, "no gradient reaches the logits"
 loss.backward()
 slope = logits.grad[0, 0].tolist()
 assert abs(slope[0] + 1) < 1e-5, (
-    f"-2 * (1 - 1/2) is the derivative with respect to its logit, not {slope[0]:.3f}"
+    f"the slope for its logit is -2 * (1 - 1/2), not {slope[0]:.3f}"
 )
 assert better.grad is None or better.grad == 0, "the advantage is a mere number"
 
@@ -1332,7 +1332,7 @@ def _texts(vocab, time):
 
 def _check():
     # All texts, each with its own probability in its reward: then the mean of the
-    # estimates is the exact gradient of the mean reward. All have their full length.
+    # estimates is the exact gradient of the mean reward. All have full length.
     draw = torch.Generator().manual_seed(33)
     for vocab, time in [(3, 1), (3, 2), (2, 4)]:
         logits = torch.randn(1, time, vocab, generator=draw, dtype=torch.float64)
@@ -1955,6 +1955,7 @@ import itertools
 import zlib
 from copy import deepcopy
 from time import monotonic
+from types import SimpleNamespace
 
 from IPython.display import Image, display
 from PIL import Image as Picture
@@ -1963,7 +1964,7 @@ from PIL import ImageDraw
 
 # %% nbgrader={"grade": false, "grade_id": "play-push", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def push(states, actions):
-    """One step, a fiftieth of a second; return the next states, and where it is over.
+    """One step, a fiftieth of a second; return the states and where it is over.
 
     The numbers are those of Gymnasium's CartPole.
     """
@@ -2007,7 +2008,7 @@ def lengths_of(network, count=50, seed=1):
 
 
 # %% [markdown]
-# Four functions take part directly, in a dictionary `play`; those of question 1 and of the first half of question 4 do
+# Four functions take part directly, together called `play`; those of question 1 and of the first half of question 4 do
 # so if your loss calls them. A round is a step in each of eight games and four updates of the **online** network. The
 # **target** network is a copy of it that is renewed every hundred updates. A third network is an **average** of the
 # online one over its last few hundred updates, and is the one that is judged.
@@ -2015,11 +2016,11 @@ def lengths_of(network, count=50, seed=1):
 
 # %% nbgrader={"grade": false, "grade_id": "play-update", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def update(play, networks, optimiser, buffer, draw):
-    """One update of the online network, and of the average that follows it slowly."""
+    """One update of the online network and of the average that follows it."""
     online, target, average = networks
-    batch = play["sample_from_buffer"](buffer, 64, draw)
+    batch = play.sample_from_buffer(buffer, 64, draw)
     optimiser.zero_grad()
-    play["td_loss"](online, target, batch, 0.99).backward()
+    play.td_loss(online, target, batch, 0.99).backward()
     nn.utils.clip_grad_norm_(online.parameters(), 10.0)
     optimiser.step()
     with torch.no_grad():
@@ -2034,11 +2035,11 @@ def step_in_every_game(play, online, buffer, states, ages, epsilon, draw):
     """Returns the states to go on from, and how old their games are."""
     with torch.no_grad():
         values = online(states)
-    actions = play["epsilon_greedy"](values, epsilon, draw)
+    actions = play.epsilon_greedy(values, epsilon, draw)
     after, over = push(states, actions)
     columns = (states, actions, torch.ones(len(over)), after, over)
     names = ("states", "actions", "rewards", "next_states", "terminated")
-    play["add_to_buffer"](buffer, dict(zip(names, columns, strict=True)))
+    play.add_to_buffer(buffer, dict(zip(names, columns, strict=True)))
     ages = ages + 1
     stop = over | (ages >= 500)  # cut off is not over: the buffer isn't told
     new = new_games(len(over), draw)
@@ -2057,7 +2058,7 @@ def beginners(seed):
 
 # %% nbgrader={"grade": false, "grade_id": "play-rounds", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def rounds_of(play, seed):
-    """Learns round after round; after each, the averaged network as it is by then."""
+    """Learns round after round, and yields the averaged network after each."""
     networks, optimiser = beginners(seed)
     draw, buffer = torch.Generator().manual_seed(seed), new_buffer(50_000, 4)
     states, ages = new_games(8, draw), torch.zeros(8)
@@ -2110,7 +2111,7 @@ STAND_INS = (
 
 # %% nbgrader={"grade": false, "grade_id": "play-fault", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def fault(play):
-    """What goes wrong in one step and one update with these functions, if anything."""
+    """What goes wrong in one step and one update, or None."""
     networks, optimiser = beginners(0)
     draw, buffer = torch.Generator().manual_seed(0), new_buffer(8, 4)
     games = new_games(8, draw), torch.zeros(8), 0.5
@@ -2126,17 +2127,17 @@ def fault(play):
 # %% nbgrader={"grade": false, "grade_id": "play-players", "locked": true, "schema_version": 3, "solution": false, "task": false}
 def players():
     """Your functions, and stand-ins where there is a fault; prints which play."""
-    spare = {"torch": torch, "F": F}
+    spare, chosen = {"torch": torch, "F": F}, {}
     exec(zlib.decompress(base64.b64decode(STAND_INS)), spare)
     names = ["epsilon_greedy", "add_to_buffer", "sample_from_buffer", "td_loss"]
     play = {name: spare[name] for name in names}
-    faults = {name: fault({**play, name: globals().get(name)}) for name in names}
-    for name, problem in faults.items():
-        if problem is None:
-            play[name] = globals()[name]
+    for name in names:
+        own = globals().get(name)
+        problem = fault(SimpleNamespace(**{**play, name: own}))
         who = "yours" if problem is None else f"a stand-in ({problem[:40]})"
         print(f"{name}: {who}")
-    return play
+        chosen[name] = own if problem is None else spare[name]
+    return SimpleNamespace(**chosen)
 
 
 # %% nbgrader={"grade": false, "grade_id": "play-picture", "locked": true, "schema_version": 3, "solution": false, "task": false}
