@@ -1,17 +1,20 @@
 """The assignments, graded: solutions, empty releases, wrong answers; and the tool that makes and grades them."""
 
 import ast
+import base64
 import copy
 import importlib.util
 import re
 import sys
 import warnings
+import zlib
 from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+import gymnasium as gym
 import jupytext
 import nbformat
 import pytest
@@ -265,7 +268,8 @@ def test_release_has_no_answers(assignment: Assignment) -> None:
             assert not body & {line.strip() for line in stub.split("\n")}
 
 
-def test_release_runs_until_something_is_missing(assignment: Assignment) -> None:
+def test_release_runs_until_something_is_missing(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBGRADER_EXECUTION", "test")  # a part without points takes a minute else
     unsolved = []
     namespace: dict[str, Any] = {"__name__": "notebook"}
     with torch.random.fork_rng():
@@ -337,6 +341,106 @@ def test_instructors_page_knows_every_question(assignment: Assignment) -> None:
     section = page.split(f"### Assignment `{assignment.source.stem}`")[1].split("\n#")[0]
     rows = re.findall(r"^\| .* \| Q(\d) \| (\d+) \|$", section, re.MULTILINE)
     assert rows == re.findall(r"^\| (\d)\. .* \| (\d+) \|$", assignment.solved.cells[0].source, re.MULTILINE)
+
+
+def test_assignment_names_every_chapter_of_its_part() -> None:
+    for part in ("language", "rl"):
+        text = "\n".join(cell.source for cell in assignment_of(part).released.cells)
+        chapters = [path.stem for path in (ROOT / "notebooks" / part).glob("*.py")]
+        assert len(chapters) > 3
+        assert [name for name in chapters if f"(../{part}/{name}.ipynb)" not in text] == []
+
+
+# --- What students of reinforcement learning watch at the end ---------------------------------------------------------
+
+
+def _defined(notebook: NotebookNode) -> dict[str, Any]:
+    """What the labelled cells define; the checks are left out."""
+    namespace: dict[str, Any] = {"__name__": "notebook"}
+    for cell in notebook.cells:
+        if cell.cell_type == "code" and label(cell) and not label(cell)["grade"]:
+            exec(compile(cell.source, NOTEBOOK, "exec"), namespace)
+    return namespace
+
+
+def test_pole_is_gymnasiums() -> None:
+    push = _defined(assignment_of("rl").released)["push"]
+    game: Any = gym.make("CartPole-v1").unwrapped
+    draw = torch.Generator().manual_seed(0)
+    for seed in range(20):
+        state, over = torch.as_tensor(game.reset(seed=seed)[0]), False
+        while not over:
+            action = torch.randint(2, (1,), generator=draw)
+            game.state = state.double().numpy()
+            expected, _, terminated, *_ = game.step(int(action))
+            after, over = push(state[None], action)
+            torch.testing.assert_close(after[0], torch.as_tensor(expected))
+            assert bool(over) == terminated
+            state = after[0]
+
+
+def test_whoever_pushes_at_random_lasts_about_22_steps() -> None:
+    names = _defined(assignment_of("rl").released)
+    draw = torch.Generator().manual_seed(0)
+    states, lasted = names["new_games"](2000, draw), torch.zeros(2000)
+    going_on = torch.ones(2000, dtype=torch.bool)
+    for _ in range(500):
+        lasted += going_on
+        states, over = names["push"](states, torch.randint(2, (2000,), generator=draw))
+        going_on &= ~over
+    assert abs(lasted.mean() - 22) < 1.5
+    text = "\n".join(cell.source for cell in assignment_of("rl").released.cells)
+    assert "pushes at random lasts about 22 steps" in text
+
+
+def test_stand_ins_are_the_solutions() -> None:
+    solved, functions = assignment_of("rl").solved, []
+    for question in ("targets", "epsilon", "ring", "draw", "double", "huber"):
+        (function,) = ast.parse(cell_of(solved, question).source).body
+        assert isinstance(function, ast.FunctionDef)
+        function.body = function.body[1:]  # without the docstring
+        functions.append(ast.unparse(function))
+    code = "\n\n".join(functions)
+    packed = base64.b64encode(zlib.compress(code.encode(), 9)).decode()
+    lines = [f'    "{packed[i : i + 76]}"' for i in range(0, len(packed), 76)]
+    cell = cell_of(solved, "play-stand-ins").source
+    namespace: dict[str, Any] = {}
+    exec(cell, namespace)
+    found = zlib.decompress(base64.b64decode(namespace["STAND_INS"])).decode()
+    assert found == code, "play-stand-ins must be\n" + "\n".join(["STAND_INS = (", *lines, ")"])
+
+
+def test_agent_learns_by_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    solved, released = (_defined(each) for each in (assignment_of("rl").solved, assignment_of("rl").released))
+    with torch.random.fork_rng():
+        networks = [names["learn"](names["players"](), seconds=60, rounds=80) for names in (solved, released)]
+    printed = capsys.readouterr().out
+    assert printed.count(": yours") == 4
+    assert printed.count(": a stand-in (not written yet)") == 4
+    for own, borrowed in zip(*(network.parameters() for network in networks), strict=True):
+        assert torch.equal(own, borrowed), "the stand-ins are right answers too"
+    lengths = solved["lengths_of"](networks[0], count=20)
+    assert lengths.shape == (20,)
+    assert 1 <= lengths.min() <= lengths.max() <= 500
+    solved["film"](networks[0], steps=12)
+
+
+def test_function_that_stops_with_an_error_is_replaced(capsys: pytest.CaptureFixture[str]) -> None:
+    names = _defined(assignment_of("rl").solved)
+    del names["epsilon_greedy"]
+    names["double_values"] = names["sample_from_buffer"]  # called by td_loss, with other arguments
+    with torch.random.fork_rng():
+        play = names["players"]()
+        # The clock alone stops it, after a first round.
+        names["learn"](play, seconds=0, rounds=10**9)
+    lines = capsys.readouterr().out.split("\n")
+    assert [line.split(" (")[0] for line in lines[:4]] == [
+        "epsilon_greedy: a stand-in",
+        "add_to_buffer: yours",
+        "sample_from_buffer: yours",
+        "td_loss: a stand-in",
+    ]
+    assert play.add_to_buffer is names["add_to_buffer"]
 
 
 # --- The tool --------------------------------------------------------------------------------------------------------

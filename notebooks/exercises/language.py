@@ -14,21 +14,22 @@
 # %% [markdown]
 # # Assignment: language models
 #
-# A language model is a few short functions: attention, a loss, a way to choose the next token, a cache that makes
-# writing fast, and the merges that made the tokens. Each fits in ten lines, and each can be wrong in ways that raise no
-# error. Here you write them, and repair a training step whose loss falls to zero while it learns nothing about language.
-# Read the chapters [Attention](../language/attention.ipynb), [A GPT from the ground up](../language/gpt.ipynb) and
-# [From probabilities to text](../language/decoding.ipynb) first; plan three hours.
+# A language model is a few short functions: a game that makes vectors of words, a loss, attention that remembers and
+# knows where it is, a small correction beside a frozen matrix, a way to draw the next token. Each fits in ten lines,
+# and each can be wrong in ways that raise no error. Here you write them in settings that the chapters do not have, and
+# repair a training step whose loss falls to zero while it learns nothing about language. Each question names its
+# chapter; read that one first. Plan four hours.
 #
 # | Question | After it you can | Points |
 # | --- | --- | --- |
-# | 1. Attention with a mask | compute attention, and keep each position from seeing its future | 5 |
-# | 2. The loss of the next token | score a language model from its logits, with every position in its place | 4 |
-# | 3. The nucleus | cut off the improbable tokens before one is drawn | 4 |
-# | 4. The cache | write token after token without computing anything twice | 4 |
-# | 5. A merge of byte-pair encoding | count pairs of tokens and merge the most frequent one | 3 |
-# | 6. Find the bug | tell a small loss from a model that predicts | 6 |
-# | 7. In your own words | judge whether a reported loss can be true, and whether two can be compared | 4 |
+# | 1. What the game asks for | derive what word vectors learn when noise is drawn as you choose | 2 |
+# | 2. The loss of the next token | score a language model from its logits, with every position in its place | 3 |
+# | 3. Attention that writes | compute nothing twice, keep the future out, and put distances into the scores | 5 |
+# | 4. Adapters | correct a frozen matrix with a few parameters, and take the correction in | 3 |
+# | 5. The best size for a budget | say what a training costs, and derive the best size from a law | 3 |
+# | 6. A draft and a judge | cut off improbable tokens, and let a cheap model guess without changing the text | 4 |
+# | 7. Find the bug | tell a small loss from a model that predicts | 6 |
+# | 8. In your own words | judge whether a reported loss can be true, and whether two can be compared | 4 |
 #
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
 # below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
@@ -38,7 +39,7 @@
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
 # what the docstring promises. Values count, not whether they are in single or double precision. Every check has its
-# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 7
+# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 8
 # is read by a person.
 #
 # **How to hand in.** Restart the kernel and run all cells once more. Download the notebook (on Colab:
@@ -51,8 +52,6 @@
 import math
 import os
 import warnings
-from collections import Counter
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -69,47 +68,50 @@ if "NBGRADER_EXECUTION" in os.environ:
 # | --- | --- | --- |
 # | `tokens` | (batch, time) | texts as whole numbers from 0 to vocab - 1; the first token of a text stands at position 0 |
 # | `logits` | (batch, time, vocab) | what the model says about the *next* token, after each position |
-# | `q`, `k`, `v` | (…, positions, dim) | queries, keys and values |
-# | `p` | | a probability above 0, at most 1 |
+# | `weight` | (outputs, inputs) | the matrix of a linear layer, which makes `x @ weight.T` of `x` |
+# | `p`, `q` | (batch, vocab) | probabilities of the next token; each row sums to 1 |
 #
 # The probabilities of the next token are the softmax of the logits over the vocabulary, the last axis. All logarithms
 # are natural, so losses are measured in **nats**.
 
 # %% [markdown]
-# ## 1. Attention with a mask (5 points)
+# ## 1. What the game asks for (2 points)
 #
-# Every position asks a question, its query $q$, and gets an answer mixed from the values $v$ of the positions whose
-# keys $k$ fit it best ([Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)):
+# In [Words as vectors](../language/word_vectors.ipynb) a network is shown a word $w$ and a context $c$ and says whether
+# the pair is real. For each real pair $k$ contexts are drawn from a noise distribution $q(c)$. If the logit
+# $a = u_w^\top v_c$ of each pair can be chosen freely, which one makes the loss smallest? The chapter derives it for
+# the noise $q(c) = p(c)$, and for pairs that are taken both ways round. Here both are different.
 #
-# $$\operatorname{attention}(q, k, v) = \operatorname{softmax}\Bigl(\frac{q k^\top}{\sqrt{\text{dim}}}\Bigr)\, v .$$
+# - A pair is a word and the word *after* it. So $n_{wc}$, the number of times that $c$ follows $w$, is a table whose
+#   rows and columns are not alike, and need not be equally many.
+# - The noise flattens the frequencies of the contexts by a power $s$, often $\tfrac34$ ([Mikolov et al.,
+#   2013](https://arxiv.org/abs/1310.4546)):
 #
-# The scores $q k^\top / \sqrt{\text{dim}}$ make a table with a row for each query and a column for each key, and the
-# softmax turns every **row** into weights that sum to 1. A **mask** says which keys a query may look at. A key that it
-# may not look at must get the weight 0, and the others' weights must still sum to 1: so the mask has to act on the
-# scores, *before* the softmax. Which score makes a weight of exactly 0?
+# $$q(c) = \frac{n_c^{\,s}}{\sum_{c'} n_{c'}^{\,s}}, \qquad n_c = \sum_w n_{wc} .$$
+#
+# The pair $(w, c)$ is real $n_{wc}$ times. How often is it drawn as noise, on average? Write down what the pair adds to
+# the loss, and find its minimum over $a$.
 
 
-# %% nbgrader={"grade": false, "grade_id": "attention", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def attention(q, k, v, mask=None):
-    """Return softmax(q k^T / sqrt(dim)) v: for each query a mean of the values,
-    weighted by how well the keys fit.
+# %% nbgrader={"grade": false, "grade_id": "game", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def best_logits(counts, k, power):
+    """Return for every pair the logit that makes the loss of the game smallest.
 
-    q: (…, queries, dim). k: (…, keys, dim). v: (…, keys, width). The dots are any
-    number of axes, the same for all.
-    mask: (queries, keys), booleans, True where the query may look at the key; at
-    least once in every row. None means that every query may look at every key.
-    Returns (…, queries, width), finite even if scores are in the thousands.
+    counts: (words, contexts), how often each pair occurred; every word and every
+    context occurred at least once. k: how many contexts are drawn for each real
+    pair. power: the exponent s of the noise, from 0 to 1. Returns (words,
+    contexts); minus infinity where a pair never occurred.
     """
     ### BEGIN SOLUTION
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -math.inf)
-    return scores.softmax(dim=-1) @ v
+    following = counts / counts.sum(dim=1, keepdim=True)  # p(c|w)
+    noise = counts.sum(dim=0) ** power
+    # real n_wc times, noise k n_w q(c) times
+    return (following / (k * noise / noise.sum())).log()
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "attention-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 1a (2 points): attention without a mask.
+# %% nbgrader={"grade": true, "grade_id": "game-value", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 1a (1 point): the logits, with noise as frequent as the contexts are.
 ### BEGIN HIDDEN TESTS
 def _run(check):
     """Run a check with Python's own functions and the usual modules, whatever
@@ -119,8 +121,6 @@ def _run(check):
     import types
 
     import math
-    from collections import Counter
-    from itertools import pairwise
 
     import torch
     from torch import Tensor
@@ -131,8 +131,6 @@ def _run(check):
         "torch": torch,
         "Tensor": Tensor,
         "F": F,
-        "Counter": Counter,
-        "pairwise": pairwise,
     }
     types.FunctionType(check.__code__, {**globals(), **vars(builtins), **usual})()
 
@@ -155,185 +153,105 @@ def _choose(check, **stand_ins):
 
 
 ### END HIDDEN TESTS
-q, k = torch.zeros(2, 3, 4), torch.ones(2, 5, 4)
-v = torch.arange(60.0).reshape(2, 5, 6)
-found = attention(q, k, v)
+counts = torch.tensor([[4.0, 0.0], [2.0, 2.0]])
+found = best_logits(counts, 2, 1.0)
 assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
-assert found.shape == (2, 3, 6), (
-    f"3 queries get 3 answers of width 6: shape (2, 3, 6), not {tuple(found.shape)}"
+assert found.shape == (2, 2), f"the shape must be (2, 2), not {tuple(found.shape)}"
+assert found[0, 1] == -math.inf, (
+    f"a pair that never occurs is never real: its logit is -inf, not {found[0, 1]}"
 )
-# a query of zeros likes all alike
-torch.testing.assert_close(
-    found, v.mean(dim=1, keepdim=True).expand(2, 3, 6), check_dtype=False
+assert abs(found[1, 1].item()) < 1e-5, (
+    "this pair is real twice, and drawn as noise 2 * 4 * 2/8 = 2 times: "
+    f"even odds have the logit 0, not {found[1, 1]:.3f}"
 )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
     draw = torch.Generator().manual_seed(1)
-    for axes, queries, keys, dim, width in [
-        ((), 3, 3, 4, 4),
-        ((), 1, 6, 9, 2),
-        ((5,), 4, 7, 3, 5),
-        ((2, 3), 4, 2, 8, 3),
-    ]:
-        q, k, v = (
-            torch.randn(*axes, *shape, generator=draw)
-            for shape in [(queries, dim), (keys, dim), (keys, width)]
+    for words, contexts, k in [(3, 5, 1), (6, 2, 5), (4, 4, 15)]:
+        counts = torch.randint(0, 9, (words, contexts), generator=draw).float()
+        counts[:, 0] += 1
+        counts[0] += 1
+        n, found = counts.tolist(), best_logits(counts, k, 1.0)
+        total = sum(map(sum, n))
+        assert found.shape == (words, contexts), (
+            f"the shape must be {(words, contexts)}, not {tuple(found.shape)}"
         )
-        for scale in (1.0, 1000.0):
-            weights = (
-                torch.einsum("...id,...jd->...ij", q.double() * scale, k.double())
-                / dim**0.5
-            ).softmax(dim=-1)
-            expected = torch.einsum(
-                "...ij,...jw->...iw", weights, v.double()
-            ).float()
-            torch.testing.assert_close(
-                attention(q * scale, k, v),
-                expected,
-                rtol=1e-3,
-                atol=1e-3 if scale > 1 else 1e-5,
-                check_dtype=False,
-            )
+        for w in range(words):
+            for c in range(contexts):
+                noise = k * sum(n[w]) * sum(row[c] for row in n) / total
+                right = math.log(n[w][c] / noise) if n[w][c] else -math.inf
+                value = found[w, c].item()
+                assert value == right or abs(value - right) < 1e-4, (
+                    f"real {n[w][c]:.0f} times, noise {noise:.3f} times: "
+                    f"the logit is {right:.4f}, not {value:.4f}"
+                )
 
 
 _run(_check)
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "attention-mask", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 1b (2 points): what a query may not see has no influence on it.
-q, k = torch.ones(2, 4), torch.ones(3, 4)
-v = torch.tensor([[1.0], [2.0], [6.0]])
-found = attention(
-    q, k, v, torch.tensor([[True, False, False], [True, True, False]])
-)
-assert found.shape == (2, 1), f"the shape must be (2, 1), not {tuple(found.shape)}"
-assert abs(found[0].item() - 1) < 1e-6, (
-    f"one key allowed: its value, 1, is the answer, not {found[0].item():.3f}"
-)
-assert abs(found[1].item() - 1.5) < 1e-6, (
-    f"two equal keys: the mean of 1 and 2, not {found[1].item():.3f}"
+# %% nbgrader={"grade": true, "grade_id": "game-noise", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 1b (1 point): the power of the noise. The frequencies 16 : 1 become 4 : 1.
+counts = torch.tensor([[16.0, 1.0]])
+found = best_logits(counts, 1, 0.5) - best_logits(counts, 1, 1.0)
+assert found.shape == (1, 2), f"the shape must be (1, 2), not {tuple(found.shape)}"
+assert abs(found[0, 1].item() - math.log(5 / 17)) < 1e-5, (
+    "the rarer context is drawn in a share of 1/5 instead of 1/17, so its logit "
+    f"changes by log(5/17) = {math.log(5 / 17):.3f}, not by {found[0, 1]:.3f}"
 )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The function is compared with itself where the forbidden keys are left out, so
-    # a wrong scale loses nothing.
+    # The function is compared with itself at the power 1, so other mistakes in the
+    # logit lose nothing here.
     draw = torch.Generator().manual_seed(2)
-    for queries, keys in [(4, 6), (5, 5), (1, 3)]:
-        q, k, v = (torch.randn(n, 4, generator=draw) for n in (queries, keys, keys))
-        mask = torch.rand(queries, keys, generator=draw) < 0.5
-        mask[:, 1], mask[:, 2] = True, False
-        found = attention(q, k, v, mask)
-        for i in range(queries):
-            torch.testing.assert_close(
-                found[i : i + 1],
-                attention(q[i : i + 1], k[mask[i]], v[mask[i]]),
-                rtol=1e-4,
-                atol=1e-5,
-            )
-        assert (found - attention(q, k, v)).abs().max() > 0.01, (
-            "the mask changes nothing"
-        )
-        # else a single key may be allowed, and then no query matters
-        if queries > 1:
-            assert (found - attention(0 * q, k, v, mask)).abs().max() > 0.01, (
-                "the queries change nothing"
-            )
-        torch.testing.assert_close(
-            attention(q, k, v, mask | True),
-            attention(q, k, v),
-            rtol=1e-4,
-            atol=1e-5,
-        )
-    # A forbidden key whose score is far above all others: a mask that acts after
-    # the softmax finds nothing left to share out. (A function that large scores are
-    # too much for without any mask has lost its points in check 1a.)
-    q, v = torch.tensor([[2.0, 0.0, 0.0, 0.0]]), torch.tensor([[5.0], [1.0], [2.0]])
-    for size in (60.0, 1000.0):
-        k = torch.zeros(3, 4)
-        k[:, 0] = torch.tensor([size, -size, 1 - size])
-        if attention(q, k, v).isfinite().all():
-            found = attention(q, k, v, torch.tensor([[False, True, True]]))
-            torch.testing.assert_close(
-                found, attention(q, k[1:], v[1:]), rtol=1e-3, atol=1e-3
-            )
+    for words, contexts, power in [(3, 5, 0.75), (5, 3, 0.5), (2, 6, 0.0)]:
+        counts = torch.randint(1, 9, (words, contexts), generator=draw).float()
+        sizes = counts.sum(dim=0).tolist()
+        found = best_logits(counts, 3, power) - best_logits(counts, 3, 1.0)
+        flat = [size**power for size in sizes]
+        for c in range(contexts):
+            right = math.log(sizes[c] / sum(sizes)) - math.log(flat[c] / sum(flat))
+            for value in found[:, c].tolist():
+                assert abs(value - right) < 1e-4, (
+                    f"power {power}: the logits of context {c} must change by "
+                    f"{right:.4f}, not by {value:.4f}"
+                )
 
 
 _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# A language model reads from left to right: a position may look at itself and at what comes before it, never at what
-# comes after. Sometimes the queries belong to the *last* positions only, because the earlier ones have been dealt with
-# (question 4 is about that). Draw the table for 2 queries and 5 keys before you write the function.
+# What does the power do to a frequent word, and what to a rare one? Guess the signs before you run the cell: the logits
+# of three words after *the*, for three powers.
 
-
-# %% nbgrader={"grade": false, "grade_id": "causal", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def causal_mask(queries, keys):
-    """Return a mask for `attention`: which of the keys each query may look at.
-
-    The keys stand at the positions 0 to keys - 1, the queries at the last `queries`
-    of these positions (1 <= queries <= keys). Each query may look at its own
-    position and at all before it. Returns (queries, keys), booleans, True where the
-    query may look at the key.
-    """
-    ### BEGIN SOLUTION
-    return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "causal-mask", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 1c (1 point): the mask.
-mask = causal_mask(3, 3)
-assert type(mask) is Tensor, f"the mask must be a tensor, not {type(mask)}"
-assert mask.dtype == torch.bool, (
-    f"the mask must be made of booleans, not of {mask.dtype}"
-)
-assert mask.shape == (3, 3), (
-    f"3 queries and 3 keys: shape (3, 3), not {tuple(mask.shape)}"
-)
-expected = [[True, False, False], [True, True, False], [True, True, True]]
-assert mask.tolist() == expected, f"not causal:\n{mask}"
-assert causal_mask(1, 4).tolist() == [[True] * 4], (
-    "a single query stands last and may look at everything"
-)
-
-
-### BEGIN HIDDEN TESTS
-def _check():
-    for queries, keys in [(1, 1), (2, 5), (4, 6), (7, 7), (1, 9)]:
-        mask = causal_mask(queries, keys)
-        assert type(mask) is Tensor, f"the mask must be a tensor, not {type(mask)}"
-        assert mask.dtype == torch.bool, (
-            f"the mask must be made of booleans, not of {mask.dtype}"
-        )
-        expected = [
-            [key <= keys - queries + query for key in range(keys)]
-            for query in range(queries)
-        ]
-        assert mask.tolist() == expected, (
-            f"{queries} queries, {keys} keys: the mask is wrong"
-        )
-
-
-_run(_check)
-### END HIDDEN TESTS
-
+# %%
+following = {"of": 300, "cat": 40, "quark": 2}  # how often each follows "the"
+elsewhere = [2700, 60, 1]  # how often each follows another word
+counts = torch.tensor([list(map(float, following.values())), elsewhere])
+for power in (1.0, 0.75, 0.0):
+    logits = best_logits(counts, 5, power)[0].tolist()
+    print(
+        f"power {power:4}:",
+        *[f"{w} {a:+.2f}" for w, a in zip(following, logits, strict=True)],
+    )
 
 # %% [markdown]
-# ## 2. The loss of the next token (4 points)
+# ## 2. The loss of the next token (3 points)
 #
-# The probability of a text is the product of the probabilities of its tokens, each given all before it. A model is
-# scored by the mean of minus the logarithms, over all tokens that it had to predict:
+# As in [Predicting the next character](../language/recurrent_language_model.ipynb), the probability of a text is the
+# product of the probabilities of its tokens, each given all before it. A model is scored by the mean of minus the
+# logarithms, over all tokens that it had to predict:
 #
 # $$\mathcal L = -\frac{1}{B\,(T-1)} \sum_{b=1}^{B} \sum_{t=0}^{T-2} \log p\bigl(x_{b,\,t+1} \mid x_{b,\,0}, \dots, x_{b,\,t}\bigr).$$
 #
 # Here $B$ is the number of texts in the batch and $T$ their length. The logits at position $t$ are about the token at
-# position $t + 1$. So the first token of a text is predicted by nobody, and the logits after its last token have nothing
-# to be compared with.
+# position $t + 1$. So the first token of a text is predicted by nobody, and the logits after its last token have
+# nothing to be compared with.
 #
 # `F.cross_entropy` knows the logarithm of the softmax. Write it by hand for once, with `torch.logsumexp` or
 # `log_softmax`, and use the ready-made function to check yourself. Never take the logarithm of a softmax that has been
@@ -355,8 +273,8 @@ def next_token_loss(logits, tokens):
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "loss-pairs", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 2a (2 points): which logits are compared with which token.
+# %% nbgrader={"grade": true, "grade_id": "loss-pairs", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 2a (1 point): which logits are compared with which token.
 tokens = torch.tensor([[0, 1, 2]])
 logits = torch.zeros(1, 3, 4)
 before = next_token_loss(logits, tokens)
@@ -472,164 +390,22 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# ## 3. The nucleus (4 points)
-#
-# A model gives a little probability to every token, and the many that don't fit have a lot of it together. Sooner or
-# later one of them is drawn, and the text goes astray. [Holtzman et al. (2020)](https://arxiv.org/abs/1904.09751)
-# therefore draw from the **nucleus** only: sort the tokens by probability, and keep the first ones, as few as it takes
-# for their probabilities to sum to *at least* $p$. All others get the probability 0. What is kept is divided by its sum,
-# so that it is a distribution again. Where the model is sure, the nucleus is one token; where it is not, it may hold
-# hundreds.
-#
-# The token with which the sum reaches $p$ belongs to the nucleus. And your function has to return the
-# probabilities in the order of the vocabulary, not in the order of the sorting.
-
-
-# %% nbgrader={"grade": false, "grade_id": "nucleus", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def nucleus(logits, p):
-    """Return the probabilities of the next token, restricted to the nucleus.
-
-    logits: (batch, vocab). p: a number above 0, at most 1. In each row the nucleus
-    is the smallest set of most probable tokens whose probabilities (the softmax of
-    the logits) sum to at least p; which of two equally probable tokens comes first
-    does not matter. Returns (batch, vocab): 0 outside the nucleus; within it the
-    probabilities, divided by their sum.
-    """
-    ### BEGIN SOLUTION
-    probabilities, order = logits.softmax(dim=-1).sort(dim=-1, descending=True)
-    # what the tokens before this one have together
-    more_probable = probabilities.cumsum(dim=-1) - probabilities
-    kept = torch.where(more_probable < p, probabilities, 0.0)
-    kept = kept / kept.sum(dim=-1, keepdim=True)
-    return torch.zeros_like(kept).scatter(dim=-1, index=order, src=kept)
-    ### END SOLUTION
-
-
-# %% nbgrader={"grade": true, "grade_id": "nucleus-set", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 3a (2 points): which tokens are kept. The logits are sorted here.
-logits = torch.tensor([[0.5, 0.25, 0.15, 0.1]]).log()
-for p, size in [(0.3, 1), (0.7, 2), (0.8, 3), (0.95, 4)]:
-    found = nucleus(logits, p)
-    assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
-    assert found.shape == (1, 4), (
-        f"the shape must be (1, 4), not {tuple(found.shape)}"
-    )
-    kept = (found[0] > 0).tolist()
-    assert kept == [i < size for i in range(4)], (
-        f"p = {p}: the first {size} of 4 tokens must be kept, not {kept}"
-    )
-
-
-### BEGIN HIDDEN TESTS
-def _check():
-    draw = torch.Generator().manual_seed(5)
-    for vocab in (3, 8, 50):
-        logits = (
-            2 * torch.randn(1, vocab, generator=draw).sort(descending=True).values
-        )
-        shares = logits[0].double().softmax(dim=0).tolist()
-        for p in (0.05, 0.3, 0.5, 0.77, 0.9, 0.99):
-            size = next(
-                n for n in range(1, vocab + 1) if sum(shares[:n]) >= p or n == vocab
-            )
-            assert (nucleus(logits, p)[0] > 0).tolist() == [
-                i < size for i in range(vocab)
-            ], f"p = {p}: the first {size} of {vocab} tokens must be kept"
-        assert (nucleus(logits, 1.0) > 0).all(), "p = 1 keeps everything"
-
-
-_run(_check)
-### END HIDDEN TESTS
-
-# %% nbgrader={"grade": true, "grade_id": "nucleus-shares", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 3b (1 point): the probabilities of what is kept. The logits are sorted here.
-logits = torch.tensor([[0.4, 0.2, 0.2, 0.15, 0.05]]).log()
-found = nucleus(logits, 0.7)
-assert abs(found.sum().item() - 1) < 1e-5, (
-    f"the probabilities must sum to 1, not to {found.sum():.3f}"
-)
-
-
-### BEGIN HIDDEN TESTS
-def _check():
-    # Whichever tokens were kept: they are in the proportions in which they were,
-    # and together they make 1.
-    draw = torch.Generator().manual_seed(6)
-    for vocab in (8, 30):
-        logits = (
-            0.5 * torch.randn(1, vocab, generator=draw).sort(descending=True).values
-        )
-        found = nucleus(logits, 0.7)
-        kept = found > 0
-        assert 1 < kept.sum() < vocab, "some tokens must be kept, and some not"
-        shares = torch.where(kept, logits.softmax(dim=-1), 0.0)
-        torch.testing.assert_close(
-            found, shares / shares.sum(), rtol=1e-4, atol=1e-6, check_dtype=False
-        )
-
-
-_run(_check)
-### END HIDDEN TESTS
-
-# %% nbgrader={"grade": true, "grade_id": "nucleus-rows", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 3c (1 point): tokens in the order of the vocabulary, and every row by
-# itself.
-row = torch.tensor([0.4, 0.3, 0.15, 0.1, 0.05]).log()
-found = nucleus(torch.stack([row, row.flip(0)]), 0.8)
-assert found.shape == (2, 5), f"the shape must be (2, 5), not {tuple(found.shape)}"
-# the same tokens in another order
-torch.testing.assert_close(found[1], found[0].flip(0))
-
-
-### BEGIN HIDDEN TESTS
-def _check():
-    # The function is compared with itself, on sorted rows one at a time, so a wrong
-    # nucleus loses nothing.
-    draw = torch.Generator().manual_seed(7)
-    # from rows that are nearly flat to steep ones
-    scales = torch.tensor([0.3, 0.7, 1.0, 3.0])
-    sorted_rows = (
-        (torch.randn(4, 12, generator=draw) * scales[:, None])
-        .sort(descending=True)
-        .values
-    )
-    orders = torch.rand(4, 12, generator=draw).argsort(dim=1)
-    alone = torch.cat([nucleus(row[None], 0.75) for row in sorted_rows])
-    together = nucleus(sorted_rows.gather(1, orders), 0.75)
-    torch.testing.assert_close(
-        together, alone.gather(1, orders), rtol=1e-4, atol=1e-6
-    )
-    assert (alone[0] > 0).sum() > 1, "only one token left?"
-    assert (alone - sorted_rows.softmax(dim=-1)).abs().max() > 0.01, (
-        "nothing was cut off"
-    )
-
-
-_run(_check)
-### END HIDDEN TESTS
-
-# %% [markdown]
-# How large is a nucleus? Below are the same 1,000 tokens, with logits spread more and more: from a model that has no
-# idea to one that is nearly sure. Guess the sizes before you run the cell.
-
-# %%
-spread = torch.randn(1, 1000, generator=torch.Generator().manual_seed(0))
-for factor in (0.1, 1.0, 3.0, 10.0):
-    size = (nucleus(factor * spread, 0.9) > 0).sum().item()
-    print(f"logits with a spread of {factor:4}: {size} of 1000 tokens are kept")
-
-# %% [markdown]
-# ## 4. The cache (4 points)
+# ## 3. Attention that writes (5 points)
 #
 # To write a text, a model adds one token after another, and each new one looks at all before it. The keys and values of
 # those have been computed already, and they never change: a position does not see what comes later. So they are
-# stored, and every step computes the query, key and value of the *new* position alone.
+# stored, and every step computes the query, key and value of the *new* positions alone
+# ([From probabilities to text](../language/decoding.ipynb) does it for one new vector at a time, which needs no mask).
 #
 # Let $x$ be the vectors that come into an attention layer. Its queries, keys and values are three linear maps of them,
-# $q = x W_q$, $k = x W_k$, $v = x W_v$. Write a step that gets the new vectors only, one or several (a prompt is read in
-# one go), and the stored keys and values of all vectors before them. You may call your functions of earlier questions,
-# here and below. A check is passed if it is passed with them or with correct versions in their place, so that no
-# mistake costs you points twice.
+# $q = x W_q$, $k = x W_k$, $v = x W_v$, and each position gathers
+#
+# $$\operatorname{softmax}\Bigl(\frac{q k^\top}{\sqrt{\text{dim}}} + M\Bigr)\, v ,$$
+#
+# where the mask $M$ is 0 for a key that a query may look at, and $-\infty$ for another
+# ([Attention](../language/attention.ipynb)). Write a step that gets the new vectors only, one or several (a prompt is
+# read in one go), and the stored keys and values of all vectors before them. The queries belong to the *last*
+# positions. Draw the table for 2 queries and 5 keys before you write the mask.
 
 
 # %% nbgrader={"grade": false, "grade_id": "cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -646,13 +422,13 @@ def attend_with_cache(x, cache, w_q, w_k, w_v):
     order of the text. The given cache stays as it is.
     """
     ### BEGIN SOLUTION
-    keys, values = cache
-    keys, values = (
-        torch.cat([keys, x @ w_k], dim=1),
-        torch.cat([values, x @ w_v], dim=1),
-    )
-    mask = causal_mask(x.shape[1], keys.shape[1])
-    return attention(x @ w_q, keys, values, mask), (keys, values)
+    keys = torch.cat([cache[0], x @ w_k], dim=1)
+    values = torch.cat([cache[1], x @ w_v], dim=1)
+    scores = x @ w_q @ keys.transpose(1, 2) / math.sqrt(keys.shape[2])
+    new, positions = scores.shape[1:]
+    allowed = torch.ones(new, positions, dtype=torch.bool).tril(positions - new)
+    weights = scores.masked_fill(~allowed, -math.inf).softmax(dim=2)
+    return weights @ values, (keys, values)
     ### END SOLUTION
 
 
@@ -671,22 +447,19 @@ def example(batch=2, time=7, width=6, dim=4, seed=0):
     return [torch.randn(*shape, generator=draw) for shape in shapes]
 
 
-# %% nbgrader={"grade": true, "grade_id": "cache-one", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 4a (2 points): one new position, the last one of a text.
+# %% nbgrader={"grade": true, "grade_id": "cache-one", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 3a (1 point): one new position, the last one of a text.
+x, *matrices = example()
+expected, (keys, values) = whole(x, *matrices)
+gathered, _ = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrices)
+assert gathered.shape == (2, 1, 4), (
+    f"one new position: shape (2, 1, 4), not {tuple(gathered.shape)}"
+)
+off = (gathered - expected[:, 6:]).abs().max()
+assert off < 1e-4, f"not what the whole text gathers at its end: off by {off:.4f}"
+
+
 ### BEGIN HIDDEN TESTS
-# A mistake in question 1 is not punished here and in the next two cells: a check is
-# passed if it is passed with these functions or with the student's own.
-def _attention(q, k, v, mask=None):
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-
-
-def _causal_mask(queries, keys):
-    return torch.arange(keys) <= torch.arange(keys - queries, keys)[:, None]
-
-
-_attending = {"attention": _attention, "causal_mask": _causal_mask}
-
-
 def _check():
     for seed, past in [(1, 0), (2, 1), (3, 4), (4, 9)]:
         x, *matrices = example(batch=3, time=past + 1, width=5, dim=3, seed=seed)
@@ -694,27 +467,28 @@ def _check():
         gathered, _ = attend_with_cache(
             x[:, past:], (keys[:, :past], values[:, :past]), *matrices
         )
-        torch.testing.assert_close(
-            gathered, expected[:, past:], rtol=1e-4, atol=1e-5, check_dtype=False
+        off = (gathered - expected[:, past:]).abs().max()
+        assert off < 1e-4, (
+            f"after {past} stored positions a new one is off by {off:.4f}"
         )
 
 
-_choose(_check, **_attending)
-### END HIDDEN TESTS
-x, *matrices = example()
-expected, (keys, values) = whole(x, *matrices)
-gathered, _ = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrices)
-assert gathered.shape == (2, 1, 4), (
-    f"one new position: shape (2, 1, 4), not {tuple(gathered.shape)}"
-)
-torch.testing.assert_close(gathered, expected[:, 6:], check_dtype=False)
-### BEGIN HIDDEN TESTS
 _run(_check)
 ### END HIDDEN TESTS
 
 
 # %% nbgrader={"grade": true, "grade_id": "cache-several", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 4b (1 point): several new positions at once.
+# Check 3b (1 point): several new positions at once.
+x, *matrices = example()
+expected, (keys, values) = whole(x, *matrices)
+gathered, _ = attend_with_cache(x[:, 3:], (keys[:, :3], values[:, :3]), *matrices)
+assert gathered.shape == (2, 4, 4), (
+    f"four new positions: shape (2, 4, 4), not {tuple(gathered.shape)}"
+)
+off = (gathered - expected[:, 3:]).abs().amax(dim=(0, 2)).tolist()
+assert max(off) < 1e-4, f"positions 3 to 6 are off by {off}"
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     for seed, past, new in [(1, 0, 4), (2, 1, 2), (3, 4, 3), (4, 2, 6)]:
@@ -723,27 +497,30 @@ def _check():
         gathered, _ = attend_with_cache(
             x[:, past:], (keys[:, :past], values[:, :past]), *matrices
         )
-        torch.testing.assert_close(
-            gathered, expected[:, past:], rtol=1e-4, atol=1e-5, check_dtype=False
+        off = (gathered - expected[:, past:]).abs().max()
+        assert off < 1e-4, (
+            f"{new} new positions after {past} stored ones are off by {off:.4f}"
         )
 
 
-_choose(_check, **_attending)
-### END HIDDEN TESTS
-x, *matrices = example()
-expected, (keys, values) = whole(x, *matrices)
-gathered, _ = attend_with_cache(x[:, 3:], (keys[:, :3], values[:, :3]), *matrices)
-assert gathered.shape == (2, 4, 4), (
-    f"four new positions: shape (2, 4, 4), not {tuple(gathered.shape)}"
-)
-torch.testing.assert_close(gathered, expected[:, 3:], check_dtype=False)
-### BEGIN HIDDEN TESTS
 _run(_check)
 ### END HIDDEN TESTS
 
 
 # %% nbgrader={"grade": true, "grade_id": "cache-stored", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 4c (1 point): what is stored.
+# Check 3c (1 point): what is stored.
+x, *matrices = example()
+_, (keys, values) = whole(x, *matrices)
+_, stored = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrices)
+assert len(stored) == 2, "the cache is a pair: keys and values"
+assert stored[0].shape == (2, 7, 4), (
+    f"7 positions have 7 keys: shape (2, 7, 4), not {tuple(stored[0].shape)}"
+)
+assert (stored[0] - keys).abs().max() < 1e-4, "the keys are not those of the text"
+assert stored[1].shape == (2, 7, 4), f"7 values, not {tuple(stored[1].shape)}"
+assert (stored[1] - values).abs().max() < 1e-4, "the values are wrong"
+
+
 ### BEGIN HIDDEN TESTS
 def _check():
     for seed, past, new in [(1, 0, 1), (2, 0, 3), (3, 4, 1), (4, 2, 5)]:
@@ -752,26 +529,17 @@ def _check():
         given = tuple(each[:, :past].clone() for each in expected)
         copies = [each.clone() for each in given]
         _, stored = attend_with_cache(x[:, past:], given, *matrices)
-        for each, right in zip(
-            [*stored, *given], [*expected, *copies], strict=True
-        ):
-            torch.testing.assert_close(
-                each, right, rtol=1e-4, atol=1e-5, check_dtype=False
+        for each, right in zip(stored, expected, strict=True):
+            assert each.shape == right.shape, (
+                f"{past} stored, {new} new: the shape is {tuple(each.shape)}"
             )
+            assert (each - right).abs().max() < 1e-4, (
+                f"{past} stored, {new} new: what is stored is wrong"
+            )
+        for each, right in zip(given, copies, strict=True):
+            assert torch.equal(each, right), "the given cache was changed"
 
 
-_choose(_check, **_attending)
-### END HIDDEN TESTS
-x, *matrices = example()
-_, (keys, values) = whole(x, *matrices)
-_, stored = attend_with_cache(x[:, 6:], (keys[:, :6], values[:, :6]), *matrices)
-assert len(stored) == 2, "the cache is a pair: keys and values"
-assert stored[0].shape == (2, 7, 4), (
-    f"7 positions have 7 keys: shape (2, 7, 4), not {tuple(stored[0].shape)}"
-)
-torch.testing.assert_close(stored[0], keys, check_dtype=False)
-torch.testing.assert_close(stored[1], values, check_dtype=False)
-### BEGIN HIDDEN TESTS
 _run(_check)
 ### END HIDDEN TESTS
 
@@ -795,125 +563,129 @@ print(
 )
 
 # %% [markdown]
-# ## 5. A merge of byte-pair encoding (3 points)
+# To this layer the past is a bag: with the positions of two earlier vectors exchanged, it gathers the same. **Rotary
+# positions** ([Su et al., 2021](https://arxiv.org/abs/2104.09864)) turn queries and keys before they meet. The numbers
+# of a vector are taken in pairs, each pair is read as a point of the plane, and at position $m$ pair $i$ is turned
+# anticlockwise by the angle $m\,\theta_i$,
 #
-# Byte-pair encoding ([Sennrich et al., 2016](https://arxiv.org/abs/1508.07909)) begins with the characters of the words
-# as tokens and repeats two steps: find the pair of neighbouring tokens that occurs most often, and merge it into one
-# token, wherever it occurs. After a few thousand merges the frequent words are single tokens.
+# $$\theta_i = \text{base}^{-2i / \text{dim}}, \qquad
+# (a, b) \mapsto (a \cos m\theta_i - b \sin m\theta_i,\; a \sin m\theta_i + b \cos m\theta_i) .$$
 #
-# Every neighbourhood counts: `["a", "a", "a"]` holds the pair `("a", "a")` twice. Pairs never cross the border between
-# two words. Ties need a rule, or two programs would make two different vocabularies: of several most frequent pairs, take
-# the one that Python's `<` puts first, as in `("a", "z") < ("b", "a")`.
+# The course's GPT ([A GPT from the ground up](../language/gpt.ipynb)) pairs the first half of a vector with the second.
+# Here, as in the original, pair $i$ are the two **neighbours** with the numbers $2i$ and $2i + 1$, counted from 0. With
+# a cache the new positions do not begin at 0, so they are given.
 
 
-# %% nbgrader={"grade": false, "grade_id": "pair", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def most_frequent_pair(words):
-    """Return the pair of neighbouring tokens that occurs most often.
+# %% nbgrader={"grade": false, "grade_id": "turn", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def turn(x, positions, base):
+    """Return vectors that are turned, pair by pair, as their positions say.
 
-    words: a list of words, each a list of tokens (strings); a word that occurs
-    three times stands there three times. At least one word has two tokens. Pairs
-    are ordered: ("a", "b") is not ("b", "a"). Returns a tuple of two strings; of
-    several most frequent pairs the smallest one, in Python's order of tuples.
+    x: (…, time, dim); dim is even, and the dots are any number of axes. It stays as
+    it is. positions: (time,), whole numbers from 0, in any order. base: a number
+    above 1. Pair i are the numbers 2i and 2i + 1 of a vector; at position m it is
+    turned by m * base ** (-2i / dim). Returns a tensor of x's shape.
     """
     ### BEGIN SOLUTION
-    counts = Counter(pair for word in words for pair in pairwise(word))
-    return min(counts, key=lambda pair: (-counts[pair], pair))
+    dim = x.shape[-1]
+    speeds = base ** (-torch.arange(0, dim, 2) / dim)
+    angles = positions[:, None] * speeds  # (time, pairs)
+    a, b = x[..., 0::2], x[..., 1::2]
+    turned = [
+        a * angles.cos() - b * angles.sin(),
+        a * angles.sin() + b * angles.cos(),
+    ]
+    return torch.stack(turned, dim=-1).flatten(-2)
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "pair-count", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5a (1 point): the most frequent pair.
-pair = most_frequent_pair([list("lower"), list("low"), list("slow"), list("new")])
-assert type(pair) is tuple, f"a pair is a tuple of two tokens, not {pair!r}"
-assert all(type(token) is str for token in pair), (
-    f"tokens are strings, not {pair!r}"
-)
-assert most_frequent_pair([["l", "ow"], ["l", "ow"], ["n", "ew"]]) == ("l", "ow"), (
-    "('l', 'ow') occurs twice, and no other pair does"
-)
+# %% nbgrader={"grade": true, "grade_id": "turn-angle", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 3d (1 point): the angles. With a base of 100 and 4 numbers the first pair
+# turns by 1 from one position to the next, the second by 0.1.
+x = torch.tensor([1.0, 0.0, 0.0, 2.0]).expand(3, 4)
+found = turn(x, torch.tensor([0, 1, 2]), 100.0)
+assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
+assert found.shape == (3, 4), f"the shape must be (3, 4), not {tuple(found.shape)}"
+right = [math.cos(2), math.sin(2), -2 * math.sin(0.2), 2 * math.cos(0.2)]
+for number, (value, expected) in enumerate(
+    zip(found[2].tolist(), right, strict=True)
+):
+    assert abs(value - expected) < 1e-5, (
+        f"position 2, number {number}: {expected:.4f}, not {value:.4f}"
+    )
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # In each of these, one pair is ahead of all others.
-    for words, expected in [
-        # several times in one word
-        ([list("xyxyxy"), list("ab"), list("ab")], "x y"),
-        ([list("aaa"), list("aaa"), *[list("bc")] * 3], "a a"),  # overlapping
-        (
-            [
-                list("qa"),
-                list("bq"),
-                list("ab"),
-                list("ab"),
-                *[list("zb"), list("az")] * 3,
-                *[list("zb")],
-            ],
-            "z b",
-        ),
-        # order matters
-        ([*[["a", "b"], ["c", "d"]] * 2, ["c", "d"], *[["b", "a"]] * 2], "c d"),
-        # not the first pair of a word
-        ([*[["x", "y", "z", "w"]] * 2, ["y", "z"]], "y z"),
-        ([["th", "e"], ["th", "e"], ["t", "he"], ["the"]], "th e"),
+    draw = torch.Generator().manual_seed(3)
+    for axes, dim, base, positions in [
+        ((), 2, 10.0, [0, 1, 7]),
+        ((3,), 6, 10_000.0, [5, 4, 0, 40]),
+        ((2, 2), 8, 50.0, [3]),
+        ((), 16, 10_000.0, [100, 101, 600]),
     ]:
-        pair = most_frequent_pair(words)
-        assert type(pair) is tuple, f"a pair is a tuple of two tokens, not {pair!r}"
-        assert [type(token) for token in pair] == [str, str], (
-            f"tokens are strings, not {pair!r}"
+        x = torch.randn(*axes, len(positions), dim, generator=draw)
+        given = x.clone()
+        found = turn(x, torch.tensor(positions), base)
+        assert torch.equal(x, given), "the given vectors were changed"
+        assert found.shape == x.shape, (
+            f"the shape must be {tuple(x.shape)}, not {tuple(found.shape)}"
         )
-        assert " ".join(pair) == expected, (
-            f"{words}: the most frequent pair is {expected!r}, not {pair!r}"
-        )
+        for t, m in enumerate(positions):
+            for i in range(dim // 2):
+                pair = torch.complex(x[..., t, 2 * i], x[..., t, 2 * i + 1])
+                angle = torch.tensor(m * base ** (-2 * i / dim))
+                right = pair * torch.polar(torch.tensor(1.0), angle)
+                for number, part in enumerate((right.real, right.imag)):
+                    miss = (found[..., t, 2 * i + number] - part).abs().max()
+                    assert miss < 1e-3, (
+                        f"dim {dim}, base {base}: number {2 * i + number} at "
+                        f"position {m} is off by {miss:.3f}"
+                    )
 
 
 _run(_check)
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "pair-tie", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5b (1 point): ties.
-pair = most_frequent_pair([["b", "c"], ["a", "b"]])
-assert type(pair) is tuple, f"a pair is a tuple of two tokens, not {pair!r}"
-assert pair == ("a", "b"), (
-    f"both pairs occur once, and ('a', 'b') is the smaller one, not {pair!r}"
+# %% nbgrader={"grade": true, "grade_id": "turn-distance", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 3e (1 point): the score knows the distance, and nothing else.
+draw = torch.Generator().manual_seed(0)
+q, k = torch.randn(2, 1, 6, generator=draw)
+scores = []
+for at_q, at_k in [(5, 3), (205, 203), (205, 201)]:
+    at_q, at_k = torch.tensor([at_q]), torch.tensor([at_k])
+    turned = turn(q.clone(), at_q, 50.0), turn(k.clone(), at_k, 50.0)
+    scores.append((turned[0] * turned[1]).sum().item())
+assert abs(scores[0] - scores[1]) < 1e-3, (
+    f"both pairs are 2 positions apart, but score {scores[0]:.3f}, {scores[1]:.3f}"
 )
+assert abs(scores[1] - scores[2]) > 1e-2, "the distance must matter"
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    for words, expected in [
-        ([["e", "f"], ["c", "d"], ["a", "b"], ["e", "f"], ["c", "d"]], "c d"),
-        ([["a", "b"], ["c", "f"], ["c", "d"], ["c", "d"], ["c", "f"]], "c d"),
-        (
-            [
-                ["c", "d"],
-                ["a", "b"],
-                ["c", "d"],
-                ["e", "f"],
-                ["e", "f"],
-                ["b", "f"],
-            ],
-            "c d",
-        ),
-        (
-            [
-                ["g", "h"],
-                ["b", "z"],
-                ["a", "w"],
-                ["b", "x"],
-                ["b", "z"],
-                ["g", "h"],
-                ["b", "x"],
-            ],
-            "b x",
-        ),
-    ]:
-        pair = most_frequent_pair(words)
-        assert [type(token) for token in pair] == [str, str], (
-            f"a pair has two strings, not {pair!r}"
-        )
-        assert " ".join(pair) == expected, (
-            f"{words}: the pair to take is {expected!r}, not {pair!r}"
+    # The function is compared with itself, so other angles lose nothing here.
+    draw = torch.Generator().manual_seed(4)
+    for dim, base in [(2, 10.0), (8, 1000.0), (12, 20.0)]:
+        q, k = torch.randn(2, 1, dim, generator=draw)
+
+        def score(at_q, at_k, q=q, k=k, base=base):
+            at_q, at_k = torch.tensor([at_q]), torch.tensor([at_k])
+            turned = turn(q.clone(), at_q, base), turn(k.clone(), at_k, base)
+            return (turned[0] * turned[1]).sum().item()
+
+        for distance in (0, 1, 3, 10):
+            near = score(distance, 0)
+            for shift in (1, 17, 150):
+                assert abs(score(distance + shift, shift) - near) < 1e-3, (
+                    f"{distance} positions apart: the score changes with the place"
+                )
+        spread = {round(score(n, 0), 2) for n in range(12)}
+        assert len(spread) > 4, "the score does not depend on the distance"
+        still = turn(q.clone(), torch.tensor([0]), base)
+        assert (still - q).abs().max() < 1e-5, "position 0 must turn by nothing"
+        length = turn(q.clone(), torch.tensor([9]), base).norm().item()
+        assert abs(length - q.norm().item()) < 1e-4, (
+            "a vector that is turned must keep its length"
         )
 
 
@@ -921,74 +693,92 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Now the merge. Go through each word from left to right. A token takes part in one merge at most, so
-# `["a", "a", "a"]` becomes `["aa", "a"]`.
+# ## 4. Adapters (3 points)
+#
+# A linear layer makes $W x$ of $x$. [Hu et al. (2021)](https://arxiv.org/abs/2106.09685) leave $W$ as it is and train a
+# correction of low rank beside it: $A$ has $r$ rows and brings the input down to $r$ numbers, $B$ has $r$ columns and
+# brings them up again ([Teaching an old model a new text](../language/fine_tuning.ipynb)). Nothing forbids **several**
+# adapters beside the same matrix, each trained for another text, with a rank $r_j$ and a scale $\alpha_j$ of its own:
+#
+# $$y = W x + \sum_j \frac{\alpha_j}{r_j} B_j A_j x .$$
+#
+# An empty list of adapters is allowed: then the layer is the old one.
 
 
-# %% nbgrader={"grade": false, "grade_id": "merge", "locked": false, "schema_version": 3, "solution": true, "task": false}
-def merge_pair(words, pair):
-    """Return the words with the pair merged into one token wherever it occurs, from
-    left to right.
+# %% nbgrader={"grade": false, "grade_id": "adapted", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def adapted(x, weight, adapters):
+    """Return the output of a frozen linear layer with its adapters.
 
-    words: a list of lists of strings, as before; it stays as it is. pair: a tuple
-    of two strings. Returns a new list of lists of strings; ("a", "b") becomes "ab".
-    Tokens that are no part of the pair stay.
+    x: (batch, inputs). weight: (outputs, inputs); it is frozen, so no gradient
+    reaches it, whatever its requires_grad says. adapters: a list of (A, B, alpha),
+    with A: (r, inputs), B: (outputs, r), and a rank r of its own for each.
+    Gradients reach x and every A and B. Returns (batch, outputs).
     """
     ### BEGIN SOLUTION
-    merged = []
-    for word in words:
-        new, i = [], 0
-        while i < len(word):
-            found = tuple(word[i : i + 2]) == pair
-            new.append("".join(pair) if found else word[i])
-            i += 2 if found else 1
-        merged.append(new)
-    return merged
+    y = x @ weight.detach().T
+    for down, up, alpha in adapters:
+        y = y + alpha / len(down) * (x @ down.T) @ up.T
+    return y
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "merge-words", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5c (1 point): the merge.
-words = [list("lower"), list("low"), ["n", "e", "w"]]
-found = merge_pair(words, ("l", "o"))
-assert type(found) is list, f"the answer must be a list of lists, not {found!r}"
-assert all(type(word) is list for word in found), (
-    f"every word must be a list of tokens, not {found!r}"
+# %% nbgrader={"grade": false, "grade_id": "adapted-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def make_adapters(outputs, inputs, ranks, seed=0):
+    """A matrix and adapters of these ranks; alpha is 1, 2, 3, …; all can learn."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def matrix(rows, columns):
+        return torch.randn(rows, columns, generator=draw).requires_grad_()
+
+    weight = matrix(outputs, inputs)
+    return weight, [
+        (matrix(r, inputs), matrix(outputs, r), float(j))
+        for j, r in enumerate(ranks, start=1)
+    ]
+
+
+# %% nbgrader={"grade": true, "grade_id": "adapted-output", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 4a (1 point): the output, and what can learn.
+x, one = torch.ones(1, 3), torch.ones(2, 3, requires_grad=True)
+down, up = torch.ones(4, 3).requires_grad_(), torch.ones(2, 4).requires_grad_()
+found = adapted(x, one, [(down, up, 2.0)])
+assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
+assert found.shape == (1, 2), f"the shape must be (1, 2), not {tuple(found.shape)}"
+assert abs(found[0, 0].item() - 9) < 1e-5, (
+    f"3 from the matrix and 2/4 * 12 from the adapter are 9, not {found[0, 0]:.3f}"
 )
-assert all(type(token) is str for word in found for token in word), (
-    f"tokens are strings, not {found!r}"
-)
-assert found == [["lo", "w", "e", "r"], ["lo", "w"], ["n", "e", "w"]], (
-    f"l and o merged give something else: {found}"
-)
+assert found.requires_grad, "no gradient reaches A and B"
+found.sum().backward()
+assert down.grad is not None, "no gradient reaches A"
+assert up.grad is not None, "no gradient reaches B"
+assert one.grad is None or not one.grad.any(), "the matrix must be frozen"
 
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    for text, pair, expected in [
-        ("a b a b c", "a b", "ab ab c"),
-        ("a a a", "a a", "aa a"),
-        ("a a a a a", "a a", "aa aa a"),
-        ("b a|b", "a b", "b a|b"),
-        ("b a b", "a b", "b ab"),
-        ("ba b|ab|a b", "a b", "ba b|ab|ab"),
-        ("x ab c ab|c", "ab c", "x abc ab|c"),
-        ("aa a a aa", "aa a", "aaa a aa"),
-        ("a", "a b", "a"),
-    ]:
-        words = [word.split() for word in text.split("|")]
-        found = merge_pair(words, tuple(pair.split()))
-        assert type(found) is list, (
-            f"the answer must be a list of lists, not {found!r}"
+    draw = torch.Generator().manual_seed(5)
+    for outputs, inputs, ranks in [(5, 3, [2]), (3, 6, [1, 4, 2]), (4, 4, [])]:
+        weight, adapters = make_adapters(outputs, inputs, ranks, seed=inputs)
+        x = torch.randn(7, inputs, generator=draw).requires_grad_()
+        right = torch.einsum("oi,bi->bo", weight.detach(), x)
+        for r, (down, up, alpha) in zip(ranks, adapters, strict=True):
+            right = right + torch.einsum("or,ri,bi->bo", up, down, x) * (alpha / r)
+        found = adapted(x, weight, adapters)
+        assert found.shape == right.shape, (
+            f"the shape must be {tuple(right.shape)}, not {tuple(found.shape)}"
         )
-        assert all(type(word) is list for word in found), (
-            f"every word must be a list, not {found!r}"
+        assert (found - right).abs().max() < 1e-3, (
+            f"adapters of the ranks {ranks}: the output is wrong"
         )
-        assert "|".join(" ".join(word) for word in found) == expected, (
-            f"{text!r} with {pair!r} merged is {expected!r}, not {found}"
-        )
-        assert "|".join(" ".join(word) for word in words) == text, (
-            "the given words were changed"
+        learning = [x, *[m for down, up, _ in adapters for m in (down, up)]]
+        expected = torch.autograd.grad(right.square().sum(), learning)
+        found.square().sum().backward()
+        for tensor, gradient in zip(learning, expected, strict=True):
+            assert tensor.grad is not None, "a gradient that is missing"
+            miss = (tensor.grad - gradient).abs().max()
+            assert miss < 1e-3 * (1 + gradient.abs().max()), "a gradient is wrong"
+        assert weight.grad is None or not weight.grad.any(), (
+            "a gradient reaches the frozen matrix"
         )
 
 
@@ -996,25 +786,540 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Watch the two functions learn a vocabulary from one sentence. Which token will be the first?
+# When the training is over the adapters can be **merged**: one matrix that does the same, and costs no more than the
+# old one. Taking one adapter off again is then a merge with $-\alpha$. You may call your functions of earlier
+# questions, here and below. A check is passed if it is passed with them or with correct versions in their place, so
+# that no mistake costs you points twice.
+
+
+# %% nbgrader={"grade": false, "grade_id": "merged", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def merged(weight, adapters):
+    """Return the matrix, (outputs, inputs), that alone makes what the frozen layer
+    and its adapters make together.
+
+    weight and adapters: as before; alpha may be negative. All given tensors stay as
+    they are. The result shares no memory with them, and has no gradient.
+    """
+    ### BEGIN SOLUTION
+    with torch.no_grad():
+        result = weight.clone()
+        for down, up, alpha in adapters:
+            result += alpha / len(down) * up @ down
+    return result
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "merged-matrix", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 4b (1 point): the merged matrix.
+### BEGIN HIDDEN TESTS
+# A mistake in the function before is not punished here: the check is passed if it
+# is passed with this function or with the student's own.
+def _adapted(x, weight, adapters):
+    y = F.linear(x, weight.detach())
+    for down, up, alpha in adapters:
+        y = y + F.linear(F.linear(x, down), up) * alpha / down.shape[0]
+    return y
+
+
+def _check():
+    for outputs, inputs, ranks in [(5, 3, [2]), (3, 6, [1, 4, 2]), (4, 4, [])]:
+        weight, adapters = make_adapters(outputs, inputs, ranks, seed=outputs)
+        given = [weight, *[m for down, up, _ in adapters for m in (down, up)]]
+        copies = [each.detach().clone() for each in given]
+        found = merged(weight, adapters)
+        right = weight.detach().clone()
+        for r, (down, up, alpha) in zip(ranks, adapters, strict=True):
+            right += torch.einsum("or,ri->oi", up, down).detach() * (alpha / r)
+        assert found.shape == right.shape, (
+            f"the shape must be {tuple(right.shape)}, not {tuple(found.shape)}"
+        )
+        assert (found - right).abs().max() < 1e-4, (
+            f"adapters of the ranks {ranks}: the merged matrix is wrong"
+        )
+        assert not found.requires_grad, "the merged matrix must have no gradient"
+        found += 1.0
+        for each, copy in zip(given, copies, strict=True):
+            assert torch.equal(each, copy), "a given tensor was changed"
+
+
+_choose(_check, adapted=_adapted)
+### END HIDDEN TESTS
+weight, adapters = make_adapters(outputs=5, inputs=4, ranks=[2, 3])
+before = weight.detach().clone()
+found = merged(weight, adapters)
+assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
+assert found.shape == (5, 4), f"the shape must be (5, 4), not {tuple(found.shape)}"
+assert not found.requires_grad, "the merged matrix must have no gradient"
+assert torch.equal(weight, before), "the given matrix was changed"
+back = merged(found, [(down, up, -alpha) for down, up, alpha in adapters])
+assert (back - before).abs().max() < 1e-4, (
+    "taken off again, the adapters must leave the old matrix"
+)
+### BEGIN HIDDEN TESTS
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# How many parameters are that? An adapter beside a matrix of shape (outputs, inputs) trains those of its $A$ and its
+# $B$. You have a list of matrices, put an adapter of the same rank beside each of them, and want to train at most a
+# given share of the matrices' parameters. Solve for the rank.
+
+
+# %% nbgrader={"grade": false, "grade_id": "rank", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def largest_rank(shapes, share):
+    """Return the largest rank for which the adapters of all matrices together have
+    at most `share` of the matrices' parameters; a whole number.
+
+    shapes: a list of (outputs, inputs), one pair for each matrix. share: a number
+    above 0, at most 1. Returns 0 if even a rank of 1 has too many.
+    """
+    ### BEGIN SOLUTION
+    frozen = sum(outputs * inputs for outputs, inputs in shapes)
+    per_rank = sum(outputs + inputs for outputs, inputs in shapes)
+    return int(share * frozen / per_rank)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "rank-count", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 4c (1 point): the rank. Rank 1 beside an 8 x 8 matrix has 16 parameters.
+found = largest_rank([(8, 8)], 0.5)
+assert type(found) is int, f"a rank is a whole number (int), not {type(found)}"
+assert found == 2, f"32 parameters are half of 64: the rank is 2, not {found}"
+found = largest_rank([(8, 8)], 0.2)
+assert found == 0, f"rank 1 has a quarter of 64 already: 0, not {found}"
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    for shapes, share, right in [
+        ([(64, 64)], 0.25, 8),
+        ([(64, 64)], 0.249, 7),
+        ([(30, 10), (10, 30)], 0.5, 3),
+        ([(256, 256)] * 4 + [(1024, 256), (256, 1024)], 0.0625, 10),
+        ([(100, 10)], 1.0, 9),
+        ([(1000, 2), (2, 2)], 0.4, 0),
+        ([(512, 512), (16, 16)], 0.03, 7),
+    ]:
+        found = largest_rank(shapes, share)
+        assert type(found) is int, f"a rank is an int, not {type(found)}"
+        assert found == right, (
+            f"matrices {shapes[:3]}, share {share}: rank {right}, not {found}"
+        )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# The matrices in the blocks of the smallest GPT-2: which share do you have to train for a rank of 4, and which for 64?
 
 # %%
-sentence = (
-    "the lower tower is the newer tower and the newest is the lowest of the towers"
-)
-words = [list(word) for word in sentence.split()]
-for number in range(1, 11):
-    pair = most_frequent_pair(words)
-    words = merge_pair(words, pair)
-    print(
-        f"merge {number:2}: {pair[0]!r} and {pair[1]!r}, "
-        f"then {sum(map(len, words))} tokens"
-    )
-for line in (words[:8], words[8:]):
-    print(" | ".join(" ".join(word) for word in line))
+width, layers = 768, 12
+block = [(3 * width, width), (width, width), (4 * width, width), (width, 4 * width)]
+for share in (0.005, 0.01, 0.05, 0.2, 0.5):
+    rank = largest_rank(layers * block, share)
+    print(f"{share:6.1%} of the parameters: rank {rank}")
 
 # %% [markdown]
-# ## 6. Find the bug (6 points)
+# ## 5. The best size for a budget (3 points)
+#
+# A training of $N$ parameters in matrices on $D$ tokens takes about $6 N D$ operations: 2 for each parameter and token
+# forwards, 4 backwards ([What more compute buys](../language/scaling.ipynb)). The chapter's blocks have as many keys
+# and values as heads, and a hidden layer four times as wide as the model. Count the matrices of another kind:
+#
+# - In each block the queries have a matrix of width × width, and so has the output of attention. Of the `heads` heads
+#   several **share** keys and values ([Writing faster](../language/inference.ipynb)): there are only `sets` sets of
+#   them, each with a matrix for its keys and one for its values, of (width / heads) × width.
+# - The network for each position has a matrix of `hidden` × width and one back.
+# - The last layer makes `vocab` logits from width numbers. The embedding multiplies nothing, and biases, norms and
+#   attention's own products are left out, as usual.
+
+
+# %% nbgrader={"grade": false, "grade_id": "operations", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def training_operations(layers, width, heads, sets, hidden, vocab, tokens):
+    """Return about how many operations a training takes, by the rule 6 N D.
+
+    All are whole numbers; heads divides width. tokens counts every token that is
+    read, repeated ones too. Returns a number.
+    """
+    ### BEGIN SOLUTION
+    shared = 2 * sets * (width // heads) * width
+    block = 2 * width**2 + shared + 2 * hidden * width
+    return 6 * (layers * block + vocab * width) * tokens
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "operations-count", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5a (1 point): the operations. As many sets as heads and a hidden layer of
+# 4 * width make the 12 * width ** 2 parameters of the chapter's blocks.
+found = training_operations(3, 10, 5, 5, 40, vocab=0, tokens=1)
+assert found == 6 * 3 * 1200, f"6 * 3 * 12 * 100 = 21600, not {found}"
+found = training_operations(1, 10, 5, 1, 40, vocab=0, tokens=1)
+assert found == 6 * 1040, (
+    f"one set in place of five: 20 * 2 * 4 parameters less, 6240, not {found}"
+)
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    for layers, width, heads, sets, hidden, vocab, tokens in [
+        (2, 8, 4, 2, 20, 50, 1000),
+        (12, 768, 12, 12, 3072, 50_257, 10**9),
+        (1, 6, 3, 1, 7, 11, 1),
+        (80, 8192, 64, 8, 28_672, 32_000, 2 * 10**12),
+    ]:
+        parameters = vocab * width
+        for _ in range(layers):
+            # queries, keys, values, output, and the network
+            for rows in (width, *[width // heads] * (2 * sets), width, hidden):
+                parameters += rows * width
+            parameters += width * hidden
+        found = training_operations(
+            layers, width, heads, sets, hidden, vocab, tokens
+        )
+        right = 6 * parameters * tokens
+        assert abs(found / right - 1) < 1e-9, (
+            f"{layers} layers of width {width}, {sets} of {heads} sets, hidden "
+            f"{hidden}, vocabulary {vocab}, {tokens} tokens: {right}, not {found}"
+        )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# With a law of [Hoffmann et al. (2022)](https://arxiv.org/abs/2203.15556),
+#
+# $$L(N, D) = E + \frac{A}{N^\alpha} + \frac{B}{D^\beta},$$
+#
+# a budget $C$ can be spent on size or on text: $6 N D = C$. The chapter finds how the best size *grows* with the
+# budget. Derive the best size itself: put $D = C / (6N)$ into the law, set the derivative with respect to $\log N$ to
+# zero, and solve for $N$. The constants of a law come in a dictionary.
+
+
+# %% nbgrader={"grade": false, "grade_id": "size", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def best_size(budget, law):
+    """Return (N, D): the parameters and the tokens that make the loss of the law
+    smallest among all that cost exactly the budget.
+
+    budget: C, in operations, from 1e12 to 1e26. law: a dictionary of the five
+    numbers "E", "A", "alpha", "B" and "beta", all above 0. Returns two numbers,
+    exact to a tenth of a per cent; they need not be whole.
+    """
+    ### BEGIN SOLUTION
+    a, b = law["alpha"], law["beta"]
+    ratio = a * law["A"] / (b * law["B"])
+    # a A / N^a = b B / D^b, with D = C / (6 N)
+    size = (ratio * (budget / 6) ** b) ** (1 / (a + b))
+    return size, budget / (6 * size)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "size-budget", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5b (1 point): the whole budget is spent, and a larger one buys both.
+### BEGIN HIDDEN TESTS
+_LAWS = (
+    {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28},
+    {"E": 0.5, "A": 30.0, "alpha": 0.5, "B": 30.0, "beta": 0.5},
+    {"E": 1.0, "A": 5.0, "alpha": 0.2, "B": 2000.0, "beta": 0.7},
+    {"E": 2.0, "A": 3000.0, "alpha": 0.6, "B": 8.0, "beta": 0.25},
+)
+### END HIDDEN TESTS
+law = {"E": 1.0, "A": 100.0, "alpha": 0.3, "B": 200.0, "beta": 0.4}
+found = [best_size(budget, law) for budget in (1e15, 1e18)]
+assert all(len(each) == 2 for each in found), f"two numbers, not {found}"
+(small, little), (large, much) = found
+assert abs(6 * small * little / 1e15 - 1) < 1e-3, (
+    f"6 N D must be the budget, 1e15, not {6 * small * little:.3g}"
+)
+assert large > small, "a larger budget buys a larger model"
+assert much > little, "a larger budget buys more text"
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    for law in _LAWS:
+        for budget in (1e12, 1e19, 1e26):
+            size, tokens = map(float, best_size(budget, law))
+            assert min(size, tokens) > 0, f"not both above 0: {size}, {tokens}"
+            assert abs(6 * size * tokens / budget - 1) < 1e-3, (
+                f"6 N D must be {budget:.0e}, not {6 * size * tokens:.4g}"
+            )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "size-best", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5c (1 point): no other size at the same cost has a smaller loss.
+law = {"E": 1.0, "A": 100.0, "alpha": 0.3, "B": 200.0, "beta": 0.4}
+size, tokens = best_size(1e18, law)
+losses = []
+for factor in (0.8, 1.0, 1.25):  # smaller on more text, larger on less
+    n, d = size * factor, tokens / factor
+    losses.append(1.0 + 100.0 / n**0.3 + 200.0 / d**0.4)
+assert losses[1] < losses[0], "a smaller model on more text would be better"
+assert losses[1] < losses[2], "a larger model on less text would be better"
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    # Whatever was spent: at the best size the loss does not change, to first order,
+    # when size is exchanged for text. So a wrong budget loses nothing here.
+    for law in _LAWS:
+        for budget in (1e12, 1e19, 1e26):
+            size, tokens = map(float, best_size(budget, law))
+            of_size = law["alpha"] * law["A"] / size ** law["alpha"]
+            of_text = law["beta"] * law["B"] / tokens ** law["beta"]
+            assert abs(of_size / of_text - 1) < 5e-3, (
+                f"budget {budget:.0e}, law {law}: N = {size:.4g} on D = "
+                f"{tokens:.4g} tokens is not best: {of_size:.4g} would be saved by "
+                f"size, {of_text:.4g} by text"
+            )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Here are the constants that Hoffmann et al. fitted to their runs, with $D$ in tokens. How many tokens should a model
+# read for each of its parameters, and does that number stay the same as the budget grows?
+
+# %%
+law = {"E": 1.69, "A": 406.4, "alpha": 0.34, "B": 410.7, "beta": 0.28}
+for budget in (1e18, 1e20, 1e22, 1e24):
+    size, tokens = best_size(budget, law)
+    loss = law["E"] + law["A"] / size**0.34 + law["B"] / tokens**0.28
+    print(
+        f"{budget:.0e} operations: {size:8.2g} parameters, {tokens:8.2g} tokens,",
+        f"{tokens / size:4.0f} for each; loss {loss:.2f}",
+    )
+
+# %% [markdown]
+# ## 6. A draft and a judge (4 points)
+#
+# A model gives a little probability to every token, and the many that don't fit have a lot of it together. The chapter
+# [From probabilities to text](../language/decoding.ipynb) cuts them off by their number or by their share. A third
+# rule, **min-p** ([Nguyen et al., 2024](https://arxiv.org/abs/2407.01082)), compares each token with the most probable
+# one: it keeps the tokens whose probability is at least a given fraction of the highest. All others get the probability
+# 0, and what is kept is divided by its sum. A temperature acts first: the logits are divided by it.
+
+
+# %% nbgrader={"grade": false, "grade_id": "cut", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def min_p(logits, temperature, fraction):
+    """Return the probabilities of the next token at this temperature, restricted to
+    those of at least `fraction` times the largest one of their row.
+
+    logits: (batch, vocab), finite, also in the thousands. temperature: above 0.
+    fraction: above 0, at most 1. The temperature acts first, so the probabilities
+    that are compared are those at this temperature. Returns (batch, vocab); every
+    row sums to 1.
+    """
+    ### BEGIN SOLUTION
+    p = (logits / temperature).softmax(dim=-1)
+    kept = torch.where(p >= fraction * p.amax(dim=-1, keepdim=True), p, 0.0)
+    return kept / kept.sum(dim=-1, keepdim=True)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "cut-kept", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6a (1 point): what is kept, and its probabilities. With 0.3 times the
+# largest as the limit: 0.5 and 0.25 stay, 0.12, 0.08 and 0.05 go.
+logits = torch.tensor([[0.08, 0.5, 0.12, 0.25, 0.05]]).log()
+found = min_p(logits, 1.0, 0.3)
+assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
+assert found.shape == (1, 5), f"the shape must be (1, 5), not {tuple(found.shape)}"
+assert (found[0] > 0).tolist() == [False, True, False, True, False], (
+    f"0.5 and 0.25 must be kept, and nothing else, not {found[0].tolist()}"
+)
+assert abs(found[0, 1].item() - 2 / 3) < 1e-5, (
+    f"0.5 of 0.75 is 2/3, not {found[0, 1]:.4f}"
+)
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    draw = torch.Generator().manual_seed(6)
+    for batch, vocab, scale in [(1, 4, 1.0), (5, 30, 1.5), (3, 8, 900.0)]:
+        logits = scale * torch.randn(batch, vocab, generator=draw)
+        given = logits.clone()
+        for temperature, fraction in [(1.0, 0.1), (0.5, 0.05), (2.0, 0.4)]:
+            found = min_p(logits, temperature, fraction)
+            assert torch.equal(logits, given), "the given logits were changed"
+            for row, scores in zip(found.tolist(), logits.tolist(), strict=True):
+                # relative to the largest, so that nothing overflows
+                best = max(scores)
+                shares = [math.exp((s - best) / temperature) for s in scores]
+                kept = [s if s >= fraction else 0.0 for s in shares]
+                right = [s / sum(kept) for s in kept]
+                miss = max(abs(a - b) for a, b in zip(row, right, strict=True))
+                assert miss < 1e-4, (
+                    f"temperature {temperature}, fraction {fraction}: the row is "
+                    f"off by {miss:.4f}"
+                )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Now let a cheap **draft** guess the next token, $x \sim q$, and the expensive model check the guess: its own
+# probabilities, after whatever was cut off, are $p$. The guess is **kept** with a probability that depends on $x$. If
+# it is refused, another token is drawn from what is **left**, a distribution $r$ over the vocabulary ([Leviathan et
+# al., 2023](https://arxiv.org/abs/2211.17192); [Writing faster](../language/inference.ipynb)). The rule keeps each
+# guess as often as it can, and the token that comes out must have exactly the distribution $p$, whatever $q$ is.
+#
+# With cuts both $p$ and $q$ have zeros, and in some rows the two are equal. Think of the divisions.
+
+
+# %% nbgrader={"grade": false, "grade_id": "draft", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def draft_rule(p, q):
+    """Return (keep, left), with which the output of a guess from q has exactly the
+    distribution p, and as many guesses as possible are kept.
+
+    p, q: (batch, vocab), distributions, with zeros. keep: (batch, vocab), for each
+    token the probability that it is kept when it was guessed; where q is 0 any
+    number from 0 to 1. left: (batch, vocab), in each row the distribution to draw
+    from after a refusal; where p and q are equal and nothing is refused, any
+    distribution. Neither has a value that is not a number.
+    """
+    ### BEGIN SOLUTION
+    keep = torch.where(q > 0, p / q, 1.0).clamp(max=1.0)
+    left = (p - q).clamp(min=0.0)
+    total = left.sum(dim=-1, keepdim=True)
+    return keep, torch.where(total > 0, left / total, p)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": false, "grade_id": "draft-example", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def two_models(batch, vocab, seed):
+    """Distributions p and q with zeros in both; equal in the first row."""
+    draw = torch.Generator().manual_seed(seed)
+    logits = torch.randn(2, batch, vocab, generator=draw)
+    logits[torch.rand(2, batch, vocab, generator=draw) < 0.3] = -math.inf
+    logits[:, :, 0] = 0.0  # at least one token has a chance in both
+    p, q = logits.softmax(dim=-1)
+    q[0] = p[0]
+    return p, q
+
+
+# %% nbgrader={"grade": true, "grade_id": "draft-keep", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6b (1 point): with what probability a guess is kept.
+p, q = torch.tensor([[0.5, 0.3, 0.2, 0.0]]), torch.tensor([[0.25, 0.6, 0.0, 0.15]])
+keep, _ = draft_rule(p, q)
+assert type(keep) is Tensor, f"keep must be a tensor, not {type(keep)}"
+assert keep.shape == (1, 4), f"the shape must be (1, 4), not {tuple(keep.shape)}"
+assert keep[0, 0] == 1, f"guessed too rarely, so always kept, not {keep[0, 0]}"
+assert abs(keep[0, 1].item() - 0.5) < 1e-5, (
+    f"guessed twice as often as it should: kept half the time, not {keep[0, 1]:.3f}"
+)
+assert keep[0, 3] == 0, f"the model never writes it: kept {keep[0, 3]} times"
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    for batch, vocab, seed in [(3, 4, 1), (6, 20, 2), (1, 5, 3)]:
+        p, q = two_models(batch, vocab, seed)
+        keep, _ = draft_rule(p.clone(), q.clone())
+        assert keep.shape == (batch, vocab), f"keep has shape {tuple(keep.shape)}"
+        assert ((keep >= 0) & (keep <= 1)).all(), (
+            "keep must be a probability everywhere, also where q is 0"
+        )
+        assert (q * keep - torch.minimum(p, q)).abs().max() < 1e-5, (
+            "a guess is not kept with the probability min(1, p/q)"
+        )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "draft-left", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6c (1 point): what is left after a refusal.
+p, q = torch.tensor([[0.5, 0.3, 0.2, 0.0]]), torch.tensor([[0.25, 0.6, 0.0, 0.15]])
+_, left = draft_rule(p, q)
+assert type(left) is Tensor, f"left must be a tensor, not {type(left)}"
+assert left.shape == (1, 4), f"the shape must be (1, 4), not {tuple(left.shape)}"
+assert abs(left.sum().item() - 1) < 1e-5, (
+    f"what is left is a distribution: its sum is 1, not {left.sum():.3f}"
+)
+assert left[0, 1] == 0, f"guessed too often already, yet it gets {left[0, 1]:.3f}"
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    for batch, vocab, seed in [(3, 4, 4), (6, 20, 5), (2, 5, 6)]:
+        p, q = two_models(batch, vocab, seed)
+        _, left = draft_rule(p.clone(), q.clone())
+        assert left.shape == (batch, vocab), f"left has shape {tuple(left.shape)}"
+        assert left.isfinite().all(), "left must be finite, also where p equals q"
+        assert left.min() >= 0, "left has negative numbers"
+        assert (left.sum(dim=1) - 1).abs().max() < 1e-4, "left must sum to 1"
+        for row in range(1, batch):
+            pairs = zip(p[row].tolist(), q[row].tolist(), strict=True)
+            short = [max(0.0, a - b) for a, b in pairs]
+            right = torch.tensor(short) / sum(short)
+            assert (left[row] - right).abs().max() < 1e-4, (
+                "what is left is not what p has more than q, divided by its sum"
+            )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "draft-exact", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 6d (1 point): what comes out has the distribution p.
+p, q = torch.tensor([[0.5, 0.3, 0.2, 0.0]]), torch.tensor([[0.25, 0.6, 0.0, 0.15]])
+keep, left = draft_rule(p, q)
+kept = q * keep
+comes_out = kept + (1 - kept.sum()) * left
+assert kept.sum() > 0.1, "a rule that keeps nothing saves nothing"
+assert (comes_out - p).abs().max() < 1e-5, (
+    f"what comes out has the distribution {comes_out.tolist()}, not p"
+)
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    # Any rule that keeps some guesses and is exact is right here, also one that
+    # keeps fewer than it could.
+    for batch, vocab, seed in [(3, 4, 7), (6, 20, 8), (2, 5, 9)]:
+        p, q = two_models(batch, vocab, seed)
+        keep, left = draft_rule(p.clone(), q.clone())
+        assert ((keep >= 0) & (keep <= 1)).all(), (
+            "keep must be a probability everywhere, also where q is 0"
+        )
+        assert left.isfinite().all(), "left must be finite, also where p equals q"
+        kept = q * keep
+        assert kept.sum(dim=1).min() > 0.01, "a rule that keeps nothing"
+        comes_out = kept + (1 - kept.sum(dim=1, keepdim=True)) * left
+        assert (comes_out - p).abs().max() < 1e-4, (
+            "what comes out does not have the distribution p"
+        )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# A draft that knows nothing guesses every token alike. What does it do to the text, and what to the number of guesses
+# that are kept? Below, a model with more and more confidence is checked against it, with `min_p` on the model's side.
+
+# %%
+draw = torch.Generator().manual_seed(0)
+logits = torch.randn(1, 1000, generator=draw)
+q = torch.full((1, 1000), 1 / 1000)
+for factor in (0.1, 0.5, 1.0, 3.0):
+    p = min_p(factor * logits, 1.0, 0.05)
+    keep, left = draft_rule(p, q)
+    kept = q * keep
+    miss = (kept + (1 - kept.sum()) * left - p).abs().max()
+    print(
+        f"spread {factor}: {(p > 0).sum():4d} tokens have a chance,",
+        f"{kept.sum():4.0%} of the guesses kept, p missed by {miss:.0e}",
+    )
+
+# %% [markdown]
+# ## 7. Find the bug (6 points)
 #
 # The smallest language model that knows its past has two tables of numbers: an **embedding**, a vector for each token,
 # and an **output** matrix, which turns a vector into logits. In between, `recent` mixes the vectors of all positions so
@@ -1109,7 +1414,7 @@ def mistakes():
 
 
 # %% nbgrader={"grade": true, "grade_id": "mistakes-most", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 6a (1 point): five letters, of which at least four are right.
+# Check 7a (1 point): five letters, of which at least four are right.
 named = mistakes()
 assert type(named) is str, f"the letters must be in a string, not {named!r}"
 assert len(set(named)) == len(named) == 5, f"five different letters, not {named!r}"
@@ -1119,7 +1424,7 @@ assert len(set(named) & set("BDEGJ")) >= 4, "fewer than four letters are right"
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "mistakes-all", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 6b (2 points): all five are right.
+# Check 7b (2 points): all five are right.
 named = mistakes()
 assert len(named) == 5, f"five letters, not {named!r}"
 ### BEGIN HIDDEN TESTS
@@ -1127,8 +1432,8 @@ assert set(named) == set("BDEGJ"), "not all five letters are right"
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# Now write a step without the five mistakes: the loss is the one of question 2, for predictions from `recent` vectors, and
-# both tables learn. You may call `next_token_loss`.
+# Now write a step without the five mistakes: the loss is the one of question 2, for predictions from `recent` vectors,
+# and both tables learn. You may call `next_token_loss`.
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1154,7 +1459,7 @@ def training_step(embedding, output, tokens, learning_rate):
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-loss", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 6c (1 point): the loss. All tokens have the same vector here, so every
+# Check 7c (1 point): the loss. All tokens have the same vector here, so every
 # prediction is the same.
 ### BEGIN HIDDEN TESTS
 # A mistake in question 2 is not punished here and in the next two cells: a check is
@@ -1208,7 +1513,7 @@ _run(_check)
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-past", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 6d (1 point): what is predicted from what. Nothing is predicted from the
+# Check 7d (1 point): what is predicted from what. Nothing is predicted from the
 # last token of a text, 5 here.
 ### BEGIN HIDDEN TESTS
 def _check():
@@ -1258,7 +1563,7 @@ _run(_check)
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-update", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 6e (1 point): the step of both tables.
+# Check 7e (1 point): the step of both tables.
 ### BEGIN HIDDEN TESTS
 def _check():
     # The step is compared with differences of the function's own losses, so a wrong
@@ -1334,17 +1639,17 @@ demonstrate(training_step)
 # [Errata](../../book/errata.md#errata-language-models) shows what became of them there.
 
 # %% [markdown]
-# ## 7. In your own words (4 points)
+# ## 8. In your own words (4 points)
 #
 # Answer in full sentences, eight to twelve in all. This question is read by a person.
 #
 # 1. A colleague trains a Transformer on ordinary English, character by character, and reports after an hour: "The
-#    validation loss is 0.03 nats a character." Why can this hardly be true of a language model? Name two different
-#    mistakes in the code that would lead to such a figure, and describe one experiment that tells whether the model sees
-#    what it should predict. (2 points)
-# 2. Two models are compared on the same held-out text. Model A has characters as tokens and a loss of 1.2 nats a token;
-#    model B uses byte-pair encoding and has 3.4 nats a token. A friend concludes that A is the better one. Why does
-#    this not follow? Say what should be computed instead, and what else has to be known for it. (2 points)
+#    validation loss is 0.03 nats per character." Why can this hardly be true of a language model? Name two different
+#    mistakes in the code that would lead to such a figure, and describe one experiment that tells whether the model
+#    sees what it should predict. (2 points)
+# 2. Two models are compared on the same held-out text. Model A has characters as tokens and a loss of 1.2 nats per
+#    token; model B uses byte-pair encoding and has 3.4 nats per token. A friend concludes that A is the better one. Why
+#    does this not follow? Say what should be computed instead, and what else has to be known for it. (2 points)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # **Model answer.**
@@ -1354,10 +1659,10 @@ demonstrate(training_step)
 #    A loss of 0.03 nats says that the right character gets a probability of 97 % (geometric mean). So the model must
 #    have been shown the answer. The mask may be missing, so that every position looks at the next one; the targets may
 #    not be shifted, so that each token has to be predicted from itself; or the validation text may be in the training
-#    text and was learnt by heart. To find out, change one character of the input and compare the logits before and after:
-#    those at earlier positions must stay exactly as they are, or the model sees the future. (The same with gradients: the
-#    loss at position t must have no gradient with respect to the embedding of a later input.) If nothing leaks there, let
-#    it continue a beginning of your own: a model that copies its input repeats the last letter.
+#    text and was learnt by heart. To find out, change one character of the input and compare the logits before and
+#    after: those at earlier positions must stay exactly as they are, or the model sees the future. (The same with
+#    gradients: the loss at position t must have no gradient with respect to the embedding of a later input.) If nothing
+#    leaks there, let it continue a beginning of your own: a model that copies its input repeats the last letter.
 # 2. The two losses are counted per *token*, and the tokens differ: a token of B is several characters long, so B has to
 #    get several characters right at a time, and makes fewer predictions for the same text. What can be compared is the
 #    loss of the whole text: the loss per token times the number of tokens, divided by something that is the same for

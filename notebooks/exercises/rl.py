@@ -14,20 +14,23 @@
 # %% [markdown]
 # # Assignment: reinforcement learning
 #
-# Deep Q-learning is a handful of short functions: a target, a choice of actions, a memory, a loss. An agent in which
-# one of them is wrong still plays, still learns something, and raises no error; it only never becomes good. Here you
-# write these functions, and repair an agent that plays on and on and gets every value wrong. Read the chapters
-# [Learning what actions are worth](../rl/q_learning.ipynb) and [Deep Q-learning](../rl/dqn.ipynb) first; plan three
-# hours.
+# Learning from rewards is a handful of short functions: a target, a choice of actions, a memory, a loss; and where
+# nothing can be differentiated, a loss whose gradient is right on average. An agent in which one of them is wrong still
+# plays, still learns something, and raises no error; it only never becomes good. Here you write these functions, repair
+# an agent that plays on and on and gets every value wrong, and at the end watch your own functions balance a pole. Read
+# [Learning what actions are worth](../rl/q_learning.ipynb) and [Deep Q-learning](../rl/dqn.ipynb) first,
+# [Playing from the picture](../rl/dqn_from_pixels.ipynb) for question 3 and
+# [Tuning a language model by reward](../rl/reward_tuned_generation.ipynb) for question 5; plan four hours.
 #
 # | Question | After it you can | Points |
 # | --- | --- | --- |
-# | 1. What an action should have been worth | compute Bellman targets, and tell an end from an interruption | 3 |
+# | 1. What an action should have been worth | compute Bellman targets, and tell an end from an interruption | 2 |
 # | 2. A choice with a little chance in it | choose actions ε-greedily, for a whole batch at once | 4 |
-# | 3. The replay buffer | store transitions in a ring of fixed size, and draw evenly from it | 6 |
-# | 4. Double DQN | say which network chooses and which one judges, and where the gradient may go | 7 |
-# | 5. Find the bug | tell an agent that moves from an agent that learns | 6 |
-# | 6. In your own words | explain three things that go wrong in silence when an agent learns | 4 |
+# | 3. The replay buffer | store transitions in a ring, draw evenly from it, and stack pictures | 5 |
+# | 4. Double DQN | say which network chooses and which one judges, and where the gradient may go | 4 |
+# | 5. A gradient through a draw | estimate a policy gradient, make it less noisy, and charge for distance | 5 |
+# | 6. Find the bug | tell an agent that moves from an agent that learns | 6 |
+# | 7. In your own words | explain four things that go wrong in silence when an agent learns | 4 |
 #
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
 # below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
@@ -37,7 +40,7 @@
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
 # what the docstring promises. Values count, not whether they are in single or double precision. Every check has its
-# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 6
+# own points, and every question is graded on its own: a mistake in one question costs nothing in the next. Question 7
 # is read by a person.
 #
 # **How to hand in.** Restart the kernel and run all cells once more. Download the notebook (on Colab:
@@ -46,6 +49,7 @@
 # %% nbgrader={"grade": false, "grade_id": "setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
 # Colab has all that this assignment needs; nothing is to be installed. Put further
 # imports into a cell of your own: this one is restored when your work is graded.
+import math
 import os
 import warnings
 
@@ -78,7 +82,7 @@ if "NBGRADER_EXECUTION" in os.environ:
 # else draws some.
 
 # %% [markdown]
-# ## 1. What an action should have been worth (3 points)
+# ## 1. What an action should have been worth (2 points)
 #
 # Once the reward is there and the next state is known, we know more about the action's value than before. Judged by
 # this one step, it should have been
@@ -112,8 +116,8 @@ def bellman_targets(rewards, terminated, truncated, next_values, discount):
     ### END SOLUTION
 
 
-# %% nbgrader={"grade": true, "grade_id": "targets-ongoing", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 1a (1 point): episodes that go on.
+# %% nbgrader={"grade": true, "grade_id": "targets-terminated", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 1a (1 point): games that go on, and one that is over.
 ### BEGIN HIDDEN TESTS
 def _run(check):
     """Run a check with Python's own functions and the usual modules, whatever
@@ -122,11 +126,13 @@ def _run(check):
     import builtins
     import types
 
+    import math
+
     import torch
     from torch import Tensor, nn
     from torch.nn import functional as F
 
-    usual = {"torch": torch, "Tensor": Tensor, "nn": nn, "F": F}
+    usual = {"math": math, "torch": torch, "Tensor": Tensor, "nn": nn, "F": F}
     names = {**globals(), **vars(builtins), **usual}
     for name in ("_exact", "_learn"):
         if name in names:
@@ -155,20 +161,17 @@ def _choose(check, **stand_ins):
 
 
 ### END HIDDEN TESTS
-never = torch.tensor([False, False, False])
-found = bellman_targets(
-    torch.tensor([1.0, 0.0, -1.0]),
-    never,
-    never,
-    torch.tensor([10.0, 4.0, -2.0]),
-    0.5,
-)
+over, never = torch.tensor([False, False, True]), torch.zeros(3).bool()
+rewards, after = torch.tensor([1.0, 0.0, -1.0]), torch.tensor([10.0, 4.0, 50.0])
+found = bellman_targets(rewards, over, never, after, 0.5)
 assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
 assert found.shape == (3,), (
     f"a target for each of 3 transitions: shape (3,), not {tuple(found.shape)}"
 )
-right = torch.tensor([6.0, 2.0, -2.0])
-torch.testing.assert_close(found, right, check_dtype=False)
+assert abs(found[0].item() - 6) < 1e-5, f"1 + 0.5 * 10 = 6, not {found[0]}"
+assert abs(found[2].item() + 1) < 1e-5, (
+    f"where the game is over, nothing is added to the reward: -1, not {found[2]}"
+)
 
 
 ### BEGIN HIDDEN TESTS
@@ -176,62 +179,21 @@ def _check():
     draw = torch.Generator().manual_seed(1)
     for batch, discount in [(1, 0.9), (7, 0.0), (32, 0.99), (32, 1.0)]:
         rewards, values = torch.randn(2, batch, generator=draw)
-        never = torch.zeros(batch, dtype=torch.bool)
-        found = bellman_targets(rewards, never, never, values, discount)
-        expected = [
-            r + discount * v
-            for r, v in zip(rewards.tolist(), values.tolist(), strict=True)
-        ]
-        torch.testing.assert_close(
-            found, torch.tensor(expected), rtol=1e-4, atol=1e-5, check_dtype=False
-        )
-
-
-_run(_check)
-### END HIDDEN TESTS
-
-# %% nbgrader={"grade": true, "grade_id": "targets-terminated", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 1b (1 point): games that are over.
-over, never = torch.tensor([True, False]), torch.tensor([False, False])
-ones, found = torch.tensor([1.0, 1.0]), []
-for value in (-5.0, 50.0):
-    after = torch.tensor([value, 3.0])
-    found.append(bellman_targets(ones, over, never, after, 0.9))
-assert found[0].shape == (2,), (
-    f"the shape must be (2,), not {tuple(found[0].shape)}"
-)
-assert found[0][0] == found[1][0], (
-    "where the game is over, next_values has no meaning and must not matter"
-)
-assert found[0][0] != found[0][1], (
-    "where the game is not over, next_values must matter"
-)
-
-
-### BEGIN HIDDEN TESTS
-def _check():
-    # A game that is over is a game whose future is worth 0: the function is
-    # compared with itself, so another mistake in the target loses nothing here.
-    draw = torch.Generator().manual_seed(2)
-    for batch in (4, 32):
-        rewards, values = torch.randn(2, batch, generator=draw)
-        over = torch.arange(batch) % 3 == 1
+        over = torch.rand(batch, generator=draw) < 0.4
         never = torch.zeros(batch, dtype=torch.bool)
         given = [rewards, over, never, values]
         copies = [each.clone() for each in given]
-        found = bellman_targets(*given, 0.9)
+        found = bellman_targets(*given, discount)
         for each, right in zip(given, copies, strict=True):
             assert torch.equal(each, right), "the given tensors were changed"
-        expected = bellman_targets(
-            rewards, never, never, values.masked_fill(over, 0.0), 0.9
-        )
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-        assert (found - bellman_targets(rewards, never, never, values, 0.9))[
-            over
-        ].abs().max() > 0.1, "the end of the game has no influence"
-        assert (found - bellman_targets(rewards, over, never, values + 1, 0.9))[
-            ~over
-        ].abs().min() > 0.1, "where the game goes on, next_values must matter"
+        assert found.shape == (batch,), f"not one target each: {tuple(found.shape)}"
+        for k in range(batch):
+            right = rewards[k].item()
+            right += 0.0 if over[k] else discount * values[k].item()
+            assert abs(found[k].item() - right) < 1e-4, (
+                f"over: {bool(over[k])}, discount {discount}: the target is "
+                f"{right:.4f}, not {found[k]:.4f}"
+            )
 
 
 _run(_check)
@@ -239,7 +201,7 @@ _run(_check)
 
 
 # %% nbgrader={"grade": true, "grade_id": "targets-truncated", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 1c (1 point): episodes that were cut off.
+# Check 1b (1 point): episodes that were cut off.
 never, always = torch.tensor([False, False]), torch.tensor([True, True])
 given = torch.tensor([1.0, 1.0]), torch.tensor([10.0, 20.0])
 found = bellman_targets(given[0], never, always, given[1], 0.9)
@@ -497,12 +459,12 @@ for epsilon in (0.0, 0.2, 1.0):
     )
 
 # %% [markdown]
-# ## 3. The replay buffer (6 points)
+# ## 3. The replay buffer (5 points)
 #
 # An agent could learn from each transition once, as it comes, and forget it.
 # [Lin (1992)](https://doi.org/10.1007/BF00992699) kept what had happened and learnt from it again and again. Deep
 # Q-learning stores the last million transitions or so, and draws its batches from them
-# ([Mnih et al., 2015](https://doi.org/10.1038/nature14236)). Question 6 asks what for.
+# ([Mnih et al., 2015](https://doi.org/10.1038/nature14236)). Question 7 asks what for.
 #
 # The memory is taken once, at the beginning, and then used as a **ring**: when the last place is filled, the next
 # transition goes to the first place again, where the oldest one is. Nothing is ever moved or copied about. Count all
@@ -605,8 +567,8 @@ def _check():
 _run(_check)
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "ring-oldest", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 3b (2 points): a batch that goes round the end of the ring.
+# %% nbgrader={"grade": true, "grade_id": "ring-oldest", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 3b (1 point): a batch that goes round the end of the ring.
 buffer = new_buffer(capacity=4, width=2)
 add_to_buffer(buffer, numbered(0, 3))
 add_to_buffer(buffer, numbered(3, 3))
@@ -731,8 +693,8 @@ def _check():
 _run(_check)
 ### END HIDDEN TESTS
 
-# %% nbgrader={"grade": true, "grade_id": "draw-evenly", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 3d (2 points): evenly, from what is stored: 1, 2, 3, 4 in a buffer for 10.
+# %% nbgrader={"grade": true, "grade_id": "draw-evenly", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 3d (1 point): evenly, from what is stored: 1, 2, 3, 4 in a buffer for 10.
 buffer = new_buffer(capacity=10, width=2)
 for name, column in numbered(1, 4).items():
     buffer[name][:4] = column
@@ -797,12 +759,94 @@ for first in range(0, 12, 3):
     )
 
 # %% [markdown]
-# ## 4. Double DQN (7 points)
+# An agent that plays from pictures needs several of them at a time, since one does not show where things are going. A
+# stack of four shares three of its pictures with the stack before. So large programs store each picture **once** and
+# put stacks together when they are drawn. A stack must not reach back into the game before: where it would, its
+# pictures are black.
+
+
+# %% nbgrader={"grade": false, "grade_id": "stack", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def stack_pictures(pictures, begins, places, count):
+    """Return for each place the last `count` pictures up to it, the oldest first.
+
+    pictures: (stored, height, width), bytes, in the order of time. begins:
+    (stored,), booleans, True where a game began with this picture; the first one
+    always. places: (batch,), whole numbers from 0 to stored - 1. Pictures from
+    before the game's beginning are replaced by zeros. Returns (batch, count,
+    height, width), bytes (torch.uint8); the given tensors stay as they are.
+    """
+    ### BEGIN SOLUTION
+    game = begins.cumsum(dim=0)
+    rows = places[:, None] - torch.arange(count - 1, -1, -1)  # (batch, count)
+    stored = rows.clamp(min=0)
+    same_game = (rows >= 0) & (game[stored] == game[places][:, None])
+    return pictures[stored] * same_game[..., None, None]
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "stack-rows", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 3e (1 point): stacks of three. Pictures 10, 20, 30 are one game, 40 begins
+# the next one. (They have a single pixel.)
+pictures = torch.tensor([10, 20, 30, 40, 50], dtype=torch.uint8)[:, None, None]
+begins = torch.tensor([True, False, False, True, False])
+found = stack_pictures(pictures, begins, torch.tensor([2, 4, 0]), 3)
+assert type(found) is Tensor, f"the stacks must be a tensor, not {type(found)}"
+assert found.dtype == torch.uint8, f"bytes, not {found.dtype}"
+assert found.shape == (3, 3, 1, 1), f"(3, 3, 1, 1), not {tuple(found.shape)}"
+rows = found[:, :, 0, 0].tolist()
+assert rows[0] == [10, 20, 30], f"the oldest first: [10, 20, 30], not {rows[0]}"
+assert rows[1] == [0, 40, 50], f"40 begins a game: [0, 40, 50], not {rows[1]}"
+assert rows[2] == [0, 0, 10], f"nothing before the first: not {rows[2]}"
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    draw = torch.Generator().manual_seed(21)
+    for stored, count, chance in [
+        (12, 4, 0.2),
+        (30, 2, 0.4),
+        (9, 5, 0.0),
+        (6, 1, 1),
+    ]:
+        pictures = torch.randint(1, 256, (stored, 3, 2), generator=draw)
+        pictures = pictures.to(torch.uint8)
+        begins = torch.rand(stored, generator=draw) < chance
+        begins[0] = True
+        places = torch.randint(stored, (2 * stored,), generator=draw)
+        given = pictures.clone(), begins.clone(), places.clone()
+        found = stack_pictures(pictures, begins, places, count)
+        for each, before in zip((pictures, begins, places), given, strict=True):
+            assert torch.equal(each, before), "the given tensors were changed"
+        assert found.dtype == torch.uint8, f"bytes were wanted, not {found.dtype}"
+        assert found.shape == (2 * stored, count, 3, 2), (
+            f"the shape must be (places, {count}, 3, 2), not {tuple(found.shape)}"
+        )
+        for k, place in enumerate(places.tolist()):
+            right, now = [], place
+            for _ in range(count):
+                right.insert(
+                    0, pictures[now] if now is not None else 0 * pictures[0]
+                )
+                if now is not None:
+                    now = None if begins[now] else now - 1
+            assert torch.equal(found[k], torch.stack(right)), (
+                f"the stack of {count} at place {place} is wrong"
+            )
+        if count < 3:
+            found.zero_()
+            assert torch.equal(pictures, given[0]), "the buffer shares its memory"
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 4. Double DQN (4 points)
 #
 # Two networks take part in deep Q-learning: the **online** network $Q$, which learns, and the **target** network $Q^-$,
-# a copy of it from some time ago, which gives the targets a rest. The best value in the next state could be taken
-# from $Q^-$ alone, as $\max_{a'} Q^-(s', a')$. But all values are noisy, and the maximum of noisy values is too large
-# on average; question 6 asks why. [Van Hasselt et al. (2016)](https://arxiv.org/abs/1509.06461) let one network choose and
+# a copy of it from some time ago, which gives the targets a rest. The best value in the next state could be taken from
+# $Q^-$ alone, as $\max_{a'} Q^-(s', a')$. But all values are noisy, and the maximum of noisy values is too large on
+# average; question 7 asks why. [Van Hasselt et al. (2016)](https://arxiv.org/abs/1509.06461) let one network choose and
 # the other one judge:
 #
 # $$V(s') = Q^-\bigl(s',\ \operatorname*{arg\,max}_{a'} Q(s', a')\bigr) .$$
@@ -839,8 +883,8 @@ def table_network(rows):
     return nn.Embedding.from_pretrained(torch.tensor(rows), freeze=False)
 
 
-# %% nbgrader={"grade": true, "grade_id": "double-choice", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 4a (2 points): who chooses, and who judges.
+# %% nbgrader={"grade": true, "grade_id": "double-choice", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 4a (1 point): who chooses, and who judges.
 online = table_network([[1.0, 3.0, 2.0], [5.0, 4.0, 0.0]])
 target = table_network([[7.0, 0.5, 4.0], [-1.0, 6.0, 9.0]])
 found = double_values(online, target, torch.tensor([0, 1, 0]))
@@ -975,8 +1019,8 @@ def table_batch(count=6, actions=3, seed=0):
     return online, target, batch
 
 
-# %% nbgrader={"grade": true, "grade_id": "huber-value", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 4c (2 points): one transition. At a discount of 0 the reward is the target.
+# %% nbgrader={"grade": true, "grade_id": "huber-value", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 4c (1 point): one transition. At a discount of 0 the reward is the target.
 ### BEGIN HIDDEN TESTS
 # A mistake in the functions before is not punished here and in the next cell: a
 # check is passed if it is passed with these functions or with the student's own.
@@ -1043,8 +1087,8 @@ if not _passed:
 ### END HIDDEN TESTS
 
 
-# %% nbgrader={"grade": true, "grade_id": "huber-gradient", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 4d (2 points): what the gradient reaches.
+# %% nbgrader={"grade": true, "grade_id": "huber-gradient", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 4d (1 point): what the gradient reaches.
 ### BEGIN HIDDEN TESTS
 def _check():
     for seed, (count, actions, discount) in enumerate(
@@ -1105,7 +1149,368 @@ print(
 )
 
 # %% [markdown]
-# ## 5. Find the bug (6 points)
+# ## 5. A gradient through a draw (5 points)
+#
+# A policy $\pi_\theta$ can also be changed directly. It draws an action $a$, or a text of several tokens, and gets the
+# reward $r(a)$. No gradient passes through a draw, but through its probability one does ([Williams,
+# 1992](https://doi.org/10.1007/BF00992696)): for every number $b$ that does not depend on the draw,
+#
+# $$\nabla_\theta\, \mathbb E_{a \sim \pi_\theta}\bigl[r(a)\bigr]
+# = \mathbb E_{a \sim \pi_\theta}\bigl[(r(a) - b)\, \nabla_\theta \log \pi_\theta(a)\bigr] .$$
+#
+# So one draw gives an estimate of the gradient whose mean is right. The **baseline** $b$ changes its variance. Let the
+# policy be a softmax of logits $\theta$, one for each action, and derive $\nabla_\theta \log \pi_\theta(a)$ on paper: a
+# vector with a component for each action. Then sum the variance of the estimate over its components. Nothing has to be
+# drawn, since the expectations are sums over the actions.
+
+
+# %% nbgrader={"grade": false, "grade_id": "variance", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def gradient_variance(logits, rewards, baseline):
+    """Return the variance of the estimate (r(a) - baseline) * grad log pi(a) from
+    one draw a, summed over the components of the gradient; a number or a scalar.
+
+    logits, rewards: (actions,); pi is the softmax of the logits, and the gradient
+    is with respect to them. baseline: a number.
+    """
+    ### BEGIN SOLUTION
+    p = logits.softmax(dim=0)
+    scores = torch.eye(len(p)) - p  # row a: the gradient of log pi(a)
+    estimates = (rewards - baseline)[:, None] * scores
+    mean = p @ estimates
+    return p @ (estimates - mean).square().sum(dim=1)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "variance-exact", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5a (1 point): two actions, equally likely, with the rewards 3 and 1. The
+# gradient of log pi is (1/2, -1/2) for the first and (-1/2, 1/2) for the second.
+logits, rewards = torch.zeros(2), torch.tensor([3.0, 1.0])
+for baseline, expected in [(0.0, 2.0), (2.0, 0.0), (12.0, 50.0)]:
+    found = gradient_variance(logits, rewards, baseline)
+    shape = tuple(torch.as_tensor(found).shape)
+    assert shape == (), f"the sum over the components is one number, not {shape}"
+    assert abs(found - expected) < 1e-4, (
+        f"baseline {baseline}: the variance is {expected}, not {found:.4f}"
+    )
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    draw = torch.Generator().manual_seed(31)
+    for actions in (2, 3, 6):
+        logits = torch.randn(actions, generator=draw)
+        rewards = 2 * torch.randn(actions, generator=draw)
+        weights = [math.exp(x) for x in logits.tolist()]
+        p = [w / sum(weights) for w in weights]
+        for baseline in (0.0, 0.7, -5.0):
+            right = 0.0
+            for i in range(actions):
+                component = [
+                    (r - baseline) * ((a == i) - p[i])
+                    for a, r in enumerate(rewards.tolist())
+                ]
+                mean = sum(x * c for x, c in zip(p, component, strict=True))
+                spread = [(c - mean) ** 2 for c in component]
+                right += sum(x * c for x, c in zip(p, spread, strict=True))
+            found = float(gradient_variance(logits.clone(), rewards, baseline))
+            assert abs(found - right) < 1e-4 * (1 + right), (
+                f"{actions} actions, baseline {baseline}: the variance is "
+                f"{right:.4f}, not {found:.4f}"
+            )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# In the chapter the mean reward came close to the best baseline. Where several texts are written after each prompt, it
+# can be estimated for each prompt, by a number that does not depend on the text in question: the mean reward of the
+# **other** texts after the same prompt ([Kool et al.,
+# 2019](https://wouterkool.github.io/publication/buy-4-samples-free-baseline/)). The reward less this baseline is the
+# **advantage**. (In the chapter each prompt has one text, and the others are those of the whole batch.)
+
+
+# %% nbgrader={"grade": false, "grade_id": "advantage", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def advantages(rewards):
+    """Return by how much each text did better than the others after its prompt.
+
+    rewards: (prompts, texts), with at least 2 texts for each prompt. The baseline
+    of a text is the mean reward of all other texts of its row, without its own.
+    Returns (prompts, texts).
+    """
+    ### BEGIN SOLUTION
+    texts = rewards.shape[1]
+    others = (rewards.sum(dim=1, keepdim=True) - rewards) / (texts - 1)
+    return rewards - others
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "advantage-others", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5b (1 point): the baseline is the mean of the others.
+rewards = torch.tensor([[1.0, 4.0, 10.0], [5.0, 5.0, 5.0]])
+found = advantages(rewards)
+assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
+assert found.shape == (2, 3), f"the shape must be (2, 3), not {tuple(found.shape)}"
+assert abs(found[0, 0].item() + 6) < 1e-5, (
+    f"the others got 7 on average, so 1 - 7 = -6, not {found[0, 0]:.3f}"
+)
+assert found[1].abs().max() < 1e-5, "equal texts have no advantage"
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    draw = torch.Generator().manual_seed(32)
+    for prompts, texts in [(1, 2), (4, 3), (3, 8)]:
+        rewards = 3 * torch.randn(prompts, texts, generator=draw) + 5
+        given = rewards.clone()
+        found = advantages(rewards)
+        assert torch.equal(rewards, given), "the given rewards were changed"
+        assert found.shape == rewards.shape, f"not of this shape: {found.shape}"
+        for row, right in zip(found.tolist(), rewards.tolist(), strict=True):
+            for k in range(texts):
+                others = right[:k] + right[k + 1 :]
+                expected = right[k] - sum(others) / len(others)
+                assert abs(row[k] - expected) < 1e-4, (
+                    f"{texts} texts per prompt: {expected:.4f}, not {row[k]:.4f}"
+                )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Now the **surrogate loss**: a number whose *gradient* is minus the estimate, for an optimiser that goes downhill. Its
+# value means nothing. The probability of a text is the product of those of its tokens, so its logarithm is a sum. In
+# the chapter all texts are equally long; here text $i$ has ended after $n_i$ tokens, and what stands behind is padding
+# that nobody drew:
+#
+# $$\mathcal L = -\frac1B \sum_{i=1}^{B} A_i \sum_{t=0}^{n_i - 1} \log \pi_\theta(x_{i,t} \mid x_{i,<t}) .$$
+#
+# The advantages $A_i$ are numbers, whatever they were computed from. Not divided by $n_i$: each text counts for its
+# reward, however long it is.
+
+
+# %% nbgrader={"grade": false, "grade_id": "surrogate", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def policy_loss(logits, tokens, lengths, advantage):
+    """Return the surrogate loss of a batch of texts, a scalar.
+
+    logits: (batch, time, vocab); those at t are what tokens[:, t] was drawn from.
+    tokens: (batch, time). lengths: (batch,), whole numbers from 1 to time: how many
+    tokens of each text were drawn; the rest is padding, and has no influence.
+    advantage: (batch,); no gradient flows into it, only into the logits.
+    """
+    ### BEGIN SOLUTION
+    log_p = logits.log_softmax(dim=2).gather(2, tokens[..., None]).squeeze(2)
+    drawn = torch.arange(tokens.shape[1]) < lengths[:, None]
+    log_p = torch.where(drawn, log_p, 0.0).sum(dim=1)  # of each text
+    return -(advantage.detach() * log_p).mean()
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "surrogate-gradient", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5c (1 point): a step downhill makes the rewarded token more probable.
+logits = torch.zeros(1, 1, 2, requires_grad=True)
+token, one = torch.tensor([[0]]), torch.tensor([1])
+better = torch.tensor([2.0], requires_grad=True)
+loss = policy_loss(logits, token, one, better)
+assert type(loss) is Tensor, f"the loss must be a tensor, not {type(loss)}"
+assert loss.shape == (), f"a single number: shape (), not {tuple(loss.shape)}"
+assert loss.requires_grad, "no gradient reaches the logits"
+loss.backward()
+slope = logits.grad[0, 0].tolist()
+assert abs(slope[0] + 1) < 1e-5, (
+    f"the slope for its logit is -2 * (1 - 1/2), not {slope[0]:.3f}"
+)
+assert better.grad is None or better.grad == 0, "the advantage is a mere number"
+
+
+### BEGIN HIDDEN TESTS
+def _texts(vocab, time):
+    """All texts of this length, (vocab ** time, time)."""
+    return torch.cartesian_prod(*[torch.arange(vocab)] * time).view(-1, time)
+
+
+def _check():
+    # All texts, each with its own probability in its reward: then the mean of the
+    # estimates is the exact gradient of the mean reward. All have full length.
+    draw = torch.Generator().manual_seed(33)
+    for vocab, time in [(3, 1), (3, 2), (2, 4)]:
+        logits = torch.randn(1, time, vocab, generator=draw, dtype=torch.float64)
+        logits.requires_grad_()
+        texts = _texts(vocab, time)
+        count = len(texts)
+        rewards = torch.randn(count, generator=draw, dtype=torch.float64)
+        log_p = logits.log_softmax(dim=2).expand(count, -1, -1)
+        p = log_p.gather(2, texts[..., None])[..., 0].sum(dim=1).exp()
+        (right,) = torch.autograd.grad((p * rewards).sum(), logits)
+        loss = policy_loss(
+            logits.expand(count, -1, -1),
+            texts,
+            torch.full((count,), time),
+            count * p.detach() * (rewards - 0.3),
+        )
+        assert loss.shape == (), f"one number, not shape {tuple(loss.shape)}"
+        (found,) = torch.autograd.grad(loss, logits)
+        assert (found + right).abs().max() < 1e-5, (
+            f"texts of {time} tokens: averaged over all draws, the gradient is not "
+            "minus that of the mean reward"
+        )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "surrogate-padding", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5d (1 point): padding has no influence, and a long text does not count less.
+logits, lengths = torch.zeros(2, 4, 3, requires_grad=True), torch.tensor([1, 4])
+tokens, one = torch.zeros(2, 4, dtype=torch.long), torch.ones(2)
+loss = policy_loss(logits, tokens, lengths, one)
+assert loss.requires_grad, "no gradient reaches the logits"
+loss.backward()
+reached = logits.grad.abs().sum(dim=2)
+assert reached[0, 1:].max() == 0, "a gradient reaches what nobody drew"
+assert abs(reached[0, 0] / reached[1, 0] - 1) < 1e-4, (
+    "the first token of a short text must count as much as that of a long one"
+)
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    # The function is compared with itself where the padding is cut off, so another
+    # mistake in the loss loses nothing here.
+    draw = torch.Generator().manual_seed(34)
+    for vocab, time in [(3, 4), (5, 7)]:
+        logits = torch.randn(1, time, vocab, generator=draw)
+        tokens = torch.randint(vocab, (1, time), generator=draw)
+        advantage = torch.tensor([1.7])
+        for length in (1, 2, time):
+            steep = [each.clone().requires_grad_() for each in (logits, logits)]
+            cut = torch.tensor([length])
+            whole = policy_loss(steep[0], tokens, cut, advantage)
+            short = policy_loss(
+                steep[1][:, :length], tokens[:, :length], cut, advantage
+            )
+            assert abs(whole.item() - short.item()) < 1e-4, (
+                f"a text of {length} tokens: the padding changes the loss"
+            )
+            for loss in (whole, short):
+                loss.backward()
+            miss = (steep[0].grad - steep[1].grad).abs().max()
+            assert miss < 1e-4, f"{length} tokens: the padding changes the gradient"
+            assert steep[0].grad[:, :length].abs().amax(dim=2).min() > 0, (
+                "a token that was drawn has no gradient"
+            )
+        # A first token is worth as much whether a text goes on or not.
+        first = []
+        for length in (1, time):
+            steep = logits.clone().requires_grad_()
+            policy_loss(steep, tokens, torch.tensor([length]), advantage).backward()
+            first.append(steep.grad[0, 0])
+        assert (first[0] - first[1]).abs().max() < 1e-4, (
+            "a token counts less because the text is longer"
+        )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Nothing in the reward holds a policy to what it could do before. So a **reference** is kept, the policy as it was, and
+# each text is charged for its distance from it: the reward becomes
+#
+# $$r(x) - \beta \sum_t \log \frac{\pi_\theta(x_t \mid x_{<t})}{\pi_{\text{ref}}(x_t \mid x_{<t})} .$$
+#
+# The mean of the sum over texts that the policy wrote is the KL divergence from the reference, so a single text's is an
+# estimate of it. For one text it may well be negative. Which texts gain by the penalty, and which lose?
+
+
+# %% nbgrader={"grade": false, "grade_id": "charge", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def charged(rewards, log_p, log_ref, beta):
+    """Return the rewards of texts less beta times their estimates of the KL
+    divergence of the policy from the reference.
+
+    rewards: (batch,). log_p, log_ref: (batch, time), the logarithms of the
+    probabilities that the policy and the reference give to the tokens of each text;
+    the policy wrote the texts. beta: a number from 0. Returns (batch,), without a
+    gradient.
+    """
+    ### BEGIN SOLUTION
+    log_ratio = (log_p - log_ref).sum(dim=1)
+    return (rewards - beta * log_ratio).detach()
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "charge-kl", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+# Check 5e (1 point): the charge. The policy finds the first text 2 * 2 times as
+# probable as the reference does, the second text half as probable.
+log_ref = torch.tensor([[0.2, 0.1], [0.5, 0.5]]).log()
+log_p = torch.tensor([[0.4, 0.2], [0.25, 0.5]]).log().requires_grad_()
+found = charged(torch.tensor([10.0, 10.0]), log_p, log_ref, 3.0)
+assert type(found) is Tensor, f"the answer must be a tensor, not {type(found)}"
+assert found.shape == (2,), f"a number per text: (2,), not {tuple(found.shape)}"
+assert not found.requires_grad, "a reward has no gradient"
+for text, factor in enumerate((4, 1 / 2)):
+    right = 10 - 3 * math.log(factor)
+    assert abs(found[text].item() - right) < 1e-4, (
+        f"{factor} times as probable: {right:.3f}, not {found[text]:.3f}"
+    )
+
+
+### BEGIN HIDDEN TESTS
+def _check():
+    draw = torch.Generator().manual_seed(35)
+    for batch, time, beta in [(1, 1, 0.5), (4, 6, 0.1), (3, 2, 2.0), (2, 3, 0.0)]:
+        rewards = torch.randn(batch, generator=draw).requires_grad_()
+        log_p, log_ref = -3 * torch.rand(2, batch, time, generator=draw)
+        log_p.requires_grad_()
+        found = charged(rewards, log_p, log_ref, beta)
+        assert found.shape == (batch,), f"a number per text, not {found.shape}"
+        assert not found.requires_grad, "a reward has no gradient"
+        for k in range(batch):
+            right = rewards[k].item()
+            for a, b in zip(log_p[k].tolist(), log_ref[k].tolist(), strict=True):
+                right += beta * (b - a)
+            assert abs(found[k].item() - right) < 1e-4, (
+                f"{time} tokens, beta {beta}: {right:.4f}, not {found[k]:.4f}"
+            )
+
+
+_run(_check)
+### END HIDDEN TESTS
+
+# %% [markdown]
+# Three of your functions, put together, tune a policy that writes texts of a single token out of five. The last token
+# is paid best and is hardly ever written by the reference. The best policy can be computed: it is proportional to
+# $\pi_{\text{ref}}(x)\, e^{r(x) / \beta}$. Which price $\beta$ lets the last token win? Guess before you run the cell.
+
+# %%
+paid = torch.tensor([0.0, 1.0, 0.5, 0.0, 4.0])  # for each token
+log_ref = torch.tensor([0.4, 0.3, 0.2, 0.09, 0.01]).log()
+
+
+# %%
+def tuned(beta):
+    logits, draw = log_ref.clone(), torch.Generator().manual_seed(0)
+    for _ in range(400):
+        logits = logits.detach().requires_grad_()
+        p = logits.detach().softmax(dim=0)
+        texts = torch.multinomial(p, 512, replacement=True, generator=draw)[:, None]
+        net = charged(paid[texts[:, 0]], p.log()[texts], log_ref[texts], beta)
+        gain = advantages(net.view(4, 128)).flatten().float()
+        ones, each = torch.ones(512).long(), logits.expand(512, 1, 5)
+        policy_loss(each, texts, ones, gain).backward()
+        logits = logits.detach() - logits.grad
+    return logits.softmax(dim=0).tolist()
+
+
+# %%
+for beta in (4.0, 1.0, 0.5):
+    best = (log_ref + paid / beta).softmax(dim=0).tolist()
+    rows = [" ".join(f"{x:.2f}" for x in row) for row in (tuned(beta), best)]
+    print(f"beta {beta}: tuned {rows[0]}   best {rows[1]}")
+
+# %% [markdown]
+# ## 6. Find the bug (6 points)
 #
 # Before networks there were tables: one number $Q(s, a)$ for each state and action. **Q-learning**
 # ([Watkins and Dayan, 1992](https://doi.org/10.1007/BF00992698)) goes through the world and moves a single entry
@@ -1256,7 +1661,7 @@ def mistakes():
 
 
 # %% nbgrader={"grade": true, "grade_id": "mistakes-most", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5a (1 point): five letters, of which at least four are right.
+# Check 6a (1 point): five letters, of which at least four are right.
 named = mistakes()
 assert type(named) is str, f"the letters must be in a string, not {named!r}"
 assert len(set(named)) == len(named) == 5, f"five different letters, not {named!r}"
@@ -1266,7 +1671,7 @@ assert len(set(named) & set("ADFGI")) >= 4, "fewer than four letters are right"
 ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "mistakes-all", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-# Check 5b (2 points): all five are right.
+# Check 6b (2 points): all five are right.
 named = mistakes()
 assert len(named) == 5, f"five letters, not {named!r}"
 ### BEGIN HIDDEN TESTS
@@ -1302,7 +1707,7 @@ def training_step(q, state, world, epsilon, learning_rate, discount, generator):
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-ends", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5c (1 point): ends and interruptions. The one action leads to state 1.
+# Check 6c (1 point): ends and interruptions. The one action leads to state 1.
 ### BEGIN HIDDEN TESTS
 # A mistake in question 2 is not punished here and in the next two cells: a check is
 # passed if it is passed with this function or with the student's own.
@@ -1398,7 +1803,7 @@ if not _passed:
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-path", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5d (1 point): a ring of three states. Action 0 stays, action 1 goes on.
+# Check 6d (1 point): a ring of three states. Action 0 stays, action 1 goes on.
 ### BEGIN HIDDEN TESTS
 def _check():
     # No ends, no interruptions, no chance: only what is chosen, what it is credited
@@ -1459,7 +1864,7 @@ if not _passed:
 
 
 # %% nbgrader={"grade": true, "grade_id": "bug-chance", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
-# Check 5e (1 point): the size of a step, and a world with chance in it.
+# Check 6e (1 point): the size of a step, and a world with chance in it.
 ### BEGIN HIDDEN TESTS
 def _check():
     # One action, no ends, and next states that do not depend on the state: so all
@@ -1533,51 +1938,305 @@ demonstrate(training_step)
 # [Errata](../../book/errata.md#errata-reinforcement-learning) shows what became of it there.
 
 # %% [markdown]
-# ## 6. In your own words (4 points)
+# ## Watch it play (no points)
 #
-# Answer in full sentences, nine to fourteen in all. This question is read by a person.
+# Put together, your functions of questions 1 to 4 are a program that learns to balance a pole on a cart, the game of
+# the chapter [Deep Q-learning](../rl/dqn.ipynb). Here is the game ([Barto et al.,
+# 1983](https://doi.org/10.1109/TSMC.1983.6313077)), for many carts at a time. A state is four numbers: where the cart
+# is, how fast it goes, how far the pole leans, how fast it turns. The actions are pushes to the left (0) and to the
+# right (1). The game is over when the pole leans by more than 12 degrees or the cart leaves its track, and is cut off
+# after 500 steps.
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-setup", "locked": true, "schema_version": 3, "solution": false, "task": false}
+import base64
+import io
+import itertools
+import zlib
+from copy import deepcopy
+from time import monotonic
+from types import SimpleNamespace
+
+from IPython.display import Image, display
+from PIL import Image as Picture
+from PIL import ImageDraw
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-push", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def push(states, actions):
+    """One step, a fiftieth of a second; return the states and where it is over.
+
+    The numbers are those of Gymnasium's CartPole.
+    """
+    _, speed, lean, turning = states.unbind(dim=1)
+    sin, cos, force = lean.sin(), lean.cos(), 20.0 * actions - 10.0
+    common = (force + 0.05 * turning**2 * sin) / 1.1
+    bend = (9.8 * sin - cos * common) / (2 / 3 - 0.05 * cos**2 / 1.1)
+    slide = common - 0.05 * bend * cos / 1.1
+    states = states + 0.02 * torch.stack([speed, slide, turning, bend], dim=1)
+    over = (states[:, 0].abs() > 2.4) | (states[:, 2].abs() > math.pi / 15)
+    return states, over
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-new", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def new_games(count, generator):
+    """States of games that have just begun: nearly upright, nearly at rest."""
+    return 0.1 * torch.rand(count, 4, generator=generator) - 0.05
+
+
+def q_network():
+    """A network from states to the values of the two actions."""
+    return nn.Sequential(
+        *[nn.Linear(4, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU()],
+        nn.Linear(128, 2),
+    )
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-greedy", "locked": true, "schema_version": 3, "solution": false, "task": false}
+@torch.no_grad()
+def lengths_of(network, count=50, seed=1):
+    """How many steps each of so many games lasts, without exploration."""
+    states = new_games(count, torch.Generator().manual_seed(seed))
+    lasted, going_on = torch.zeros(count), torch.ones(count, dtype=torch.bool)
+    for _ in range(500):
+        lasted += going_on
+        states, over = push(states, network(states).argmax(dim=1))
+        going_on &= ~over
+        if not going_on.any():
+            break
+    return lasted
+
+
+# %% [markdown]
+# Four functions take part directly, together called `play`; those of question 1 and of the first half of question 4 do
+# so if your loss calls them. A round is a step in each of eight games and four updates of the **online** network. The
+# **target** network is a copy of it that is renewed every hundred updates. A third network is an **average** of the
+# online one over its last few hundred updates, and is the one that is judged.
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-update", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def update(play, networks, optimiser, buffer, draw):
+    """One update of the online network and of the average that follows it."""
+    online, target, average = networks
+    batch = play.sample_from_buffer(buffer, 64, draw)
+    optimiser.zero_grad()
+    play.td_loss(online, target, batch, 0.99).backward()
+    nn.utils.clip_grad_norm_(online.parameters(), 10.0)
+    optimiser.step()
+    with torch.no_grad():
+        for slow, new in zip(
+            average.parameters(), online.parameters(), strict=True
+        ):
+            slow.lerp_(new, 0.002)
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-step", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def step_in_every_game(play, online, buffer, states, ages, epsilon, draw):
+    """Returns the states to go on from, and how old their games are."""
+    with torch.no_grad():
+        values = online(states)
+    actions = play.epsilon_greedy(values, epsilon, draw)
+    after, over = push(states, actions)
+    columns = (states, actions, torch.ones(len(over)), after, over)
+    names = ("states", "actions", "rewards", "next_states", "terminated")
+    play.add_to_buffer(buffer, dict(zip(names, columns, strict=True)))
+    ages = ages + 1
+    stop = over | (ages >= 500)  # cut off is not over: the buffer isn't told
+    new = new_games(len(over), draw)
+    return torch.where(stop[:, None], new, after), ages.masked_fill(stop, 0)
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-begin", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def beginners(seed):
+    """Three networks with the same weights, and an optimiser for the first one."""
+    torch.manual_seed(seed)
+    networks = [q_network() for _ in range(3)]
+    for network in networks[1:]:
+        network.load_state_dict(networks[0].state_dict())
+    return networks, torch.optim.Adam(networks[0].parameters(), 1e-3)
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-rounds", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def rounds_of(play, seed):
+    """Learns round after round, and yields the averaged network after each."""
+    networks, optimiser = beginners(seed)
+    draw, buffer = torch.Generator().manual_seed(seed), new_buffer(50_000, 4)
+    states, ages = new_games(8, draw), torch.zeros(8)
+    for number in itertools.count(1):
+        games = states, ages, max(0.05, 1 - number / 1250)
+        states, ages = step_in_every_game(play, networks[0], buffer, *games, draw)
+        for _ in range(4 if buffer["added"] >= 500 else 0):
+            update(play, networks, optimiser, buffer, draw)
+        if number % 25 == 0:
+            networks[1].load_state_dict(networks[0].state_dict())
+        yield networks[2]
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-learn", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def learn(play, seconds, rounds, seed=0):
+    """Stops after so many rounds, or seconds; returns the network that did best."""
+    begin, best = monotonic(), (-1.0, None)
+    for number, network in enumerate(rounds_of(play, seed), start=1):
+        passed = monotonic() - begin
+        stop = number == rounds or passed > seconds
+        if stop or number % max(1, rounds // 10) == 0:
+            lasted = lengths_of(network).mean().item()
+            print(f"{passed:3.0f} s, {8 * number:6,d} steps: {lasted:3.0f} of 500")
+            if lasted >= best[0]:
+                best = lasted, deepcopy(network)
+        if stop:
+            break
+    return best[1]
+
+
+# %% [markdown]
+# Where one of your four functions is missing, or stops with an error, a stand-in plays instead, and the cell says so.
+# The stand-ins are packed, so that nobody reads them by accident.
+
+# %% nbgrader={"grade": false, "grade_id": "play-stand-ins", "locked": true, "schema_version": 3, "solution": false, "task": false}
+STAND_INS = (
+    "eNqVVE2PmzAQvedXuIcqZouQ9rpqrj321FuEkIMHYq2xqW02yVbtb+/AGDDZ7krNJZbxvPfmzYeE"
+    "hp1A606YKgjXQvDcwUU46XMWwHXKiAASz24wNR0NXEP1IvQA+EYqX9vBhOxpx/DXWmXayhp2YPzP"
+    "Gp8VwfIkrpDh1kM2hTgIgzMssrIvCyR7WOEeUtbdTqJs6L3S1lStA5A3PguK1zlrwYATwboo7SRC"
+    "fc6ZqIOyxqPAKMWfRQ/TC+nEZVSOMfW5cMJIZQKPATnjhJAl0IeVZEJQvoJrr61D2RugGPvPSPZ1"
+    "Fp36QbGXMzjgKWxOMvNZPhatE1cuVXd4zDKyRkhZBVudhqYBx+kvJwOiGZPBOatFL2oVbmO5NBhS"
+    "edzHWuxLzHW6nhDSe0q316IGvyQqMNMWlteoAuS+ROLtBZaYWoZ9XgRMcI11zIgOcubsxTNlSHKh"
+    "AnSeR+VTKQlwfFseSUSJKsaoXfJ9JTwQI7njRddrqBpnu3uLoi33rePxCBIZsJ3fpvcfDs09RYDY"
+    "UkT4UUvFdvg1JvuEAvXQmSXn1TH6MHk2SZlNY6qZXrBPBxYl/yYbpB1OaAO1EbdGK4M4tATikPuA"
+    "w+ujCRcVzjENY3HqhNyUBHzANAmGp9GbDs3ZM0A/Hn+4IS6AtOkn9m14KwIOAcfQkSMr/M8B4BX4"
+    "Y2z2ICtt/dsM4sTdLShKd1UaO57IsGwpHX2K878vj085+24NlBsNI2iymxD5Y2MjapIiskaUF3BL"
+    "q7yCs77S6nnRuK7TOSJubIy53+H3g7zwpiA5Ub630dP2+1achxM4cnp+Gcmyv7FXI4E="
+)
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-fault", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def fault(play):
+    """What goes wrong in one step and one update, or None."""
+    networks, optimiser = beginners(0)
+    draw, buffer = torch.Generator().manual_seed(0), new_buffer(8, 4)
+    games = new_games(8, draw), torch.zeros(8), 0.5
+    try:
+        step_in_every_game(play, networks[0], buffer, *games, draw)
+        update(play, networks, optimiser, buffer, draw)
+    except NotImplementedError:
+        return "not written yet"
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-players", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def players():
+    """Your functions, and stand-ins where there is a fault; prints which play."""
+    spare, chosen = {"torch": torch, "F": F}, {}
+    exec(zlib.decompress(base64.b64decode(STAND_INS)), spare)
+    names = ["epsilon_greedy", "add_to_buffer", "sample_from_buffer", "td_loss"]
+    play = {name: spare[name] for name in names}
+    for name in names:
+        own = globals().get(name)
+        problem = fault(SimpleNamespace(**{**play, name: own}))
+        who = "yours" if problem is None else f"a stand-in ({problem[:40]})"
+        print(f"{name}: {who}")
+        chosen[name] = own if problem is None else spare[name]
+    return SimpleNamespace(**chosen)
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-picture", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def picture(state):
+    """The cart and the pole of a state, on a track of 4.8 metres."""
+    sheet = Picture.new("RGB", (360, 120), "white")
+    pen, middle, lean = ImageDraw.Draw(sheet), 180 + 70 * state[0], state[2]
+    pen.line([(12, 104), (348, 104)], fill="#606060", width=2)
+    pen.rectangle([middle - 18, 84, middle + 18, 100], fill="#0072b2")
+    top = (middle + 72 * math.sin(lean), 84 - 72 * math.cos(lean))
+    pen.line([(middle, 84), top], fill="#d55e00", width=6)
+    return sheet
+
+
+# %% nbgrader={"grade": false, "grade_id": "play-film", "locked": true, "schema_version": 3, "solution": false, "task": false}
+def film(network, steps=300, seed=5):
+    """Shows the beginning of a game, a picture for every sixth step."""
+    states, pictures = new_games(1, torch.Generator().manual_seed(seed)), []
+    for step in range(steps):
+        if step % 6 == 0:
+            pictures.append(picture(states[0].tolist()))
+        with torch.no_grad():
+            states, over = push(states, network(states).argmax(dim=1))
+        if over.any():
+            break
+    data = io.BytesIO()
+    options = {"save_all": True, "append_images": pictures[1:], "duration": 120}
+    pictures[0].save(data, "GIF", loop=0, **options)
+    display(Image(data=data.getvalue(), format="gif", alt="A game of the agent"))
+
+
+# %% [markdown]
+# The next cell takes at most a minute. (A function with a loop over rows is slower than one without, so in that time it
+# learns from fewer steps.) Whoever pushes at random lasts about 22 steps. How long do you expect the averaged network
+# to last at first, and does it only ever get better?
+
+# %%
+if "NBGRADER_EXECUTION" not in os.environ:  # nobody watches the grading
+    network = learn(players(), seconds=50, rounds=8000)
+    lasted = lengths_of(network, count=100, seed=2)
+    print(f"100 new games: {lasted.mean():.0f} steps on average,", end=" ")
+    print(f"the shortest {lasted.min():.0f}")
+    film(network)
+
+# %% [markdown]
+# Now spoil one of your functions on purpose, say by leaving out the end of a game in the targets, and run this part
+# once more. Which mistakes keep the agent from learning, and which only slow it down?
+
+# %% [markdown]
+# ## 7. In your own words (4 points)
+#
+# Answer in full sentences, ten to sixteen in all. This question is read by a person.
 #
 # 1. In some state all actions are worth exactly the same, and a network's estimates of their values are right on
-#    average, with independent errors. Why is the *maximum* of the estimates nevertheless too large on average? Why does
-#    the mistake grow when it is used in targets again and again, and why is the double estimate of question 4 much
-#    better? (2 points)
+#    average, with independent errors. Why is the *maximum* of the estimates nevertheless too large on average, and why
+#    is the double estimate of question 4 much better? (1 point)
 # 2. A pole stands on a cart, and every step until it falls gives a reward of 1; after 500 steps the episode is stopped
 #    by a time limit. A program stores this stop as a terminal state. What does it teach the agent about a pole that is
 #    perfectly balanced, and why can the agent not make sense of it from what it sees? (1 point)
 # 3. A friend removes the replay buffer to save memory, and trains on each transition once, as it comes. Describe two
 #    different things that this does to the training. (1 point)
+# 4. A team tunes a model that answers customers. The reward is 1 if the customer writes "thank you", else 0. In the
+#    first week the rewards rise and the KL divergence from the reference stays small; in the third week the rewards are
+#    higher still, and the divergence has grown tenfold. What has probably happened, why does a penalty on the
+#    divergence not rule it out, and what should the team look at? (1 point)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
+# %% [markdown]
 # **Model answer.**
 #
 # 1. Some of the errors are above zero and some below, and the maximum always takes one of the highest: it chooses the
 #    action by the very error that it then reports as value. In formulas, the mean of a maximum is at least the maximum
-#    of the means. For five actions with errors of standard deviation 1 it is too large by about 1.16, and the more
-#    actions and the more noise, the worse. The targets are made of such maxima: the value of a state is learnt too
-#    large, this goes into the targets of the states before it, where another maximum adds its own excess, and so on;
-#    with γ near 1 little of it is discounted away. In the double estimate one network chooses the action and another
-#    one, whose errors are different, says what it is worth. If the errors are independent, being chosen says nothing
-#    about the judge's error, which is zero on average; so here nothing is overestimated. (In Double DQN the target
-#    network is an older copy of the online network, so their errors are related and a part of the excess stays.)
+#    of the means. For five actions with normal errors of standard deviation 1 it is too large by about 1.16. The
+#    targets are made of such maxima, so the excess is learnt and passed on to the states before. In the double estimate
+#    one network chooses the action and another one, whose errors are different, says what it is worth. If the errors
+#    are independent, being chosen says nothing about the judge's error, which is zero on average. (In Double DQN the
+#    target network is an older copy of the online network, so their errors are related and a part of the excess stays.)
 # 2. It teaches that after step 500 nothing more is to come, so the target there is 1 alone, and that of the steps
-#    shortly before it is little more, although the pole stands perfectly and could go on for ever: the value, for
-#    γ = 0.99, should be near 100. The agent sees position, speed and angle, but not the time: the same state at step 20
-#    has a large target and at step 499 a small one. The network can only learn a mixture of them, too low for exactly the
-#    states in which a good agent spends its time, and the targets jump, so that training becomes restless: the better
-#    the agent plays, the more often it meets the limit.
+#    shortly before it is little more, although the pole stands perfectly and could go on for ever: the value, for γ =
+#    0.99, should be near 100. The agent sees position, speed and angle, but not the time: the same state at step 20 has
+#    a large target and at step 499 a small one. The network can only learn a mixture of them, too low for exactly the
+#    states in which a good agent spends its time.
 # 3. Transitions that follow each other are nearly the same, so a batch (or a run of updates) of them shows one corner
 #    of the game and its gradients all point the same way; the network fits this corner and forgets what it knew about
 #    others, until it gets there again. And each transition is used once and lost: rare events, the reward among them,
 #    teach a single small step, so that far more playing is needed. (Also: what the agent does determines what it learns
-#    from, so a change of behaviour changes the data at once, and the two can drive each other round in circles; a
-#    buffer averages over many past behaviours. Q-learning may use old transitions, because its target does not
-#    depend on who chose the action.)
+#    from, so a change of behaviour changes the data at once; a buffer averages over many past behaviours. Q-learning
+#    may use old transitions, because its target does not depend on who chose the action.)
+# 4. The model has probably found answers that are thanked for and do not help: flattery, promises, a request to say
+#    thank you, a quick end of the talk. What was paid for is delivered, and it is not what was meant. A penalty sets a
+#    price: the best policy is proportional to $\pi_{\text{ref}}(x)\, e^{r(x)/\beta}$, so an answer that the reference
+#    writes rarely still wins if its reward is high enough for the price. The team should read answers of both weeks,
+#    measure what was not paid for (solved cases, complaints, length, variety), plot it against the divergence, and stop
+#    where the two part, or raise β.
 #
 # **Rubric.**
 #
-# - Part 1: 1 point for why the maximum is too large: it picks the action *because of* its positive error (or: the mean
-#   of the maximum is at least the maximum of the means). "The network is inaccurate" without this: 0. Half a point
-#   for the growth: the maximum goes into targets, from which it is learnt and passed on to earlier states. Half a point
+# - Part 1: half a point for why the maximum is too large: it picks the action *because of* its positive error (or: the
+#   mean of the maximum is at least the maximum of the means). "The network is inaccurate" without this: 0. Half a point
 #   for the double estimate: choice and judgement have different errors. "It takes the smaller of the two" is another
 #   method: 0 for this half.
 # - Part 2: half a point for the low target at a state that would have gone on (no bootstrapping); half a point for "the
@@ -1585,3 +2244,6 @@ demonstrate(training_step)
 # - Part 3: half a point for each of two different effects: transitions resemble each other, so that updates are
 #   one-sided and earlier things are forgotten; each transition is used only once; the data follow the behaviour. "It
 #   becomes unstable" without a reason: 0.
+# - Part 4: half a point for the reward that is earned without what was meant (with an example that fits "thank you"); a
+#   rising reward alone is no proof. Half a point for one of: the penalty is a price and not a wall; a measure that was
+#   not paid for, or reading the answers. "The model overfits" alone: 0.

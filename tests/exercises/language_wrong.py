@@ -8,32 +8,20 @@ points in another shows up as well.
 Answer = tuple[str, str, dict[str, float]]
 
 
-def _attention(
+def _game(
     value: float,
-    mask: float,
-    scores: str = "q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])",
-    masked: str = "torch.where(mask, scores, -math.inf)",
-    weights: str = "scores.softmax(dim=-1)",
-    after: str = "weights",
+    noise: float,
+    q: str = "n_c**power / (n_c**power).sum()",
+    expected: str = "k * n_w * q",
+    result: str = "(counts / expected).log()",
 ) -> tuple[str, dict[str, float]]:
     code = f"""\
-def attention(q, k, v, mask=None):
-    scores = {scores}
-    if mask is not None:
-        scores = {masked}
-    weights = {weights}
-    if mask is not None:
-        weights = {after}
-    return weights @ v"""
-    return code, {"attention-value": value, "attention-mask": mask}
-
-
-def _causal(result: str) -> tuple[str, dict[str, float]]:
-    code = f"""\
-def causal_mask(queries, keys):
-    everything = torch.ones(queries, keys, dtype=torch.bool)
+def best_logits(counts, k, power):
+    n_w, n_c = counts.sum(dim=1, keepdim=True), counts.sum(dim=0, keepdim=True)
+    q = {q}
+    expected = {expected}
     return {result}"""
-    return code, {"causal-mask": 0}
+    return code, {"game-value": value, "game-noise": noise}
 
 
 def _loss(
@@ -49,24 +37,6 @@ def next_token_loss(logits, tokens):
     found = log_p.gather(2, target[..., None])
     return {result}"""
     return code, dict(zip(("loss-pairs", "loss-mean", "loss-stable"), points, strict=True))
-
-
-def _nucleus(
-    points: tuple[float, float, float],
-    keep: str = "before < p",
-    descending: bool = True,
-    shares: str = "kept / kept.sum(dim=1, keepdim=True)",
-    result: str = "torch.zeros_like(shares).scatter(1, order, shares)",
-) -> tuple[str, dict[str, float]]:
-    code = f"""\
-def nucleus(logits, p):
-    ranked, order = logits.softmax(dim=1).sort(dim=1, descending={descending})
-    total = ranked.cumsum(dim=1)
-    before = total - ranked
-    kept = ranked * ({keep})
-    shares = {shares}
-    return {result}"""
-    return code, dict(zip(("nucleus-set", "nucleus-shares", "nucleus-rows"), points, strict=True))
 
 
 def _cache(
@@ -89,65 +59,130 @@ def attend_with_cache(x, cache, w_q, w_k, w_v):
     return code, dict(zip(("cache-one", "cache-several", "cache-stored"), points, strict=True))
 
 
-def _pair(
-    count: float,
-    tie: float,
-    pairs: str = "pair for word in words for pair in zip(word, word[1:])",
-    result: str = "min(counts, key=lambda pair: (-counts[pair], pair))",
+def _turn(
+    angle: float,
+    distance: float,
+    speeds: str = "base ** (-torch.arange(0, dim, 2) / dim)",
+    angles: str = "positions[:, None] * speeds",
+    pairs: str = "x[..., 0::2], x[..., 1::2]",
+    turned: str = "a * cos - b * sin, a * sin + b * cos",
+    result: str = "torch.stack([first, second], dim=-1).flatten(-2)",
 ) -> tuple[str, dict[str, float]]:
     code = f"""\
-def most_frequent_pair(words):
-    counts = Counter({pairs})
+def turn(x, positions, base):
+    dim = x.shape[-1]
+    speeds = {speeds}
+    angles = {angles}
+    cos, sin = angles.cos(), angles.sin()
+    a, b = {pairs}
+    first, second = {turned}
     return {result}"""
-    return code, {"pair-count": count, "pair-tie": tie}
+    return code, {"turn-angle": angle, "turn-distance": distance}
 
 
-def _merge(body: str) -> tuple[str, dict[str, float]]:
-    return f"def merge_pair(words, pair):\n{body}", {"merge-words": 0}
-
-
-_MERGE = """\
-    result = []
-    for word in {words}:
-        word, i = {copy}, 0
-        while i < len(word) - 1:
-            if {found}:
-                word[i : i + 2] = [pair[0] + pair[1]]
-                {then}
-            i += 1
-        result.append(word)
-    return result"""
-
-
-def _merging(
-    words: str = "words", copy: str = "list(word)", found: str = "(word[i], word[i + 1]) == pair", then: str = "pass"
+def _adapted(
+    scale: str = "alpha / down.shape[0]",
+    frozen: str = "weight.detach()",
+    correction: str = "x @ down.T @ up.T",
+    which: str = "adapters",
+    result: str = "y",
 ) -> tuple[str, dict[str, float]]:
-    return _merge(_MERGE.format(words=words, copy=copy, found=found, then=then))
+    code = f"""\
+def adapted(x, weight, adapters):
+    y = x @ {frozen}.T
+    for down, up, alpha in {which}:
+        y = y + {scale} * ({correction})
+    return {result}"""
+    return code, {"adapted-output": 0}
 
 
-_OVERLAPPING = """\
-    result = []
-    for word in words:
-        new, last = [], False
-        for first, second in zip(word, [*word[1:], None]):
-            if (first, second) == pair:
-                new.append(first + second)
-            elif not last:
-                new.append(first)
-            last = (first, second) == pair
-        result.append(new)
-    return result"""
+def _merged(
+    begin: str = "weight.detach().clone()",
+    scale: str = "alpha / down.shape[0]",
+    product: str = "up @ down",
+    result: str = "result.detach()",
+    points: float = 0,
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def merged(weight, adapters):
+    result = {begin}
+    for down, up, alpha in adapters:
+        result.data += {scale} * ({product})
+    return {result}"""
+    return code, {"merged-matrix": points}
 
-_FROM_THE_RIGHT = """\
-    result = []
-    for word in words:
-        new, i = [], len(word)
-        while i > 0:
-            found = i > 1 and (word[i - 2], word[i - 1]) == pair
-            new.insert(0, pair[0] + pair[1] if found else word[i - 1])
-            i -= 2 if found else 1
-        result.append(new)
-    return result"""
+
+def _rank(result: str) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def largest_rank(shapes, share):
+    frozen = sum(o * i for o, i in shapes)
+    each = [o + i for o, i in shapes]
+    return {result}"""
+    return code, {"rank-count": 0}
+
+
+def _operations(
+    attention: str = "2 * width**2 + 2 * sets * width // heads * width",
+    network: str = "2 * hidden * width",
+    last: str = "vocab * width",
+    result: str = "6 * (layers * block + last) * tokens",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def training_operations(layers, width, heads, sets, hidden, vocab, tokens):
+    block = {attention} + {network}
+    last = {last}
+    return {result}"""
+    return code, {"operations-count": 0}
+
+
+def _size(
+    budget: float,
+    best: float,
+    ratio: str = "a * A / (b * B)",
+    spent: str = "budget / 6",
+    power: str = "b / (a + b)",
+    size: str = "ratio ** (1 / (a + b)) * spent ** power",
+    result: str = "n, budget / (6 * n)",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def best_size(budget, law):
+    E, A, a, B, b = (law[name] for name in ("E", "A", "alpha", "B", "beta"))
+    ratio, spent, power = {ratio}, {spent}, {power}
+    n = {size}
+    return {result}"""
+    return code, {"size-budget": budget, "size-best": best}
+
+
+def _cut(
+    p: str = "(logits / temperature).softmax(dim=-1)",
+    limit: str = "fraction * p.amax(dim=-1, keepdim=True)",
+    kept: str = "p * (p >= limit)",
+    result: str = "kept / kept.sum(dim=-1, keepdim=True)",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def min_p(logits, temperature, fraction):
+    p = {p}
+    limit = {limit}
+    kept = {kept}
+    return {result}"""
+    return code, {"cut-kept": 0}
+
+
+def _draft(
+    points: tuple[float, float, float],
+    keep: str = "torch.where(q > 0, p / q, 0.0).clamp(max=1.0)",
+    short: str = "(p - q).clamp(min=0.0)",
+    left: str = "torch.where(total > 0, short / total, q)",
+    result: str = "keep, left",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def draft_rule(p, q):
+    keep = {keep}
+    short = {short}
+    total = short.sum(dim=-1, keepdim=True)
+    left = {left}
+    return {result}"""
+    return code, dict(zip(("draft-keep", "draft-left", "draft-exact"), points, strict=True))
 
 
 def _bug(
@@ -190,139 +225,213 @@ def training_step(embedding, output, tokens, learning_rate):
     return loss.detach()"""
 
 WRONG: dict[str, list[Answer]] = {
-    "attention": [
-        ("no scale", *_attention(0, 2, scores="q @ k.transpose(-2, -1)")),
-        ("divided by dim", *_attention(0, 2, scores="q @ k.transpose(-2, -1) / q.shape[-1]")),
-        ("the scale of the values", *_attention(0, 2, scores="q @ k.transpose(-2, -1) / math.sqrt(v.shape[-1])")),
-        ("softmax over the queries", *_attention(0, 0, weights="scores.softmax(dim=-2)")),
-        ("softmax without care", *_attention(0, 2, weights="scores.exp() / scores.exp().sum(dim=-1, keepdim=True)")),
-        ("scores of 0 for masked keys", *_attention(2, 0, masked="scores * mask")),
-        ("masked after the softmax", *_attention(2, 0, masked="scores", after="weights * mask")),
-        (
-            "masked after the softmax, and divided by the sum",
-            *_attention(2, 0, masked="scores", after="weights * mask / (weights * mask).sum(-1, keepdim=True)"),
-        ),
-        (
-            "masked after the softmax, in double precision",
-            *_attention(
-                2,
-                0,
-                masked="scores.double()",
-                after="(weights * mask / (weights * mask).sum(-1, keepdim=True)).float()",
-            ),
-        ),
-        ("the mask upside down", *_attention(2, 0, masked="scores.masked_fill(mask, -math.inf)")),
-        ("the mask added", *_attention(2, 0, masked="scores + mask")),
-        ("the mask ignored", *_attention(2, 0, masked="scores")),
-        ("two axes only", *_attention(0, 2, scores="q @ k.T / math.sqrt(q.shape[-1])")),
-    ],
-    "causal": [
-        ("the future", *_causal("everything.triu(keys - queries)")),
-        ("without itself", *_causal("everything.tril(keys - queries - 1)")),
-        ("the first queries", *_causal("everything.tril()")),
-        ("one too many", *_causal("everything.tril(keys - queries + 1)")),
-        ("True where it must not look", *_causal("~everything.tril(keys - queries)")),
-        ("numbers", *_causal("everything.tril(keys - queries).float()")),
-        ("keys by queries", *_causal("everything.tril(keys - queries).T")),
-        ("everything", *_causal("everything")),
+    "game": [
+        ("the other noise: of the words", *_game(0, 0, q="n_w**power / (n_w**power).sum()")),
+        ("log k forgotten", *_game(0, 1, expected="n_w * q")),
+        ("log k added", *_game(0, 1, expected="n_w * q / k")),
+        ("sign", *_game(0, 0, result="(expected / counts).log()")),
+        ("in bits", *_game(0, 0, result="(counts / expected).log2()")),
+        ("never below 0", *_game(0, 0, result="(counts / expected).log().clamp(min=0)")),
+        ("1 added to each count", *_game(0, 1, result="((counts + 1) / expected).log()")),
+        ("the power ignored", *_game(1, 0, q="n_c / n_c.sum()")),
+        ("the noise not divided by its sum", *_game(0, 0, q="n_c**power")),
+        ("the power of shares, not divided by their sum", *_game(1, 0, q="(n_c / n_c.sum()) ** power")),
+        ("the power of the whole", *_game(1, 0, q="n_c / n_c.sum()", result="power * (counts / expected).log()")),
+        ("the inverse power", *_game(1, 0, q="n_c ** (1 / max(power, 0.1)) / (n_c ** (1 / max(power, 0.1))).sum()")),
+        ("the share of real ones", *_game(0, 0, result="counts / (counts + expected)")),
     ],
     "loss": [
         ("no shift", *_loss((0, 1, 1), which="log_p, tokens")),
         ("shifted the wrong way", *_loss((0, 1, 1), which="log_p[:, 1:], tokens[:, :-1]")),
-        ("sum", *_loss((2, 0, 1), result="-found.sum()")),
-        ("bits", *_loss((2, 0, 1), result="-found.mean() / math.log(2)")),
-        ("sign", *_loss((2, 0, 1), result="found.mean()")),
-        ("divided by all positions", *_loss((2, 0, 1), result="-found.sum() / tokens.numel()")),
-        ("logarithm of a softmax", *_loss((2, 1, 0), log_p="logits.softmax(dim=-1).log()")),
-        ("a little added", *_loss((2, 1, 0), log_p="(logits.softmax(dim=-1) + 1e-9).log()")),
-        ("exponentials without care", *_loss((2, 1, 0), log_p="logits - logits.exp().sum(dim=-1, keepdim=True).log()")),
+        ("sum", *_loss((1, 0, 1), result="-found.sum()")),
+        ("bits", *_loss((1, 0, 1), result="-found.mean() / math.log(2)")),
+        ("sign", *_loss((1, 0, 1), result="found.mean()")),
+        ("divided by all positions", *_loss((1, 0, 1), result="-found.sum() / tokens.numel()")),
+        ("logarithm of a softmax", *_loss((1, 1, 0), log_p="logits.softmax(dim=-1).log()")),
+        ("a little added", *_loss((1, 1, 0), log_p="(logits.softmax(dim=-1) + 1e-9).log()")),
+        ("exponentials without care", *_loss((1, 1, 0), log_p="logits - logits.exp().sum(dim=-1, keepdim=True).log()")),
         ("softmax over the positions", *_loss((0, 0, 0), log_p="logits.log_softmax(dim=1)")),
-        ("the probability", *_loss((2, 0, 0), log_p="logits.softmax(dim=-1)")),
+        ("the probability", *_loss((1, 0, 0), log_p="logits.softmax(dim=-1)")),
         ("the last token only", *_loss((0, 1, 1), which="log_p[:, -2:-1], tokens[:, -1:]")),
-    ],
-    "nucleus": [
-        ("the token that reaches p left out", *_nucleus((0, 1, 1), keep="total < p")),
-        ("one too many", *_nucleus((0, 1, 1), keep="F.pad(before, (1, -1)) < p")),
-        ("the first p of the tokens", *_nucleus((0, 1, 1), keep="torch.arange(len(order[0])) < p * len(order[0])")),
-        ("relative to the most probable", *_nucleus((0, 1, 1), keep="ranked >= (1 - p) * ranked[:, :1]")),
-        ("the least probable", *_nucleus((0, 1, 1), descending=False)),
-        ("not divided by the sum", *_nucleus((2, 0, 1), shares="kept")),
-        ("divided by p", *_nucleus((2, 0, 1), shares="kept / p")),
-        ("softmax of probabilities", *_nucleus((0, 0, 1), shares="kept.softmax(dim=1)")),
-        ("in the order of the sorting", *_nucleus((2, 1, 0), result="shares")),
-        ("gather for scatter", *_nucleus((2, 1, 0), result="shares.gather(1, order)")),
-        ("the first row's size for all", *_nucleus((2, 1, 0), keep="(before < p)[:1]")),
-        ("nothing cut off", *_nucleus((0, 0, 0), keep="True")),
-        ("the most probable token only", *_nucleus((0, 0, 0), keep="before == 0")),
     ],
     "cache": [
         ("the new position left out", *_cache((0, 0, 1), mask="torch.arange(k.shape[1]) < cache[0].shape[1]")),
-        ("no mask", *_cache((2, 0, 1), mask="None")),
+        ("no mask", *_cache((1, 0, 1), mask="None")),
         (
             "the mask of the first positions",
             *_cache((0, 0, 1), mask="torch.ones(x.shape[1], k.shape[1], dtype=torch.bool).tril()"),
         ),
-        ("the old cache returned", *_cache((2, 1, 0), stored="*cache,")),
+        ("the old cache returned", *_cache((1, 1, 0), stored="*cache,")),
         (
             "new ones in front",
-            *_cache((2, 0, 0), "torch.cat([new_k, cache[0]], dim=1)", "torch.cat([new_v, cache[1]], dim=1)"),
+            *_cache((1, 0, 0), "torch.cat([new_k, cache[0]], dim=1)", "torch.cat([new_v, cache[1]], dim=1)"),
         ),
-        ("keys and values exchanged", *_cache((2, 1, 0), stored="v, k")),
-        ("only the new ones stored", *_cache((2, 1, 0), stored="new_k, new_v")),
+        ("keys and values exchanged", *_cache((1, 1, 0), stored="v, k")),
+        ("only the new ones stored", *_cache((1, 1, 0), stored="new_k, new_v")),
         ("only the new ones seen", *_cache((0, 0, 1), mask="(torch.arange(k.shape[1]) >= cache[0].shape[1])")),
         ("queries for keys", *_cache((0, 0, 0), k="torch.cat([cache[0], x @ w_q], dim=1)")),
         ("keys for queries", *_cache((0, 0, 1), q="new_k")),
-        ("the vectors themselves stored", *_cache((2, 1, 0), stored="x, x")),
+        ("the vectors themselves stored", *_cache((1, 1, 0), stored="x, x")),
+    ],
+    "turn": [
         (
-            # Not wrong: it calls the functions of question 1, which are wrong in the same notebook or may be.
+            "halves for neighbours",
+            *_turn(0, 1, pairs="x.chunk(2, dim=-1)", result="torch.cat([first, second], dim=-1)"),
+        ),
+        (
+            "neighbours taken, halves put back",
+            *_turn(0, 0, result="torch.cat([first, second], dim=-1)"),
+        ),
+        ("the other way round", *_turn(0, 1, turned="a * cos + b * sin, b * cos - a * sin")),
+        ("one speed for all pairs", *_turn(0, 1, speeds="torch.ones(dim // 2)")),
+        ("half the exponent", *_turn(0, 1, speeds="base ** (-torch.arange(dim // 2) / dim)")),
+        ("the exponent's sign", *_turn(0, 1, speeds="base ** (torch.arange(0, dim, 2) / dim)")),
+        ("places for positions", *_turn(0, 0, angles="torch.arange(len(positions))[:, None] * speeds")),
+        ("positions from 1", *_turn(0, 0, angles="(positions[:, None] + 1) * speeds")),
+        ("degrees", *_turn(0, 1, angles="(positions[:, None] * speeds).deg2rad()")),
+        ("a sine and a cosine too few", *_turn(0, 0, turned="a * cos - b, a + b * cos")),
+        ("one sign wrong", *_turn(0, 0, turned="a * cos - b * sin, b * cos - a * sin")),
+        (
+            "the first number used when it has changed",
+            *_turn(0, 0, turned="(a := a * cos - b * sin), a * sin + b * cos"),
+        ),
+        ("added, not turned", *_turn(0, 0, turned="a + cos, b + sin")),
+        ("the positions ignored", *_turn(0, 0, angles="speeds + 0 * positions[:, None]")),
+        (
+            "in place",
+            *_turn(0, 1, result="x.copy_(torch.stack([first, second], dim=-1).flatten(-2))"),
+        ),
+    ],
+    "adapted": [
+        ("alpha, not divided by r", *_adapted(scale="alpha")),
+        ("divided by the inputs", *_adapted(scale="alpha / down.shape[1]")),
+        ("divided by the outputs", *_adapted(scale="alpha / up.shape[0]")),
+        ("the scale forgotten", *_adapted(scale="1")),
+        ("the first adapter only", *_adapted(which="adapters[:1]")),
+        ("the first one's scale for all", *_adapted(scale="adapters[0][2] / len(adapters[0][0])")),
+        ("the matrix learns", *_adapted(frozen="weight")),
+        ("A learns nothing", *_adapted(correction="x @ down.detach().T @ up.T")),
+        ("B learns nothing", *_adapted(correction="x @ down.T @ up.detach().T")),
+        ("x gets no gradient from the adapters", *_adapted(correction="x.detach() @ down.T @ up.T")),
+        ("nothing learns", *_adapted(result="y.detach()")),
+        ("one after the other", *_adapted(correction="y @ torch.linalg.pinv(weight.detach()).T @ down.T @ up.T")),
+        ("the matrix not transposed", *_adapted(frozen="weight.detach().T")),
+    ],
+    "merged": [
+        ("in place", *_merged(begin="weight")),
+        ("the given memory shared", *_merged(begin="weight.detach()")),
+        ("alpha, not divided by r", *_merged(scale="alpha")),
+        ("with a gradient", *_merged(begin="weight.clone()", result="result")),
+        ("the correction alone", *_merged(begin="torch.zeros_like(weight)")),
+        ("subtracted", *_merged(scale="-alpha / down.shape[0]")),
+        ("divided by the inputs", *_merged(scale="alpha / down.shape[1]")),
+        ("the size of alpha only", *_merged(scale="abs(alpha) / down.shape[0]")),
+        ("number by number", *_merged(product="up.mean(dim=1, keepdim=True) * down.mean(dim=0)")),
+        (
+            # Not wrong: it calls the function before, which is wrong in the same notebook.
             "right, upon wrong functions",
             """\
-def attend_with_cache(x, cache, w_q, w_k, w_v):
-    k, v = (torch.cat([old, x @ w], dim=1) for old, w in zip(cache, (w_k, w_v)))
-    return attention(x @ w_q, k, v, causal_mask(x.shape[1], k.shape[1])), (k, v)""",
-            {"cache-one": 2, "cache-several": 1, "cache-stored": 1},
+def merged(weight, adapters):
+    return adapted(torch.eye(weight.shape[1]), weight, adapters).T.detach().clone()""",
+            {"merged-matrix": 1},
         ),
     ],
-    "pair": [
-        ("once a word", *_pair(0, 1, pairs="pair for word in words for pair in set(zip(word, word[1:]))")),
-        ("across the words' borders", *_pair(0, 1, pairs="zip(sum(words, []), sum(words, [])[1:])")),
-        ("without order", *_pair(0, 1, pairs="tuple(sorted(pair)) for word in words for pair in zip(word, word[1:])")),
-        ("the first pair of a word", *_pair(0, 1, pairs="tuple(word[:2]) for word in words if len(word) > 1")),
-        ("without overlap", *_pair(0, 1, pairs="pair for word in words for pair in zip(word[::2], word[1::2])")),
-        ("the first one found", *_pair(1, 0, result="counts.most_common(1)[0][0]")),
-        ("the last one found", *_pair(1, 0, result="max(reversed(list(counts)), key=counts.get)")),
-        ("the largest of several", *_pair(1, 0, result="max(counts, key=lambda pair: (counts[pair], pair))")),
-        ("the largest of all", *_pair(0, 0, result="max(counts)")),
-        ("the smallest of all", *_pair(0, 0, result="min(counts)")),
-        ("the rarest", *_pair(0, 0, result="min(counts, key=lambda pair: (counts[pair], pair))")),
-        ("already merged", *_pair(0, 0, result="''.join(counts.most_common(1)[0][0])")),
+    "rank": [
+        ("rounded", *_rank("round(share * frozen / sum(each))")),
+        ("upwards", *_rank("math.ceil(share * frozen / sum(each))")),
+        ("not whole", *_rank("share * frozen / sum(each)")),
+        ("at least 1", *_rank("max(1, int(share * frozen / sum(each)))")),
+        ("A only", *_rank("int(share * frozen / sum(i for _, i in shapes))")),
+        ("as many as the matrix has", *_rank("int(share * frozen / sum(o * i for o, i in shapes))")),
+        ("each matrix for itself", *_rank("min(int(share * o * i / (o + i)) for o, i in shapes)")),
+        ("of all parameters, the new ones too", *_rank("int(share * frozen / (1 + share) / sum(each))")),
+        ("the first matrix alone", *_rank("int(share * shapes[0][0] * shapes[0][1] / each[0])")),
+    ],
+    "operations": [
+        ("forwards only", *_operations(result="2 * (layers * block + last) * tokens")),
+        ("backwards as costly as forwards", *_operations(result="4 * (layers * block + last) * tokens")),
+        ("as many sets as heads", *_operations(attention="4 * width**2")),
+        ("keys alone", *_operations(attention="2 * width**2 + sets * width // heads * width")),
+        ("sets instead of heads per set", *_operations(attention="2 * width**2 + 2 * heads // sets * width")),
+        ("one matrix of the network", *_operations(network="hidden * width")),
+        ("a network four times as wide", *_operations(network="8 * width**2")),
+        ("the last layer forgotten", *_operations(last="0")),
+        ("the embedding counted too", *_operations(last="2 * vocab * width")),
+        ("the last layer in every block", *_operations(result="6 * layers * (block + last) * tokens")),
+        ("tokens forgotten", *_operations(result="6 * (layers * block + last)")),
+    ],
+    "size": [
+        ("the 6 forgotten", *_size(0, 1, spent="budget", result="n, budget / n")),
+        ("the 6 forgotten in the text", *_size(0, 0, result="n, budget / n")),
+        ("the 6 forgotten in the size", *_size(1, 0, spent="budget")),
+        ("both terms equal", *_size(1, 0, ratio="A / B")),
+        ("the exponents exchanged", *_size(1, 0, ratio="b * A / (a * B)")),
+        ("the constants exchanged", *_size(1, 0, ratio="b * B / (a * A)")),
+        ("the growth of the text", *_size(1, 0, power="a / (a + b)")),
+        ("the growth alone", *_size(1, 0, ratio="1")),
+        ("the square root", *_size(1, 0, size="spent ** 0.5")),
+        ("a root too few", *_size(1, 0, size="ratio * spent ** power")),
+        ("text before size", *_size(1, 0, result="budget / (6 * n), n")),
+        ("all for the size", *_size(0, 0, size="spent", result="n, 1.0")),
         (
-            "equal to everything",
-            "def most_frequent_pair(words):\n"
-            "    class Yes(tuple):\n"
-            "        __eq__ = lambda self, other: True\n"
-            "        __hash__ = tuple.__hash__\n"
-            "    return Yes(('a', 'b'))",
-            {"pair-count": 0, "pair-tie": 0},
+            "right for half the budget",
+            *_size(0, 1, spent="budget / 12", result="n, budget / (12 * n)"),
+        ),
+        (
+            "tokens per parameter by rule of thumb",
+            *_size(1, 0, size="(budget / 120) ** 0.5", result="n, 20 * n"),
         ),
     ],
-    "merge": [
-        ("overlapping", *_merge(_OVERLAPPING)),
-        ("from the right", *_merge(_FROM_THE_RIGHT)),
-        ("only once a word", *_merging(then="break")),
-        ("the first token lost", *_merge(_FROM_THE_RIGHT.replace("while i > 0", "while i > 1"))),
-        ("in either order", *_merging(found="{word[i], word[i + 1]} == set(pair)")),
-        ("in place", *_merging(copy="word")),
+    "cut": [
+        ("an absolute limit", *_cut(limit="fraction")),
+        ("not divided by the sum", *_cut(result="kept")),
         (
-            "by replacing text",
-            *_merge("    return [' '.join(w).replace(' '.join(pair), ''.join(pair)).split() for w in words]"),
+            "the temperature after the cut",
+            *_cut(p="logits.softmax(dim=-1)", result="F.normalize(kept ** (1 / temperature), p=1, dim=-1)"),
         ),
-        ("by the merged text", *_merging(found="word[i] + word[i + 1] == ''.join(pair)")),
-        ("nothing", *_merge("    return [list(word) for word in words]")),
+        ("multiplied by the temperature", *_cut(p="(logits * temperature).softmax(dim=-1)")),
+        ("the temperature ignored", *_cut(p="logits.softmax(dim=-1)")),
+        ("the largest of the whole batch", *_cut(limit="fraction * p.max()")),
         (
-            "equal to everything",
-            *_merge("    class Yes(list):\n        __eq__ = lambda self, other: True\n    return Yes()"),
+            "the first p of the probability",
+            *_cut(kept="p * (p.sort().values.cumsum(-1).gather(-1, p.argsort().argsort()) > fraction)"),
         ),
+        ("below the limit", *_cut(kept="p * (p <= limit)")),
+        ("a fraction of the logit", *_cut(kept="p * (logits >= fraction * logits.amax(dim=-1, keepdim=True))")),
+        ("the softmax once more", *_cut(result="kept.softmax(dim=-1)")),
+        (
+            "exponentials without care",
+            *_cut(p="(logits / temperature).exp() / (logits / temperature).exp().sum(dim=-1, keepdim=True)"),
+        ),
+        ("the most probable one alone", *_cut(kept="p * (p == p.amax(dim=-1, keepdim=True))")),
+    ],
+    "draft": [
+        ("p on refusal", *_draft((1, 0, 0), left="p + 0 * total")),
+        ("upside down", *_draft((0, 1, 0), keep="torch.where(p > 0, q / p, 0.0).clamp(max=1.0)")),
+        ("not a number where q is 0", *_draft((0, 1, 0), keep="(p / q).clamp(max=1.0)")),
+        ("above 1", *_draft((0, 1, 0), keep="torch.where(q > 0, p / q, 0.0)")),
+        ("always kept", *_draft((0, 1, 0), keep="torch.ones_like(p)")),
+        ("kept with the model's probability", *_draft((0, 1, 0), keep="p")),
+        ("kept if the model likes it better", *_draft((0, 1, 0), keep="(p >= q).float()")),
+        ("not divided by its sum", *_draft((1, 0, 0), left="short")),
+        ("not a number where p equals q", *_draft((1, 0, 0), left="short / total")),
+        ("the draft's surplus", *_draft((1, 0, 0), short="(q - p).clamp(min=0.0)")),
+        ("the difference's size", *_draft((1, 0, 0), short="(p - q).abs()")),
+        (
+            "negative numbers left",
+            *_draft((1, 0, 0), short="p - q", left="(p - q) / (p - q).abs().sum(-1, keepdim=True).clamp(min=1e-9)"),
+        ),
+        ("divided by the sum of the whole batch", *_draft((1, 0, 0), left="short / short.sum()")),
+        ("nothing is ever kept", *_draft((0, 0, 0), keep="torch.zeros_like(p)", left="p + 0 * total")),
+        (
+            "half as often as possible, and exact all the same",
+            *_draft(
+                (0, 0, 1),
+                keep="0.5 * torch.where(q > 0, p / q, 0.0).clamp(max=1.0)",
+                short="p - 0.5 * torch.minimum(p, q)",
+            ),
+        ),
+        ("exchanged", *_draft((0, 0, 0), result="left, keep")),
     ],
     "mistakes": [
         ("four of five", *_mistakes('"BDEGA"', 1, 0)),
@@ -372,17 +481,13 @@ def attend_with_cache(x, cache, w_q, w_k, w_v):
 
 # Right, but written otherwise than the solution: no check may insist on one way to write an answer.
 OTHERWISE: dict[str, str] = {
-    "attention": """\
-def attention(q, k, v, mask=None):
+    "game": """\
+def best_logits(counts, k, power):
     warnings.warn("this is not a mistake")
-    scores = torch.einsum("...id,...jd->...ij", q * q.shape[-1] ** -0.5, k)
-    if mask is not None:
-        scores = scores + torch.where(mask, 0.0, -1e9)
-    weights = (scores - scores.amax(dim=-1, keepdim=True)).exp()
-    return torch.einsum("...ij,...jw->...iw", weights / weights.sum(dim=-1, keepdim=True), v)""",
-    "causal": """\
-def causal_mask(queries, keys):
-    return torch.tensor([[key - (keys - queries) <= query for key in range(keys)] for query in range(queries)])""",
+    pmi = counts.log() - counts.sum(1)[:, None].log() - counts.sum(0).log() + counts.sum().log()
+    p = counts.sum(0) / counts.sum()
+    q = p**power / (p**power).sum()
+    return pmi + (p / q).log() - math.log(k)""",
     "loss": """\
 def next_token_loss(logits, tokens):
     losses = []
@@ -390,18 +495,6 @@ def next_token_loss(logits, tokens):
         for scores, token in zip(row, text[1:]):
             losses.append(scores.logsumexp(dim=0) - scores[token])
     return torch.stack(losses).mean()""",
-    "nucleus": """\
-def nucleus(logits, p):
-    result = torch.zeros_like(logits)
-    for row, probabilities in zip(result, logits.softmax(dim=-1)):
-        total = 0.0
-        for token in probabilities.argsort(descending=True).tolist():
-            row[token] = probabilities[token]
-            total += probabilities[token].item()
-            if total >= p:
-                break
-        row /= row.sum()
-    return result""",
     "cache": """\
 def attend_with_cache(x, cache, w_q, w_k, w_v):
     gathered = []
@@ -409,20 +502,64 @@ def attend_with_cache(x, cache, w_q, w_k, w_v):
         cache = [torch.cat([old, new @ w], dim=1) for old, w in zip(cache, (w_k, w_v))]
         gathered.append(F.scaled_dot_product_attention(new @ w_q, *cache))
     return [torch.cat(gathered, dim=1), cache]""",
-    "pair": """\
-def most_frequent_pair(words):
-    pairs = sorted((word[i], word[i + 1]) for word in words for i in range(len(word) - 1))
-    return max(dict.fromkeys(pairs), key=pairs.count)""",
-    "merge": """\
-def merge_pair(words, pair):
-    def merge(tokens):
-        if len(tokens) < 2:
-            return tokens
-        if tokens[0] == pair[0] and tokens[1] == pair[1]:
-            return [pair[0] + pair[1], *merge(tokens[2:])]
-        return [tokens[0], *merge(tokens[1:])]
+    "turn": """\
+def turn(x, positions, base):
+    dim = x.shape[-1]
+    turned = x.clone()
+    for i in range(dim // 2):
+        angle = positions / base ** (2 * i / dim)
+        turned[..., 2 * i] = x[..., 2 * i] * torch.cos(angle) - x[..., 2 * i + 1] * torch.sin(angle)
+        turned[..., 2 * i + 1] = x[..., 2 * i] * torch.sin(angle) + x[..., 2 * i + 1] * torch.cos(angle)
+    return turned""",
+    "adapted": """\
+def adapted(x, weight, adapters):
+    whole = weight.detach()
+    for a, b, alpha in adapters:
+        whole = whole + torch.einsum("or,ri->oi", b, a) * alpha / a.size(0)
+    return F.linear(x, whole)""",
+    "merged": """\
+@torch.no_grad()
+def merged(weight, adapters):
+    eye = torch.eye(weight.shape[1])
+    return sum([eye @ a.T @ b.T * (alpha / b.shape[1]) for a, b, alpha in adapters], start=eye @ weight.T).T""",
+    "rank": """\
+def largest_rank(shapes, share):
+    rank = 0
+    while sum((rank + 1) * (o + i) for o, i in shapes) <= share * sum(o * i for o, i in shapes):
+        rank += 1
+    return rank""",
+    "operations": """\
+def training_operations(layers, width, heads, sets, hidden, vocab, tokens):
+    sizes = [width * width, width * width, hidden * width, width * hidden]
+    sizes += [sets * width / heads * width] * 2
+    forwards = 2 * tokens * (layers * sum(sizes) + vocab * width)
+    return forwards + 2 * forwards""",
+    "size": """\
+def best_size(budget, law):
+    def loss(log_n):
+        n = math.exp(log_n)
+        return law["A"] / n ** law["alpha"] + law["B"] / (budget / 6 / n) ** law["beta"]
 
-    return [merge(list(word)) for word in words]""",
+    low, high = 0.0, math.log(budget)
+    for _ in range(100):
+        a, b = low + (high - low) / 3, high - (high - low) / 3
+        low, high = (a, high) if loss(a) > loss(b) else (low, b)
+    n = math.exp((low + high) / 2)
+    return torch.tensor([n, budget / 6 / n])""",
+    "cut": """\
+def min_p(logits, temperature, fraction):
+    logits = logits / temperature
+    outside = logits < logits.max(dim=1, keepdim=True).values + math.log(fraction)
+    return logits.masked_fill(outside, -math.inf).softmax(dim=1)""",
+    "draft": """\
+def draft_rule(p, q):
+    both = torch.minimum(p, q)
+    keep = both / q.clamp(min=1e-30)
+    left = p - both
+    rows = left.sum(dim=1) > 0
+    left[rows] /= left[rows].sum(dim=1, keepdim=True)
+    left[~rows] = 1 / p.shape[1]
+    return [keep, left]""",
     "mistakes": """\
 def mistakes():
     return "".join(letter for letter in "ABCDEFGHIJ" if letter not in "ACFHI")""",
@@ -441,55 +578,67 @@ def training_step(embedding, output, tokens, learning_rate):
 # stands under "setup" is added to the setup cell.
 RIGHT: dict[str, dict[str, str]] = {
     "in double precision": {
-        "attention": """\
-def attention(q, k, v, mask=None):
-    q, k, v = q.double(), k.double(), v.double()
-    scores = q @ k.mT / k.shape[-1] ** 0.5
-    if mask is not None:
-        scores = scores + torch.zeros(mask.shape, dtype=torch.float64).masked_fill_(mask.logical_not(), float("-inf"))
-    return torch.softmax(scores, -1) @ v""",
+        "game": """\
+def best_logits(counts, k, power):
+    counts = counts.double()
+    noise = counts.sum(0).pow(power)
+    return torch.log(counts) - torch.log(counts.sum(1, True)) - torch.log(noise / noise.sum()) - math.log(k)""",
         "loss": """\
 def next_token_loss(logits, tokens):
     logits = logits.double()[:, :-1]
     right = torch.gather(logits, 2, tokens[:, 1:].unsqueeze(2)).squeeze(2)
     return (torch.logsumexp(logits, 2) - right).mean()""",
-        "nucleus": """\
-def nucleus(logits, p):
-    shares, order = torch.sort(logits.double().softmax(1), dim=1, descending=True)
-    outside = torch.cumsum(shares, 1) - shares >= p
-    shares = shares.masked_fill(outside, 0)
-    return torch.gather(shares / shares.sum(1, keepdim=True), 1, order.argsort(1))""",
         "cache": """\
 def attend_with_cache(x, cache, w_q, w_k, w_v):
     x, w_q, w_k, w_v = (each.double() for each in (x, w_q, w_k, w_v))
     keys, values = (torch.cat([old.double(), x @ w], 1) for old, w in zip(cache, (w_k, w_v)))
-    return attention(x @ w_q, keys, values, causal_mask(x.size(1), keys.size(1))), (keys, values)""",
+    bias = torch.zeros(x.size(1), keys.size(1), dtype=torch.float64)
+    bias[torch.ones_like(bias).triu(keys.size(1) - x.size(1) + 1).bool()] = float("-inf")
+    return F.scaled_dot_product_attention(x @ w_q, keys, values, attn_mask=bias), (keys, values)""",
+        "turn": """\
+def turn(x, positions, base):
+    x = x.double()
+    half = x.shape[-1] // 2
+    angles = torch.outer(positions.double(), base ** (-torch.arange(half, dtype=torch.float64) / half))
+    pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], half, 2))
+    return torch.view_as_real(pairs * torch.polar(torch.ones_like(angles), angles)).flatten(-2)""",
+        "adapted": """\
+def adapted(x, weight, adapters):
+    y = F.linear(x.double(), weight.detach().double())
+    for a, b, alpha in adapters:
+        y += (alpha / a.shape[0]) * F.linear(F.linear(x.double(), a.double()), b.double())
+    return y""",
+        "merged": """\
+def merged(weight, adapters):
+    with torch.no_grad():
+        return weight.double() + sum(alpha / a.shape[0] * (b.double() @ a.double()) for a, b, alpha in adapters)""",
+        "size": """\
+def best_size(budget, law):
+    _, A, a, B, b = torch.tensor([law[n] for n in ("E", "A", "alpha", "B", "beta")], dtype=torch.float64)
+    n = torch.exp((torch.log(a * A) - torch.log(b * B) + b * math.log(budget / 6)) / (a + b))
+    return n, budget / 6 / n""",
+        "cut": """\
+def min_p(logits, temperature, fraction):
+    p = torch.softmax(logits.double() / temperature, -1)
+    p[p < fraction * p.max(-1, keepdim=True)[0]] = 0
+    return p / p.sum(-1, keepdim=True)""",
+        "draft": """\
+def draft_rule(p, q):
+    p, q = p.double(), q.double()
+    keep = torch.nan_to_num(p / q, nan=0.0, posinf=1.0).clamp(0, 1)
+    left = F.relu(p - q)
+    left = left + (left.sum(1, keepdim=True) == 0) * p
+    return keep, left / left.sum(1, keepdim=True)""",
         "bug": _RIGHT_UPON_WRONG,
     },
     "in NumPy where no gradient is asked for": {
         "setup": "import numpy as np",
-        "attention": """\
-def attention(q, k, v, mask=None):
-    q, k, v = (each.numpy() for each in (q, k, v))
-    scores = q @ np.swapaxes(k, -1, -2) / np.sqrt(q.shape[-1])
-    if mask is not None:
-        scores = np.where(mask.numpy(), scores, -np.inf)
-    weights = np.exp(scores - scores.max(-1, keepdims=True))
-    return torch.from_numpy(weights / weights.sum(-1, keepdims=True) @ v)""",
-        "causal": """\
-def causal_mask(queries, keys):
-    return torch.from_numpy(np.tri(queries, keys, keys - queries, dtype=bool))""",
-        "nucleus": """\
-def nucleus(logits, p):
-    logits = logits.numpy().astype(np.float64)
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
-    for row in shares:
-        order = np.argsort(-row)
-        size = int(np.sum(np.cumsum(row[order]) < p - 1e-9)) + 1
-        row[order[size:]] = 0
-        row /= row.sum()
-    return torch.from_numpy(shares)""",
+        "game": """\
+def best_logits(counts, k, power):
+    n = counts.numpy().astype(float)
+    noise = n.sum(0) ** power
+    with np.errstate(divide="ignore"):
+        return torch.from_numpy(np.log(n / n.sum(1, keepdims=True) / noise * noise.sum() / k))""",
         "cache": """\
 def attend_with_cache(x, cache, w_q, w_k, w_v):
     x, w_q, w_k, w_v = (each.numpy() for each in (x, w_q, w_k, w_v))
@@ -500,71 +649,147 @@ def attend_with_cache(x, cache, w_q, w_k, w_v):
     weights = np.exp(scores - scores.max(2, keepdims=True))
     gathered = weights / weights.sum(2, keepdims=True) @ values
     return torch.as_tensor(gathered), (torch.as_tensor(keys), torch.as_tensor(values))""",
+        "turn": """\
+def turn(x, positions, base):
+    x, dim = x.numpy(), x.shape[-1]
+    angles = positions.numpy()[:, None] / base ** (np.arange(0, dim, 2) / dim)
+    turned = (x[..., ::2] + 1j * x[..., 1::2]) * np.exp(1j * angles)
+    return torch.from_numpy(np.stack([turned.real, turned.imag], -1).reshape(x.shape))""",
+        "merged": """\
+def merged(weight, adapters):
+    total = weight.detach().numpy().copy()
+    for a, b, alpha in adapters:
+        total = total + alpha / len(a) * np.matmul(b.detach().numpy(), a.detach().numpy())
+    return torch.from_numpy(total)""",
+        "rank": """\
+def largest_rank(shapes, share):
+    sizes = np.array(shapes)
+    return int(np.floor(share * sizes.prod(axis=1).sum() / sizes.sum()))""",
+        "operations": """\
+def training_operations(layers, width, heads, sets, hidden, vocab, tokens):
+    rows = np.array([width, 2 * sets * width // heads, width, 2 * hidden], dtype=float)
+    return 6.0 * tokens * (layers * rows.sum() * width + vocab * width)""",
+        "size": """\
+def best_size(budget, law):
+    _, A, a, B, b = (np.float64(law[n]) for n in ("E", "A", "alpha", "B", "beta"))
+    n = (a * A / b / B * (budget / 6) ** b) ** (1 / (a + b))
+    return np.array([n, budget / 6 / n])""",
+        "cut": """\
+def min_p(logits, temperature, fraction):
+    z = logits.numpy().astype(np.float64) / temperature
+    p = np.exp(z - z.max(1, keepdims=True))
+    p[p < fraction] = 0
+    return torch.tensor(p / p.sum(1, keepdims=True))""",
+        "draft": """\
+def draft_rule(p, q):
+    p, q = p.numpy(), q.numpy()
+    keep = np.minimum(1, np.divide(p, q, out=np.zeros_like(p), where=q > 0))
+    left = np.maximum(p - q, 0)
+    left[left.sum(1) == 0] = 1
+    return torch.from_numpy(keep), torch.from_numpy(left / left.sum(1, keepdims=True))""",
     },
     "one by one": {
-        "attention": """\
-def attention(q, k, v, mask=None):
-    if q.dim() > 2:
-        return torch.stack([attention(*each, mask) for each in zip(q, k, v)])
-    rows = []
-    for i, query in enumerate(q):
-        allowed = [j for j in range(len(k)) if mask is None or mask[i, j]]
-        scores = torch.stack([sum(a * b for a, b in zip(query, k[j])) / math.sqrt(len(query)) for j in allowed])
-        rows.append(sum(w * v[j] for w, j in zip(scores.softmax(0), allowed)))
-    return torch.stack(rows)""",
-        "causal": OTHERWISE["causal"],
+        "game": """\
+def best_logits(counts, k, power):
+    words, contexts = counts.shape
+    n_c = [sum(counts[w, c].item() for w in range(words)) for c in range(contexts)]
+    result = torch.full((words, contexts), -math.inf)
+    for w in range(words):
+        n_w = sum(counts[w, c].item() for c in range(contexts))
+        for c in range(contexts):
+            if counts[w, c] > 0:
+                q = n_c[c] ** power / sum(n**power for n in n_c)
+                result[w, c] = math.log(counts[w, c].item() / (k * n_w * q))
+    return result""",
         "loss": OTHERWISE["loss"],
-        "nucleus": OTHERWISE["nucleus"],
         "cache": OTHERWISE["cache"],
-        "pair": """\
-def most_frequent_pair(words):
-    best, most = None, 0
-    for word in words:
-        for i in range(len(word) - 1):
-            count = 0
-            for other in words:
-                for j in range(len(other) - 1):
-                    count += other[j] == word[i] and other[j + 1] == word[i + 1]
-            pair = word[i], word[i + 1]
-            if count > most or count == most and pair < best:
-                best, most = pair, count
-    return best""",
-        "merge": OTHERWISE["merge"],
+        "turn": """\
+def turn(x, positions, base):
+    if x.dim() > 2:
+        return torch.stack([turn(each, positions, base) for each in x])
+    rows = []
+    for vector, m in zip(x, positions):
+        row = []
+        for i in range(len(vector) // 2):
+            angle = m.item() * base ** (-2 * i / len(vector))
+            a, b = vector[2 * i], vector[2 * i + 1]
+            row += [a * math.cos(angle) - b * math.sin(angle), a * math.sin(angle) + b * math.cos(angle)]
+        rows.append(torch.stack(row))
+    return torch.stack(rows)""",
+        "adapted": """\
+def adapted(x, weight, adapters):
+    rows = []
+    for example in x:
+        y = weight.detach() @ example
+        for a, b, alpha in adapters:
+            y = y + alpha / len(a) * (b @ (a @ example))
+        rows.append(y)
+    return torch.stack(rows)""",
+        "merged": """\
+def merged(weight, adapters):
+    outputs, inputs = weight.shape
+    result = torch.zeros(outputs, inputs)
+    for o in range(outputs):
+        for i in range(inputs):
+            result[o, i] = weight[o, i].item()
+            for a, b, alpha in adapters:
+                result[o, i] += alpha / len(a) * sum(b[o, j].item() * a[j, i].item() for j in range(len(a)))
+    return result""",
+        "rank": OTHERWISE["rank"],
+        "operations": OTHERWISE["operations"],
+        "size": OTHERWISE["size"],
+        "cut": """\
+def min_p(logits, temperature, fraction):
+    rows = []
+    for row in logits:
+        p = (row / temperature).softmax(dim=0).tolist()
+        kept = [share if share >= fraction * max(p) else 0.0 for share in p]
+        rows.append([share / sum(kept) for share in kept])
+    return torch.tensor(rows)""",
+        "draft": """\
+def draft_rule(p, q):
+    keep, left = torch.zeros_like(p), torch.zeros_like(p)
+    for row in range(len(p)):
+        total = sum(max(0.0, a - b) for a, b in zip(p[row].tolist(), q[row].tolist()))
+        for x, (a, b) in enumerate(zip(p[row].tolist(), q[row].tolist())):
+            keep[row, x] = min(1.0, a / b) if b > 0 else 0.5
+            left[row, x] = max(0.0, a - b) / total if total > 0 else b
+    return keep, left""",
     },
     "in place, on copies": {
-        "attention": """\
-def attention(q, k, v, mask=None):
-    scores = torch.matmul(q, k.transpose(-1, -2))
-    scores /= math.sqrt(q.size(-1))
-    if mask is not None:
-        scores.masked_fill_(mask == False, float("-inf"))
-    return torch.matmul(F.softmax(scores, dim=-1), v)""",
-        "causal": """\
-def causal_mask(queries, keys):
-    mask = torch.zeros(queries, keys).bool()
-    for query in range(queries):
-        mask[query, : keys - queries + query + 1] = True
-    return mask""",
-        "nucleus": """\
-def nucleus(logits, p):
-    result = F.softmax(logits, dim=1)
-    ranked, order = result.sort(dim=1, descending=True)
-    reached = ranked.cumsum(dim=1)
-    remove = reached - ranked >= p
-    result[torch.arange(len(result))[:, None].expand_as(order)[remove], order[remove]] = 0
-    result /= result.sum(dim=1, keepdim=True)
+        "game": """\
+def best_logits(counts, k, power):
+    logits = counts.clone()
+    logits /= counts.sum(dim=1, keepdim=True)
+    noise = counts.sum(dim=0).pow_(power)
+    noise /= noise.sum()
+    logits /= noise
+    return logits.div_(k).log_()""",
+        "turn": """\
+def turn(x, positions, base):
+    out = x.clone()
+    dim = x.size(-1)
+    theta = 1.0 / (base ** (torch.arange(0, dim, 2).float() / dim))
+    angles = torch.einsum("t,i->ti", positions.float(), theta)
+    out[..., ::2] *= angles.cos()
+    out[..., ::2] -= x[..., 1::2] * angles.sin()
+    out[..., 1::2] *= angles.cos()
+    out[..., 1::2] += x[..., ::2] * angles.sin()
+    return out""",
+        "merged": """\
+def merged(weight, adapters):
+    result = weight.detach().clone()
+    for a, b, alpha in adapters:
+        result.addmm_(b.detach(), a.detach(), alpha=alpha / a.shape[0])
     return result""",
-        "merge": """\
-def merge_pair(words, pair):
-    words = [list(word) for word in words]
-    for word in words:
-        i = 0
-        while i + 1 < len(word):
-            if word[i] == pair[0] and word[i + 1] == pair[1]:
-                word[i] = pair[0] + pair[1]
-                del word[i + 1]
-            i += 1
-    return words""",
+        "cut": """\
+def min_p(logits, temperature, fraction):
+    p = logits.clone()
+    p /= temperature
+    p = p.softmax(dim=1)
+    p[p < fraction * p.max(dim=1, keepdim=True).values] = 0.0
+    p /= p.sum(dim=1, keepdim=True)
+    return p""",
         "bug": """\
 def training_step(embedding, output, tokens, learning_rate):
     for table in (embedding, output):
@@ -578,42 +803,42 @@ def training_step(embedding, output, tokens, learning_rate):
     },
     "with star imports": {
         "setup": "from numpy import *\nfrom torch.nn.functional import *\nfrom math import *",
-        "attention": """\
-def attention(q, k, v, mask=None):
-    scores = q @ k.transpose(-2, -1) / sqrt(q.shape[-1])
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -inf)
-    return softmax(scores, dim=-1) @ v""",
         "loss": """\
 def next_token_loss(logits, tokens):
     return cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:])""",
-        "pair": """\
-def most_frequent_pair(words):
-    counts = Counter(pair for word in words for pair in pairwise(word))
-    return sorted(counts, key=lambda pair: (-counts[pair], pair))[0]""",
+        "cache": """\
+def attend_with_cache(x, cache, w_q, w_k, w_v):
+    k, v = torch.cat([cache[0], x @ w_k], 1), torch.cat([cache[1], x @ w_v], 1)
+    scores = x @ w_q @ k.mT / sqrt(k.shape[2])
+    later = torch.arange(k.shape[1]) > torch.arange(cache[0].shape[1], k.shape[1])[:, None]
+    return softmax(scores.masked_fill(later, -inf), dim=-1) @ v, (k, v)""",
+        "rank": """\
+def largest_rank(shapes, share):
+    frozen = sum([outputs * inputs for outputs, inputs in shapes])
+    return int(floor(share * frozen / sum(shapes)))""",
+        "cut": """\
+def min_p(logits, temperature, fraction):
+    p = softmax(logits / temperature, dim=-1)
+    kept = p * (p >= fraction * p.amax(-1, True))
+    return normalize(kept, p=1, dim=-1)""",
     },
     # Functions that take more than their docstrings say, and steps that rely on it.
     "generous functions": {
-        "attention": """\
-def attention(q, k, v, mask=None, causal=False):
-    if causal:
-        mask = causal_mask(q.shape[-2]) if q.shape[-2] == k.shape[-2] else causal_mask(q.shape[-2], k.shape[-2])
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
-    scores = scores if mask is None else scores.masked_fill(~mask, -math.inf)
-    return scores.softmax(dim=-1) @ v""",
-        "causal": """\
-def causal_mask(queries, keys=None):
-    keys = queries if keys is None else keys
-    return torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)""",
-        "cache": """\
-def attend_with_cache(x, cache, w_q, w_k, w_v):
-    keys, values = (torch.cat([old, x @ w], dim=1) for old, w in zip(cache, (w_k, w_v)))
-    return attention(x @ w_q, keys, values, causal=True), (keys, values)""",
+        "game": """\
+def best_logits(counts, k=1, power=0.75, smoothing=0.0):
+    counts = torch.as_tensor(counts) + smoothing
+    noise = counts.sum(dim=-2) ** power
+    return (counts / counts.sum(dim=-1, keepdim=True) / (k * noise / noise.sum())).log()""",
         "loss": """\
 def next_token_loss(logits, tokens):
     if tokens.dim() == 1:
         logits, tokens = logits[None], tokens[None]
     return F.cross_entropy(logits[:, :-1].transpose(1, 2), tokens[:, 1:])""",
+        "merged": """\
+def merged(weight, adapters=None):
+    with torch.no_grad():
+        columns = adapted(torch.eye(weight.shape[1]), weight, adapters or [])
+        return columns.T.contiguous()""",
         "bug": """\
 def training_step(embedding, output, tokens, learning_rate):
     logits = recent(embedding[tokens]) @ output

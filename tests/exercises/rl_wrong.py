@@ -8,12 +8,12 @@ points in another shows up as well.
 Answer = tuple[str, str, dict[str, float]]
 
 
-def _targets(points: tuple[float, float, float], result: str, before: str = "pass") -> tuple[str, dict[str, float]]:
+def _targets(points: tuple[float, float], result: str, before: str = "pass") -> tuple[str, dict[str, float]]:
     code = f"""\
 def bellman_targets(rewards, terminated, truncated, next_values, discount):
     {before}
     return {result}"""
-    return code, dict(zip(("targets-ongoing", "targets-terminated", "targets-truncated"), points, strict=True))
+    return code, dict(zip(("targets-terminated", "targets-truncated"), points, strict=True))
 
 
 def _epsilon(
@@ -90,6 +90,22 @@ def sample_from_buffer(buffer, count, generator):
     return code, dict(zip(("draw-rows", "draw-evenly"), points, strict=True))
 
 
+def _stack(
+    rows: str = "places[:, None] - torch.arange(count - 1, -1, -1)",
+    same: str = "(rows >= 0) & (game[rows.clamp(min=0)] == game[places][:, None])",
+    stored: str = "rows.clamp(min=0)",
+    result: str = "pictures[stored] * same[..., None, None]",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def stack_pictures(pictures, begins, places, count):
+    game = begins.cumsum(dim=0)
+    rows = {rows}
+    same = {same}
+    stored = {stored}
+    return {result}"""
+    return code, {"stack-rows": 0}
+
+
 def _double(
     points: tuple[float, float],
     choosing: str = "online(next_states)",
@@ -140,6 +156,63 @@ def td_loss(online, target, batch, discount):
     return F.huber_loss(values, targets)"""
 
 
+def _variance(
+    scores: str = "torch.eye(len(p)) - p",
+    reward: str = "rewards - baseline",
+    weight: str = "p",
+    spread: str = "estimates - weight @ estimates",
+    result: str = "weight @ spread.square().sum(dim=1)",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def gradient_variance(logits, rewards, baseline):
+    p = logits.softmax(dim=0)
+    weight = {weight}
+    estimates = ({reward})[:, None] * ({scores})
+    spread = {spread}
+    return {result}"""
+    return code, {"variance-exact": 0}
+
+
+def _advantage(result: str) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def advantages(rewards):
+    texts = rewards.shape[1]
+    mean = rewards.mean(dim=1, keepdim=True)
+    return {result}"""
+    return code, {"advantage-others": 0}
+
+
+def _surrogate(
+    points: tuple[float, float],
+    log_p: str = "logits.log_softmax(dim=-1)",
+    found: str = "log_p.gather(2, tokens[:, :, None])[:, :, 0]",
+    drawn: str = "torch.arange(tokens.shape[1]) < lengths[:, None]",
+    text: str = "(found * drawn).sum(dim=1)",
+    weight: str = "advantage.detach()",
+    result: str = "-(weight * text).mean()",
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def policy_loss(logits, tokens, lengths, advantage):
+    log_p = {log_p}
+    found = {found}
+    drawn = {drawn}
+    text = {text}
+    weight = {weight}
+    return {result}"""
+    return code, dict(zip(("surrogate-gradient", "surrogate-padding"), points, strict=True))
+
+
+def _charge(
+    ratio: str = "log_p - log_ref", text: str = "ratio.sum(dim=1)", result: str = "(rewards - beta * text).detach()"
+) -> tuple[str, dict[str, float]]:
+    code = f"""\
+def charged(rewards, log_p, log_ref, beta):
+    ratio = {ratio}
+    text = {text}
+    return {result}"""
+    return code, {"charge-kl": 0}
+
+
 def _bug(
     points: tuple[float, float, float],
     action: str = "drawn if explores else best",
@@ -176,31 +249,31 @@ def training_step(q, state, world, epsilon, learning_rate, discount, generator):
 
 WRONG: dict[str, list[Answer]] = {
     "targets": [
-        ("ends ignored", *_targets((1, 0, 1), "rewards + discount * next_values")),
+        ("ends ignored", *_targets((0, 1), "rewards + discount * next_values")),
         (
             "the time limit taken for an end",
-            *_targets((1, 1, 0), "rewards + discount * next_values * ~(terminated | truncated)"),
+            *_targets((1, 0), "rewards + discount * next_values * ~(terminated | truncated)"),
         ),
-        ("the flags exchanged", *_targets((1, 0, 0), "rewards + discount * next_values * ~truncated")),
-        ("the reward lost at the end", *_targets((1, 0, 1), "(rewards + discount * next_values) * ~terminated")),
-        ("the flag upside down", *_targets((0, 0, 0), "rewards + discount * next_values * terminated")),
-        ("the discount forgotten", *_targets((0, 1, 1), "rewards + next_values * ~terminated")),
-        ("the reward discounted", *_targets((0, 1, 1), "discount * (rewards + next_values * ~terminated)")),
-        ("the reward forgotten", *_targets((0, 1, 1), "discount * next_values * ~terminated")),
-        ("sign", *_targets((0, 1, 1), "rewards - discount * next_values * ~terminated")),
+        ("the flags exchanged", *_targets((0, 0), "rewards + discount * next_values * ~truncated")),
+        ("the reward lost at the end", *_targets((0, 1), "(rewards + discount * next_values) * ~terminated")),
+        ("the flag upside down", *_targets((0, 0), "rewards + discount * next_values * terminated")),
+        ("the discount forgotten", *_targets((0, 1), "rewards + next_values * ~terminated")),
+        ("the reward discounted", *_targets((0, 1), "discount * (rewards + next_values * ~terminated)")),
+        ("the reward forgotten", *_targets((0, 1), "discount * next_values * ~terminated")),
+        ("sign", *_targets((0, 1), "rewards - discount * next_values * ~terminated")),
         (
             "the given values overwritten",
-            *_targets((1, 0, 1), "rewards + discount * next_values", before="next_values[terminated] = 0"),
+            *_targets((0, 1), "rewards + discount * next_values", before="next_values[terminated] = 0"),
         ),
         (
             "the whole batch over with one",
-            *_targets((1, 0, 1), "rewards + discount * next_values * (not terminated.any())"),
+            *_targets((0, 1), "rewards + discount * next_values * (not terminated.any())"),
         ),
         (
             "the game goes on at the time limit, always",
-            *_targets((1, 1, 0), "rewards + discount * next_values * ~(terminated & ~truncated)"),
+            *_targets((1, 0), "rewards + discount * next_values * ~(terminated & ~truncated)"),
         ),
-        ("the mean of the batch", *_targets((0, 0, 0), "(rewards + discount * next_values * ~terminated).mean()")),
+        ("the mean of the batch", *_targets((0, 0), "(rewards + discount * next_values * ~terminated).mean()")),
     ],
     "epsilon": [
         ("the least valuable", *_epsilon((0, 1, 1, 1), best="values.argmin(dim=1)")),
@@ -252,10 +325,10 @@ WRONG: dict[str, list[Answer]] = {
         ("counted no further than the capacity", *_ring((1, 0), then="buffer['added'] = min(added + count, capacity)")),
         ("batches counted", *_ring((0, 0), then="buffer['added'] += 1")),
         ("never counted", *_ring((0, 0), then="pass")),
-        ("a column forgotten", *_ring((0, 2), names="['states', 'actions', 'rewards', 'terminated']")),
+        ("a column forgotten", *_ring((0, 1), names="['states', 'actions', 'rewards', 'terminated']")),
         (
             "states and next states exchanged",
-            *_ring((0, 2), rows="batch[{'states': 'next_states', 'next_states': 'states'}.get(name, name)]"),
+            *_ring((0, 1), rows="batch[{'states': 'next_states', 'next_states': 'states'}.get(name, name)]"),
         ),
         (
             "a growing tensor",
@@ -269,7 +342,7 @@ WRONG: dict[str, list[Answer]] = {
     "draw": [
         ("places from the whole capacity", *_draw((1, 0), stored="len(buffer['rewards'])")),
         ("every transition ever added", *_draw((1, 0), stored="buffer['added']")),
-        ("each column for itself", *_draw((0, 2), rows="column[torch.randint(stored, (count,), generator=generator)]")),
+        ("each column for itself", *_draw((0, 1), rows="column[torch.randint(stored, (count,), generator=generator)]")),
         ("without replacement", *_draw((1, 0), places="torch.randperm(stored, generator=generator)[:count]")),
         ("the newest", *_draw((1, 0), places="torch.arange(stored - count, stored) % stored")),
         (
@@ -292,9 +365,9 @@ WRONG: dict[str, list[Answer]] = {
         ),
         (
             "the next row's state for the next state",
-            *_draw((0, 2), then="batch['next_states'] = buffer['states'][(places + 1) % stored]"),
+            *_draw((0, 1), then="batch['next_states'] = buffer['states'][(places + 1) % stored]"),
         ),
-        ("sorted columns", *_draw((0, 2), then="batch['actions'] = batch['actions'].flip(0) + 1")),
+        ("sorted columns", *_draw((0, 1), then="batch['actions'] = batch['actions'].flip(0) + 1")),
         (
             "new ones more often",
             *_draw((1, 0), places="(torch.rand(count, generator=generator).sqrt() * stored).long()"),
@@ -303,6 +376,35 @@ WRONG: dict[str, list[Answer]] = {
             "the buffer itself",
             "def sample_from_buffer(buffer, count, generator):\n    return buffer",
             {"draw-rows": 0, "draw-evenly": 0},
+        ),
+    ],
+    "stack": [
+        ("the newest first", *_stack(rows="places[:, None] - torch.arange(count)")),
+        ("across the games", *_stack(same="rows >= 0")),
+        ("pictures of the last game in the place of black ones", *_stack(same="torch.ones_like(rows).bool()")),
+        ("round the ring", *_stack(same="game[rows] == game[places][:, None]", stored="rows")),
+        ("one too early", *_stack(rows="places[:, None] - torch.arange(count, 0, -1)")),
+        ("into the future", *_stack(rows="(places[:, None] + torch.arange(count)).clamp(max=len(game) - 1)")),
+        (
+            "only the game's first picture",
+            *_stack(same="(rows >= 0) & ~begins[rows.clamp(min=0)] | (rows == places[:, None])"),
+        ),
+        (
+            "the game's first picture repeated",
+            *_stack(
+                stored="torch.where(same, rows, (game[:, None] == game[places]).int().argmax(dim=0)[:, None])",
+                result="pictures[stored]",
+            ),
+        ),
+        ("numbers for bytes", *_stack(result="pictures[stored].float() * same[..., None, None]")),
+        (
+            "the pictures of all places in one stack",
+            *_stack(result="(pictures[stored] * same[..., None, None]).flatten(0, 1)"),
+        ),
+        ("the last game alone is known", *_stack(same="rows >= begins.nonzero()[-1]")),
+        (
+            "the beginning belongs to the game before",
+            *_stack(same="(rows >= 0) & ((game - begins.long())[rows.clamp(min=0)] == game[places][:, None])"),
         ),
     ],
     "double": [
@@ -318,7 +420,7 @@ WRONG: dict[str, list[Answer]] = {
         ),
         ("the online network alone", *_double((0, 1), judging="online(next_states)")),
         ("exchanged", *_double((0, 1), choosing="target(next_states)", judging="online(next_states)")),
-        ("with a gradient", *_double((2, 0), result="found")),
+        ("with a gradient", *_double((1, 0), result="found")),
         ("the mean of both", *_double((0, 1), choosing="(online(next_states) + target(next_states)) / 2")),
         ("the smaller maximum", *_double((0, 1), found="torch.minimum(choosing.amax(dim=1), judging.amax(dim=1))")),
         (
@@ -330,7 +432,7 @@ WRONG: dict[str, list[Answer]] = {
         ("the action, not its value", *_double((0, 1), result="best.float()")),
         (
             "networks frozen for good",
-            *_double((2, 0), before="online.requires_grad_(False), target.requires_grad_(False)"),
+            *_double((1, 0), before="online.requires_grad_(False), target.requires_grad_(False)"),
         ),
         (
             "the maximum over the batch",
@@ -340,29 +442,29 @@ WRONG: dict[str, list[Answer]] = {
             ),
         ),
         ("the mean of the actions", *_double((0, 1), found="judging.mean(dim=1)")),
-        ("in the mode of evaluation", *_double((2, 0), before="online.eval(), target.eval()")),
+        ("in the mode of evaluation", *_double((1, 0), before="online.eval(), target.eval()")),
     ],
     "huber": [
-        ("the squared error", *_huber((0, 2), loss="F.mse_loss(values, targets)")),
-        ("half the squared error", *_huber((0, 2), loss="(values - targets).square().mean() / 2")),
-        ("sum", *_huber((0, 2), loss="F.huber_loss(values, targets, reduction='sum')")),
-        ("the absolute error", *_huber((0, 2), loss="F.l1_loss(values, targets)")),
+        ("the squared error", *_huber((0, 1), loss="F.mse_loss(values, targets)")),
+        ("half the squared error", *_huber((0, 1), loss="(values - targets).square().mean() / 2")),
+        ("sum", *_huber((0, 1), loss="F.huber_loss(values, targets, reduction='sum')")),
+        ("the absolute error", *_huber((0, 1), loss="F.l1_loss(values, targets)")),
         ("the error cut off", *_huber((0, 0), loss="(values - targets).clamp(-1, 1).square().mean() / 2")),
         ("the best action's value", *_huber((0, 0), values="q.amax(dim=1)")),
         (
             "all actions towards the target",
             *_huber((0, 0), values="q", loss="F.huber_loss(values, targets[:, None].expand_as(q))"),
         ),
-        ("a gradient into the target network", *_huber((2, 0), next_values="judging.gather(1, best).squeeze(1)")),
+        ("a gradient into the target network", *_huber((1, 0), next_values="judging.gather(1, best).squeeze(1)")),
         (
             "the online network judges, with a gradient",
             *_huber((0, 0), judging="online(batch['next_states'])", next_values="judging.gather(1, best).squeeze(1)"),
         ),
-        ("the online network judges", *_huber((0, 2), judging="online(batch['next_states'])")),
-        ("the plain target", *_huber((0, 2), next_values="judging.amax(dim=1).detach()")),
-        ("the end ignored", *_huber((0, 2), targets="batch['rewards'] + discount * next_values")),
-        ("no gradient at all", *_huber((2, 0), loss="F.huber_loss(values, targets).detach()")),
-        ("every value with every target", *_huber((0, 2), values="q.gather(1, batch['actions'][:, None])")),
+        ("the online network judges", *_huber((0, 1), judging="online(batch['next_states'])")),
+        ("the plain target", *_huber((0, 1), next_values="judging.amax(dim=1).detach()")),
+        ("the end ignored", *_huber((0, 1), targets="batch['rewards'] + discount * next_values")),
+        ("no gradient at all", *_huber((1, 0), loss="F.huber_loss(values, targets).detach()")),
+        ("every value with every target", *_huber((0, 1), values="q.gather(1, batch['actions'][:, None])")),
         (
             "the target learns",
             *_huber(
@@ -373,7 +475,76 @@ WRONG: dict[str, list[Answer]] = {
             ),
         ),
         # Not wrong: it calls functions of earlier questions, which are wrong in the same notebook or may be.
-        ("right, upon wrong functions", _HUBER_UPON_WRONG, {"huber-value": 2, "huber-gradient": 2}),
+        ("right, upon wrong functions", _HUBER_UPON_WRONG, {"huber-value": 1, "huber-gradient": 1}),
+    ],
+    "variance": [
+        ("the second moment", *_variance(spread="estimates")),
+        ("all actions alike", *_variance(weight="torch.full_like(p, 1 / len(p))")),
+        ("the score of the action's own logit only", *_variance(scores="torch.diag(1 - p)")),
+        ("without the mean of the score", *_variance(scores="torch.eye(len(p))")),
+        ("the gradient of the probability", *_variance(scores="p[:, None] * (torch.eye(len(p)) - p)")),
+        ("the baseline forgotten", *_variance(reward="rewards")),
+        ("the baseline added", *_variance(reward="rewards + baseline")),
+        ("the mean over the components", *_variance(result="weight @ spread.square().mean(dim=1)")),
+        ("the standard deviation", *_variance(result="(weight @ spread.square().sum(dim=1)).sqrt()")),
+        ("each component by itself", *_variance(result="weight @ spread.square()")),
+        ("the variance of the reward", *_variance(scores="torch.ones(len(p), 1)")),
+        ("by the wrong axis", *_variance(scores="(torch.eye(len(p)) - p).T")),
+    ],
+    "advantage": [
+        ("its own reward left in", *_advantage("rewards - mean")),
+        (
+            "the others of the whole batch",
+            *_advantage("(rewards - rewards.mean()) * rewards.numel() / (rewards.numel() - 1)"),
+        ),
+        ("the mean over the prompts", *_advantage("rewards - rewards.mean(dim=0)")),
+        ("without a baseline", *_advantage("rewards")),
+        ("the baseline itself", *_advantage("(texts * mean - rewards) / (texts - 1)")),
+        ("sign", *_advantage("(mean - rewards) * texts / (texts - 1)")),
+        ("the wrong factor", *_advantage("(rewards - mean) * (texts - 1) / texts")),
+        (
+            "divided by the standard deviation",
+            *_advantage("(rewards - mean) / (rewards.std(dim=1, keepdim=True) + 1e-6)"),
+        ),
+        ("the best of the others", *_advantage("rewards - rewards.amax(dim=1, keepdim=True)")),
+        ("the median", *_advantage("rewards - rewards.median(dim=1, keepdim=True).values")),
+        ("in one row", *_advantage("((rewards - mean) * texts / (texts - 1)).flatten()")),
+    ],
+    "surrogate": [
+        ("uphill", *_surrogate((0, 1), result="(weight * text).mean()")),
+        ("sum over the texts", *_surrogate((0, 1), result="-(weight * text).sum()")),
+        ("divided by the length", *_surrogate((0, 0), text="(found * drawn).sum(dim=1) / lengths")),
+        ("the mean over all tokens", *_surrogate((0, 0), text="(found * drawn).sum(dim=1) / drawn.sum()")),
+        ("padding counts", *_surrogate((1, 0), drawn="torch.ones_like(tokens)")),
+        ("one token too many", *_surrogate((1, 0), drawn="torch.arange(tokens.shape[1]) <= lengths[:, None]")),
+        ("the last token forgotten", *_surrogate((0, 0), drawn="torch.arange(tokens.shape[1]) < lengths[:, None] - 1")),
+        ("the probability, not its logarithm", *_surrogate((0, 1), log_p="logits.softmax(dim=-1)")),
+        ("logits for logarithms", *_surrogate((0, 1), log_p="logits")),
+        ("softmax over the positions", *_surrogate((0, 0), log_p="logits.log_softmax(dim=1)")),
+        (
+            "shifted by one",
+            *_surrogate((0, 0), found="F.pad(log_p[:, :-1].gather(2, tokens[:, 1:, None])[:, :, 0], (0, 1))"),
+        ),
+        ("the advantage learns", *_surrogate((0, 1), weight="advantage")),
+        ("the advantage forgotten", *_surrogate((0, 1), weight="1.0")),
+        ("every text with every advantage", *_surrogate((0, 1), weight="advantage.detach()[:, None]")),
+        ("no gradient", *_surrogate((0, 0), log_p="logits.detach().log_softmax(dim=-1)")),
+        ("only the sign of the advantage", *_surrogate((0, 1), weight="advantage.detach().sign()")),
+        ("the imitation of good texts alone", *_surrogate((0, 1), weight="advantage.detach().clamp(min=0)")),
+    ],
+    "charge": [
+        ("sign of the penalty", *_charge(result="(rewards + beta * text).detach()")),
+        ("the ratio upside down", *_charge(ratio="log_ref - log_p")),
+        ("the mean over the tokens", *_charge(text="ratio.mean(dim=1)")),
+        ("never negative", *_charge(text="ratio.sum(dim=1).clamp(min=0)")),
+        ("the size of each token's", *_charge(ratio="(log_p - log_ref).abs()")),
+        ("probabilities", *_charge(ratio="log_p.exp() - log_ref.exp()")),
+        ("weighted with the probability again", *_charge(ratio="log_p.exp() * (log_p - log_ref)")),
+        ("with a gradient", *_charge(result="rewards - beta * text")),
+        ("the mean of the batch for all", *_charge(result="(rewards - beta * text.mean()).detach()")),
+        ("beta forgotten", *_charge(result="(rewards - text).detach()")),
+        ("for each token", *_charge(result="(rewards[:, None] - beta * ratio).detach()")),
+        ("the last token alone", *_charge(text="ratio[:, -1]")),
     ],
     "mistakes": [
         ("four of five", *_mistakes('"ADFGB"', 1, 0)),
@@ -465,6 +636,16 @@ def sample_from_buffer(buffer, count, generator):
     chances = torch.rand(count, generator=generator, dtype=torch.float64)
     places = (chances * stored).floor().long()
     return {name: buffer[name].index_select(0, places) for name in buffer if isinstance(buffer[name], Tensor)}""",
+    "stack": """\
+def stack_pictures(pictures, begins, places, count):
+    stacks = torch.zeros(len(places), count, *pictures.shape[1:], dtype=pictures.dtype)
+    for stack, place in zip(stacks, places.tolist()):
+        for k in range(count - 1, -1, -1):
+            stack[k] = pictures[place]
+            if begins[place]:
+                break
+            place -= 1
+    return stacks""",
     "double": """\
 def double_values(online, target, next_states):
     best = F.one_hot(online(next_states).max(dim=1).indices, target(next_states).shape[1])
@@ -479,6 +660,27 @@ def td_loss(online, target, batch, discount):
         targets = batch["rewards"] + torch.where(batch["terminated"], 0.0, discount * coming)
     error = (values - targets).abs()
     return torch.where(error <= 1, error**2 / 2, error - 0.5).sum() / len(error)""",
+    "variance": """\
+def gradient_variance(logits, rewards, baseline):
+    p = logits.softmax(dim=0)
+    # the squared length of the score of action a is 1 - 2 p_a + sum of p^2
+    second = (p * (rewards - baseline) ** 2 * (1 - 2 * p + (p**2).sum())).sum()
+    gradient = p * (rewards - (p * rewards).sum())
+    return (second - (gradient**2).sum()).item()""",
+    "advantage": """\
+def advantages(rewards):
+    n = rewards.size(1)
+    return n / (n - 1) * (rewards - rewards.mean(dim=1, keepdim=True))""",
+    "surrogate": """\
+def policy_loss(logits, tokens, lengths, advantage):
+    losses = []
+    for scores, text, length, gain in zip(logits, tokens, lengths.tolist(), advantage.tolist()):
+        losses.append(gain * F.cross_entropy(scores[:length], text[:length], reduction="sum"))
+    return torch.stack(losses).mean()""",
+    "charge": """\
+def charged(rewards, log_p, log_ref, beta):
+    with torch.no_grad():
+        return rewards + beta * log_ref.sum(dim=-1) - beta * log_p.sum(dim=-1)""",
     "mistakes": """\
 def mistakes():
     return 'IGFDA'""",
@@ -510,6 +712,30 @@ def epsilon_greedy(values, epsilon, generator):
     chance = torch.rand(len(values), generator=generator, dtype=torch.float64)
     drawn = torch.randint(0, values.size(1), (values.size(0),), generator=generator)
     return torch.where(chance < epsilon, drawn, torch.max(values, 1)[1])""",
+        "variance": """\
+def gradient_variance(logits, rewards, baseline):
+    logits = logits.detach().double().requires_grad_()
+    p = torch.softmax(logits, 0)
+    found = [(r - baseline) * torch.autograd.grad(torch.log_softmax(logits, 0)[a], logits)[0]
+             for a, r in enumerate(rewards.double())]
+    found = torch.stack(found)
+    mean = (p[:, None] * found).sum(0)
+    return ((found**2).sum(1) * p).sum() - (mean**2).sum()""",
+        "advantage": """\
+def advantages(rewards):
+    rewards = rewards.double()
+    others = torch.ones(rewards.size(1), rewards.size(1), dtype=torch.float64) - torch.eye(rewards.size(1))
+    return rewards - rewards @ others / (rewards.size(1) - 1)""",
+        "surrogate": """\
+def policy_loss(logits, tokens, lengths, advantage):
+    logits = logits.double()
+    log_p = torch.gather(logits, 2, tokens.unsqueeze(2)).squeeze(2) - torch.logsumexp(logits, 2)
+    padding = torch.arange(tokens.size(1)).expand_as(tokens) >= lengths.unsqueeze(1)
+    return -torch.mean(advantage.detach().double() * log_p.masked_fill(padding, 0.0).sum(1))""",
+        "charge": """\
+@torch.no_grad()
+def charged(rewards, log_p, log_ref, beta):
+    return rewards.double() - beta * torch.sum(log_p.double() - log_ref.double(), 1)""",
         "double": """\
 def double_values(online, target, next_states):
     with torch.no_grad():
@@ -540,6 +766,28 @@ def add_to_buffer(buffer, batch):
     for name in batch:
         buffer[name].numpy()[places] = batch[name].numpy()
     buffer["added"] += len(places)""",
+        "stack": """\
+def stack_pictures(pictures, begins, places, count):
+    first = np.maximum.accumulate(np.where(begins.numpy(), np.arange(len(begins)), 0))
+    rows = places.numpy()[:, None] + np.arange(1 - count, 1)
+    black = rows < first[places.numpy()][:, None]
+    stacks = pictures.numpy()[np.where(black, 0, rows)]
+    stacks[black] = 0
+    return torch.from_numpy(stacks)""",
+        "variance": """\
+def gradient_variance(logits, rewards, baseline):
+    p = np.exp(logits.numpy().astype(float))
+    p /= p.sum()
+    found = (rewards.numpy() - baseline)[:, None] * (np.eye(len(p)) - p)
+    return float(p @ (found**2).sum(1) - ((p @ found) ** 2).sum())""",
+        "advantage": """\
+def advantages(rewards):
+    r = rewards.numpy()
+    return torch.from_numpy(r - (r.sum(1, keepdims=True) - r) / (r.shape[1] - 1))""",
+        "charge": """\
+def charged(rewards, log_p, log_ref, beta):
+    ratio = log_p.detach().numpy() - log_ref.detach().numpy()
+    return torch.from_numpy(rewards.detach().numpy() - beta * ratio.sum(axis=1))""",
         "double": """\
 def double_values(online, target, next_states):
     chooses, judges = (network(next_states).detach().numpy() for network in (online, target))
@@ -571,6 +819,38 @@ def sample_from_buffer(buffer, count, generator):
         for name in names:
             columns[name].append(buffer[name][place])
     return {name: torch.stack(columns[name]) for name in names}""",
+        "stack": OTHERWISE["stack"],
+        "variance": """\
+def gradient_variance(logits, rewards, baseline):
+    n = len(logits)
+    weights = [math.exp(x) for x in logits]
+    p = [w / sum(weights) for w in weights]
+    total = 0.0
+    for i in range(n):
+        values = [(rewards[a].item() - baseline) * ((1 if a == i else 0) - p[i]) for a in range(n)]
+        mean = sum(p[a] * values[a] for a in range(n))
+        total += sum(p[a] * (values[a] - mean) ** 2 for a in range(n))
+    return total""",
+        "advantage": """\
+def advantages(rewards):
+    rows = []
+    for row in rewards.tolist():
+        rows.append([r - sum(row[:k] + row[k + 1 :]) / (len(row) - 1) for k, r in enumerate(row)])
+    return torch.tensor(rows)""",
+        "surrogate": """\
+def policy_loss(logits, tokens, lengths, advantage):
+    total = 0.0
+    for i in range(len(tokens)):
+        for t in range(lengths[i]):
+            log_p = logits[i, t, tokens[i, t]] - logits[i, t].logsumexp(dim=0)
+            total = total - advantage[i].item() * log_p
+    return total / len(tokens)""",
+        "charge": """\
+def charged(rewards, log_p, log_ref, beta):
+    result = []
+    for r, a, b in zip(rewards.tolist(), log_p.tolist(), log_ref.tolist()):
+        result.append(r - beta * sum(x - y for x, y in zip(a, b)))
+    return torch.tensor(result)""",
         "double": """\
 def double_values(online, target, next_states):
     values = []
@@ -615,6 +895,28 @@ def add_to_buffer(buffer, batch):
         buffer[name][start : start + first].copy_(batch[name][:first])
         buffer[name][: count - first].copy_(batch[name][first:])
     buffer["added"] += count""",
+        "stack": """\
+def stack_pictures(pictures, begins, places, count):
+    stacks = pictures[(places[:, None] - torch.arange(count).flip(0)).clamp(min=0)]
+    gone = torch.zeros(len(places), dtype=torch.bool)
+    for back in range(count):
+        stacks[gone, count - 1 - back] = 0
+        gone |= begins[(places - back).clamp(min=0)]
+    return stacks""",
+        "advantage": """\
+def advantages(rewards):
+    result = rewards.clone()
+    result -= rewards.mean(dim=1, keepdim=True)
+    result *= rewards.shape[1]
+    result /= rewards.shape[1] - 1
+    return result""",
+        "surrogate": """\
+def policy_loss(logits, tokens, lengths, advantage):
+    log_p = torch.distributions.Categorical(logits=logits).log_prob(tokens)
+    mask = torch.zeros(tokens.shape)
+    for row, length in zip(mask, lengths):
+        row[:length] = 1
+    return -((log_p * mask).sum(1) * advantage.detach()).mean()""",
         "bug": """\
 def training_step(q, state, world, epsilon, learning_rate, discount, generator):
     action = epsilon_greedy(q[state].unsqueeze(0), epsilon, generator).item()
@@ -633,6 +935,16 @@ def td_loss(online, target, batch, discount):
     next_values = double_values(online, target, batch["next_states"])
     never = torch.zeros_like(batch["terminated"])
     return huber_loss(values, bellman_targets(batch["rewards"], batch["terminated"], never, next_values, discount))""",
+        "surrogate": """\
+def policy_loss(logits, tokens, lengths, advantage):
+    log_p = log_softmax(logits, dim=2).gather(2, tokens[:, :, None])[:, :, 0]
+    drawn = (torch.arange(tokens.shape[1]) < lengths[:, None]).float()
+    return -(advantage.detach() * (log_p * drawn).sum(dim=1)).mean()""",
+        "variance": """\
+def gradient_variance(logits, rewards, baseline):
+    p = softmax(logits, dim=0)
+    found = (rewards - baseline)[:, None] * (torch.eye(len(p)) - p)
+    return (p[:, None] * found**2).sum() - ((p[:, None] * found).sum(dim=0) ** 2).sum()""",
         "draw": """\
 def sample_from_buffer(buffer, count, generator):
     stored = buffer["added"] if buffer["added"] < len(buffer["rewards"]) else len(buffer["rewards"])
@@ -661,6 +973,20 @@ def td_loss(online, target, batch, discount):
     next_values = double_values(online, target, batch["next_states"], over=batch["terminated"])
     targets = bellman_targets(batch["rewards"], batch["terminated"], next_values=next_values, discount=discount)
     return F.smooth_l1_loss(values, targets)""",
+        "advantage": """\
+def advantages(rewards, dim=-1):
+    n = rewards.shape[dim]
+    return (rewards - rewards.mean(dim=dim, keepdim=True)) * n / (n - 1)""",
+        "surrogate": """\
+def policy_loss(logits, tokens, lengths=None, advantage=None):
+    log_p = logits.log_softmax(dim=-1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
+    if lengths is not None:
+        log_p = log_p * (torch.arange(tokens.shape[-1]) < lengths.unsqueeze(-1))
+    gain = 1.0 if advantage is None else advantage.detach()
+    return -(gain * log_p.sum(dim=-1)).mean()""",
+        "charge": """\
+def charged(rewards, log_p, log_ref, beta=0.1):
+    return (rewards - beta * (log_p - log_ref).flatten(1).sum(dim=1)).detach()""",
         "bug": """\
 def training_step(q, state, world, epsilon, learning_rate, discount, generator):
     action = epsilon_greedy(q[state], epsilon, generator).item()
