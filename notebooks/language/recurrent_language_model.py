@@ -986,6 +986,7 @@ def descend(limit, steps):
     return curve
 
 
+# %%
 ends = {}  # loss of the first step and mean of the last ten
 
 
