@@ -815,11 +815,12 @@ print(f"guessing by the tokens' frequencies alone costs {alone:.2f}")
 if profile != "smoke":
     healthy, bare, fast = curves.values()
     assert abs(bare[-1] - healthy[-1]) < 0.5
-    assert fast[-1] > healthy[-1] + 0.8
+    assert fast[0] < healthy[0]
+    assert fast[-1] > max(healthy[-1], bare[-1]) + 0.25
     assert max(fast[-1], healthy[-1]) < alone
 
 
-# %% mystnb={"image": {"alt": "Three losses against the step: two fall together and go on falling; the third falls much more slowly and ends far above them."}}
+# %% mystnb={"image": {"alt": "Three losses against the step: two fall together and end low; the third begins lowest, then falls more slowly and ends well above them."}}
 steps = range(4, short_steps + 1, 4)
 for (name, values), style in zip(curves.items(), ("-", ":", "--"), strict=True):
     plt.plot(
@@ -834,10 +835,10 @@ plt.show()
 # %% [markdown]
 # It is (b). The second curve ends close to the first: at its ordinary rate this small model hardly needs warm-up and
 # clipping. They are kept because they cost nothing; GPT-3, too, was trained with both (Brown et al., 2020). Ten times
-# the rate is another matter. The loss comes down to about the dotted line, what guessing by the tokens' frequencies
-# costs with no look at the past, and from there much more slowly than the others. Nothing crashed, no number was
-# infinite; seen alone, this curve could be taken for that of a model that is merely too small. The cure is a lower
-# rate, from a fresh start.
+# the rate is another matter. The loss falls fastest at first, then more slowly than the others, and ends well above
+# them. (The dotted line is what guessing by the tokens' frequencies costs, with no look at the past.) Nothing crashed,
+# no number was infinite; seen alone, this curve could be taken for that of a model that is merely too small. The cure
+# is a lower rate, from a fresh start.
 #
 # ## What it writes
 #
@@ -955,12 +956,14 @@ def mean_output(part):  # what it adds to the stream on average
     return torch.cat(outputs).mean(dim=0)
 
 
-# %% mystnb={"image": {"alt": "Bars for each attention and each network, layer by layer: how much the loss rises without it; every bar is positive."}}
+# %% mystnb={"image": {"alt": "Bars for each attention and each network, layer by layer: how much the loss rises without it; every bar is positive, and that of the first network is by far the highest."}}
+lost = {}
 whole = model.nats_per_token(data.tokens["validation"][:4000])
 for offset, name in ((-0.2, "attention"), (0.2, "mlp")):
     parts = [getattr(block, name) for block in model.blocks]
     rises = [loss_without(part, mean_output(part)) - whole for part in parts]
     assert profile == "smoke" or min(rises) > 0
+    lost[name] = rises
     plt.bar(
         [layer + offset for layer in range(1, L + 1)], rises, width=0.4, label=name
     )
@@ -971,9 +974,15 @@ plt.legend()
 plt.show()
 
 
+# %%
+others = lost["attention"] + lost["mlp"][1:]
+assert profile == "smoke" or lost["mlp"][0] > 2 * max(others)
+
+
 # %% [markdown]
-# No part is idle: without any one of them the model gets worse. (The bars do not add up to anything: the parts have
-# been trained together, and without two of them the loss may rise by more than the sum.)
+# No part is idle: without any one of them the model gets worse. By far the most is lost with the network of the first
+# layer; why, these figures do not say. (The bars do not add up to anything: the parts have been trained together, and
+# without two of them the loss may rise by more than the sum.)
 #
 # ## What each change brings
 #
