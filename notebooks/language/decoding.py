@@ -326,7 +326,6 @@ rules = {
     "top-k, k = 5": keep_top_k(p, 5),
 }
 rules["top-p, 0.5"] = keep_top_p(p, 0.5)
-needed = {}
 
 
 # %% mystnb={"image": {"alt": "Three panels of bars over tokens sorted by probability: a temperature below one tilts all bars, top-k cuts after a fixed number, top-p cuts later."}}
@@ -352,14 +351,14 @@ plt.show()
 # > than ten times as many.
 
 # %% mystnb={"image": {"alt": "Cumulative probability against rank on a logarithmic scale: one curve is near the top at once, the other climbs slowly; a horizontal and a vertical line mark the two rules."}}
+needed = {}
 for kind, position in contexts.items():
     p = logits[position].softmax(dim=-1).sort(descending=True).values
-    held = int((keep_top_p(p, 0.9) > 0).sum())
+    needed[kind] = int((keep_top_p(p, 0.9) > 0).sum())
     print(
-        f"{kind}: 90 % lies in {held} of {len(p)} tokens; "
+        f"{kind}: 90 % lies in {needed[kind]} of {len(p)} tokens; "
         f"the 20 likeliest hold {100 * p[:20].sum():.1f} %"
     )
-    needed[kind] = held
     plt.semilogx(range(1, len(p) + 1), p.cumsum(dim=0), label=kind)
 plt.axhline(0.9, color="grey", linestyle="--", label="top-p, 0.9")
 plt.axvline(20, color="grey", linestyle=":", label="top-k, k = 20")
@@ -724,12 +723,8 @@ escapes = {
 # %% mystnb={"image": {"alt": "Share of draws still in the loop against tokens drawn: at a low temperature the line falls slowly, at one it drops to nearly zero."}}
 for label, choice in escapes.items():
     torch.manual_seed(0)
-    still = (
-        (gpt.generate(model, start, 20, **choice)[:, -20:] == loop)
-        .cumprod(dim=1)
-        .float()
-        .mean(dim=0)
-    )
+    drawn = gpt.generate(model, start, 20, **choice)[:, -20:]
+    still = (drawn == loop).cumprod(dim=1).float().mean(dim=0)
     plt.plot(range(21), [1.0, *still], label=label)
     print(f"{label}: {100 * still[-1]:.0f} % of the draws are still in the loop")
     caught[label] = still
