@@ -331,7 +331,7 @@ print(f"{new_data.context} tokens")
 # not be tuned anew; here $\alpha = 2r$, a common choice, so that the scale is 2 at every rank. $W$ is frozen. Instead
 # of `outputs` × `inputs` parameters $r$ × (`outputs` + `inputs`) are trained. The method is called **LoRA**, low-rank
 # adaptation. In the diagram $n$ is the number of inputs and $m$ that of outputs.
-#
+
 # %% tags=["hide-input"]
 diagrams.draw(
     "The input x takes two paths to a sum, which is y: above through the frozen "
