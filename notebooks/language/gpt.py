@@ -366,21 +366,21 @@ if profile != "smoke":
 #
 # $$x \leftarrow x + \mathrm{Attention}(\mathrm{norm}(x)), \qquad x \leftarrow x + \mathrm{MLP}(\mathrm{norm}(x)) .$$
 #
-# In the diagram $N$ is the norm, $A$ the attention and $M$ the MLP, and the residual stream is the line below them.
+# In the diagram $A$ is the attention, and the residual stream is the line at the bottom.
 
 # %% tags=["hide-input"]
 diagrams.draw(
     "A block. The residual stream x runs along the bottom through two sums. "
-    "Before the first a branch leaves it, goes through N and A, and is added; "
-    "before the second another goes through N and M, and is added.",
+    "Before the first a branch leaves it, goes through a norm and A, and is added; "
+    "before the second another goes through a norm and the MLP, and is added.",
     {
-        **{"x": (0, 1.2), "N1": (1, 0), "A": (2, 0), "+1": (3, 1.2)},
-        **{"N2": (4, 0), "M": (5, 0), "+2": (6, 1.2), "x′": (7, 1.2)},
+        **{"x": (0, 1.2), "1": (1, 0), "A": (2, 0), "+1": (3, 1.2)},
+        **{"2": (4, 0), "MLP": (5.1, 0), "+2": (6.1, 1.2), "x′": (7.1, 1.2)},
     },
-    [("x", "+1", "+2", "x′"), ("x", "N1", "A", "+1"), ("+1", "N2", "M", "+2")],
+    [("x", "+1", "+2", "x′"), ("x", "1", "A", "+1"), ("+1", "2", "MLP", "+2")],
     bare=["x", "x′"],
     variables=["+1", "+2"],
-    labels={"N1": "N", "N2": "N", "+1": "+", "+2": "+", "x′": "x"},
+    labels={"1": "norm", "2": "norm", "+1": "+", "+2": "+", "x′": "x"},
     notes={"x": "T×d", "x′": "T×d"},
 )
 
@@ -415,17 +415,16 @@ diagrams.draw(
 # %% tags=["hide-input"]
 diagrams.draw(
     "The tokens go through the embedding E, which makes vectors of them; through "
-    "the block B, which stands in a frame marked L; through the norm N and the "
-    "matrix W, which gives the logits z; a softmax makes probabilities p of them.",
+    "the block B, in a frame marked L; through a norm and the matrix W, which "
+    "gives the logits z; a softmax makes probabilities p of them.",
     {
-        **{"t": (0, 0), "E": (1, 0), "B": (2.2, 0), "N": (3.4, 0)},
-        **{"W": (4.4, 0), "z": (5.3, 0), "softmax": (6.7, 0), "p": (8, 0)},
+        **{"x₁, x₂, …": (0, 0), "E": (1.3, 0), "B": (2.5, 0), "norm": (3.8, 0)},
+        **{"W": (4.9, 0), "z": (5.8, 0), "softmax": (7.1, 0), "p": (8.3, 0)},
     },
-    [("t", "E", "B", "N", "W", "z", "softmax", "p")],
-    observed=["t"],
-    bare=["z", "p"],
-    plates=[(1.6, -0.6, 2.8, 0.7, "L")],
-    notes={"t": "T", "E": "V×d", "W": "d×V", "z": "T×V", "p": "T×V"},
+    [("x₁, x₂, …", "E", "B", "norm", "W", "z", "softmax", "p")],
+    bare=["x₁, x₂, …", "z", "p"],
+    plates=[(1.95, -0.6, 3.05, 0.7, "L")],
+    notes={"x₁, x₂, …": "T", "E": "V×d", "W": "d×V", "z": "T×V", "p": "T×V"},
 )
 
 # %% [markdown]

@@ -251,8 +251,8 @@ for word in shown:
     print(f"{word:>11}: {', '.join(nearest(svd_words, word))}")
 
 # %% [markdown]
-# No grammar, no dictionary, no labels; counting and one decomposition. Some of these rows are striking and some have
-# a guest that nobody invited. We shall not judge by looking: there is a measurement further down.
+# No grammar, no dictionary, no labels; counting and one decomposition. Some of these rows are striking, and some
+# contain a word that does not belong. We shall not judge by looking: there is a measurement further down.
 #
 # ## A game instead of counts
 #
