@@ -170,9 +170,8 @@ lzma_bits = 8 * (packed[0] - packed[1]) / len(test)
 print(f"a good packing program (lzma): {lzma_bits:.2f} bits per character")
 
 # %% [markdown]
-# The last line is our yardstick from another trade: how many bits of the packed file the test text adds when the
-# training text has been packed before it. That program knows nothing of language, it only looks for stretches that
-# occur again.
+# The last line is a yardstick from outside: how many bits of the packed file the test text adds when the training text
+# has been packed before it. That program knows nothing of language, it only looks for stretches that occur again.
 #
 # ## Counting
 #
@@ -425,7 +424,7 @@ diagrams.draw(
 # c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \tanh(c_t),
 # $$
 #
-# where $\odot$ multiplies number by number, $g_t$ is what a plain network would have written, and the *gates* $i_t$
+# where $\odot$ is the elementwise product, $g_t$ is what a plain network would have written, and the *gates* $i_t$
 # (write?), $f_t$ (keep?), $o_t$ (show?) are numbers between 0 and 1, computed from $x_t$ and $h_{t-1}$ by a sigmoid
 # each. (The gate $f_t$ was added in 2000, by Gers, Schmidhuber and Cummins.) With $f_t$ at 1 and $i_t$ at 0, the cell
 # keeps its value for ever, and the derivative along that path is exactly 1.
@@ -564,10 +563,9 @@ print(f"the slopes shrink by {shrink:.2f}")
 assert 0.8 < stretch * shrink < 1.3
 
 # %% [markdown]
-# The surprise is the LSTM: untrained, its
-# gates stand half open, $f \approx \frac12$, and it forgets exponentially too, if less fast. The cell alone does not
-# solve the problem; it makes the solution *learnable*. A change of one bias is enough to keep the memory alive for all
-# 60 steps, and training can find it.
+# The surprise is the LSTM: untrained, its gates are half open, $f \approx \frac12$, and it forgets exponentially too,
+# if less fast. The cell alone does not solve the problem; it makes the solution *learnable*. A change of one bias is
+# enough to keep the memory alive for all 60 steps, and training can find it.
 #
 # ## Backpropagation in pieces
 #
@@ -1162,7 +1160,7 @@ for f in (0.5, 0.9, 0.99):
 #
 # </details>
 #
-# **5.** In words: the highest n-gram and the LSTM make different mistakes. How could one use both?
+# **5.** In words: the n-gram of high order and the LSTM make different mistakes. How could one use both?
 #
 # <details><summary>Answer</summary>
 #

@@ -291,8 +291,8 @@ diagrams.draw(
 # $q(c) \propto p(c)^{0.75}$, which offers rare words a little more often than the text does; and the most frequent
 # words are thinned out beforehand, a word with relative frequency $f$ being kept with probability
 # $\min(1, \sqrt{t / f})$ (**subsampling**, $t$ is a small number such as $10^{-5}$ in a large text). The second spares
-# time where a billion words are to be read, and in their large texts it also made the vectors of rarer words better. In
-# our small one we leave it out.
+# time where a billion words are to be read, and in the large texts of Mikolov and others it also made the vectors of
+# rarer words better. With our small one we leave it out.
 #
 # ### From scratch
 
