@@ -389,14 +389,14 @@ print("and so are the gradients of q, k and v")
 #
 # ### Why the square root
 #
-# Suppose the $d$ numbers of $q$ and of $k$ are independent, with mean 0 and variance 1, as they roughly are when a
-# network is fresh. Each product $q_i k_i$ then has mean 0 and variance 1, and a sum of $d$ such products has the
+# Suppose the $d$ numbers of $q$ and of $k$ are independent, with mean 0 and variance 1, as they roughly are in a
+# network before training. Each product $q_i k_i$ then has mean 0 and variance 1, and a sum of $d$ such products has the
 # variance $d$:
 #
 # $$q \cdot k = \sum_{i=1}^d q_i k_i, \qquad \mathrm{Var}(q \cdot k) = d .$$
 #
-# > **Predict, then run.** With $d = 512$ and 16 keys, without the root: what does the largest of the 16 weights come
-# > to, on average? (a) About one in sixteen. (b) About a half. (c) Nearly all.
+# > **Predict, then run.** With $d = 512$ and 16 keys, without the root: how large is the largest of the 16 attention
+# > weights, on average? (a) About one in sixteen. (b) About a half. (c) Nearly all.
 
 # %%
 torch.manual_seed(0)
@@ -609,7 +609,7 @@ class SelfAttention(nn.Module):
 # ## With the package
 #
 # `aigc_course.gpt.Attention` is the layer of the [GPT](gpt.ipynb) in the next chapter. It calls PyTorch's function, can
-# normalise queries and keys, and can use a cache; leave these out, give it the same weights, and it gives the same
+# normalise queries and keys, and can use a cache; leave these out, give it the same parameters, and it gives the same
 # output.
 
 # %%
@@ -946,9 +946,8 @@ plt.show()
 # a digit looks at the letter before it, and so writes into the digit's position what it follows. In the second layer
 # take the row of a letter that has occurred before. Its darkest cells lie at the *digits that followed* its earlier
 # occurrences, which are marked by small squares. (The rows of the digits have nothing to look up, as the next letter is
-# random, and are spread out.) Such a head is called an **induction head** (Elhage et al., 2021; Olsson et al., 2022):
-# query "I am a k", key "I follow a k", value "I am a 7". The two layers have rebuilt our dictionary. Measured on all
-# held-out sequences:
+# random.) Such a head is called an **induction head** (Elhage et al., 2021; Olsson et al., 2022): query "I am a k", key
+# "I follow a k", value "I am a 7". The two layers have rebuilt our dictionary. Measured on all held-out sequences:
 
 # %%
 with torch.no_grad():
