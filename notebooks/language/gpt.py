@@ -409,8 +409,8 @@ diagrams.draw(
 # $\phi(x) = \max(0, x)^2$, found by a search over small programs (So et al., 2021).
 #
 # **The head** at the top turns the normalised residual stream into $V$ logits $z$, one for each token of the
-# vocabulary, by a matrix $W$. The whole
-# machine once more, with $E$ for the embedding and the block, $B$, drawn once for all $L$:
+# vocabulary, by a matrix $W$. Here is the whole model, with $E$ for the embedding and the block, $B$, drawn once for
+# all $L$:
 
 # %% tags=["hide-input"]
 diagrams.draw(
@@ -562,8 +562,8 @@ print("24 positions checked: each sees all of its past and nothing of its future
 # parameters in the blocks; two thirds of them are in the MLPs. The embedding has $V d$. The head would have as many
 # again, but ours is **tied** to it ([Press and Wolf, 2017](https://arxiv.org/abs/1608.05859)): both use the same
 # matrix, so that the vector which represents a token when it is read is also the one with which the residual stream is
-# compared when the token is predicted. Press and Wolf found that this also lowers the perplexity. The gains hardly
-# count.
+# compared when the token is predicted. Press and Wolf found that this also lowers the perplexity. The gains are few
+# beside these.
 
 # %%
 torch.manual_seed(settings["fit"]["seed"])
@@ -1043,14 +1043,14 @@ plt.show()
 # positions has to find out from the text alone that position 17 comes after position 16, and so on for every position;
 # with rotary positions distances are there from the start. In a short training that is a likely reason for the gain.
 # *The squared ReLU*: the choice of the nonlinearity is one of the largest steps here. Normalised queries and keys and
-# RMSNorm bring little or nothing that could be told from luck; they are kept because they bound the scores and are
+# RMSNorm bring little or nothing that could be told from chance; they are kept because they bound the scores and are
 # simpler than what they replace.
 #
 # And one step goes backwards. With an untied head, embeddings of size 1 and zeros at the outputs, the parameters have
 # further to go, and at the *old* learning rate 2,000 steps may be too few for that. The next row gives it larger steps.
 # Judge the two together, against the row before them: at this size and for so few steps they do not pay. The row
-# changes three things at once, so it cannot say which of them costs most. The package's defaults have drawn the
-# consequence: they tie the head and begin with a small embedding. That is what an ablation is for.
+# changes three things at once, so it cannot say which of them costs most. So the package's defaults tie the head and
+# begin with a small embedding. That is what an ablation is for.
 #
 # How far to trust such a table? A step that is no larger than the difference between two seeds proves nothing, and one
 # seed per row is little. The steps are not independent either: a row says what a change brings *after* the ones before
