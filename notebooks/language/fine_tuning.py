@@ -328,7 +328,7 @@ print(f"{new_data.context} tokens")
 # where $x$ is the layer's input and $y$ its output; $A$ has shape ($r$, `inputs`) and takes the input down to $r$
 # numbers; $B$ has shape (`outputs`, $r$) and takes these up again; $r$, the **rank**, is small, 4 say; and $\alpha / r$
 # is the scale of the correction. Hu et al. keep $\alpha$ fixed while they change $r$, so that the learning rate need
-# not be tuned anew; here $\alpha = 2r$, a common choice, so that the scale is 2 at every rank. $W$ is frozen. Instead
+# not be tuned again; here $\alpha = 2r$, a common choice, so that the scale is 2 at every rank. $W$ is frozen. Instead
 # of `outputs` × `inputs` parameters $r$ × (`outputs` + `inputs`) are trained. The method is called **LoRA**, low-rank
 # adaptation. In the diagram $n$ is the number of inputs and $m$ that of outputs.
 
@@ -1041,9 +1041,9 @@ if profile != "smoke":
 
 # %% [markdown]
 # Facts that are wrong cost something, since the model uses them. And the right facts in an unknown form cost even more,
-# so it is (b), although the differences are small: most of what the next note will be is said by the notes before it.
-# The model has read thousands of headers, all of one form, and takes `Metre: 2/4` for something else. To a person the
-# third header says the same as the first. To the model it does not.
+# so it is (b), although the differences are small beside the bits that the notes cost after any header. The model has
+# read thousands of headers, all of one form. To a person the third header says the same as the first. To the model it
+# does not.
 #
 # An **instruction format** is nothing else. A model that answers questions was fine-tuned on texts in which a question
 # is followed by its answer, in a fixed form, the **chat template**; the program around it pastes what you type into
@@ -1071,7 +1071,7 @@ print(
 #
 # And anybody can *type* such a mark. If the program pastes what a user wrote into the template and encodes the whole,
 # the user can end their own turn and speak in another role. This is a **prompt injection**, by way of the template. The
-# guard is to encode each content by itself, without the marks, and to put the marks' tokens around it as numbers: then
+# remedy is to encode each content by itself, without the marks, and to put the marks' tokens around it as numbers: then
 # no text that a user types can become one.
 
 
