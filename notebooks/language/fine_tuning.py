@@ -969,8 +969,8 @@ if profile == "cpu":
 # after three kinds of header: the tune's own; another tune's; and the tune's own facts in other words,
 # `Origin: China. Metre: 2/4. …`, as a person might type them.
 #
-# > **Predict, then run.** Which costs more bits? (a) A header in the right form with the facts of another tune. (b) The
-# > right facts in an unknown form. (c) Neither costs anything.
+# > **Predict, then run.** Which costs bits? (a) Only a header in the right form with the facts of another tune. (b)
+# > Only the right facts in an unknown form. (c) Both.
 
 
 # %%
@@ -1036,14 +1036,14 @@ for name, used in forms.items():
     cost[name] = note_bits(models["all parameters"], used, notes)
     print(f"{name:>14}: {cost[name]:.3f} bits per character of notes")
 if profile != "smoke":
-    assert cost["its own"] + 0.02 < cost["another tune's"] < cost["other words"]
-    assert cost["other words"] < cost["its own"] + 0.3
+    assert cost["its own"] + 0.03 < min(cost["another tune's"], cost["other words"])
+    assert max(cost.values()) < 1.2 * cost["its own"]
 
 # %% [markdown]
-# Facts that are wrong cost something, since the model uses them. And the right facts in an unknown form cost even more,
-# so it is (b), although the differences are small beside the bits that the notes cost after any header. The model has
-# read thousands of headers, all of one form. To a person the third header says the same as the first. To the model it
-# does not.
+# It is (c). Facts that are wrong cost something, since the model uses them. And so do the right facts in an unknown
+# form; which of the two costs more may differ from one training to the next. Both differences are small beside the bits
+# that the notes cost after any header. The model has read thousands of headers, all of one form. To a person the third
+# header says the same as the first. To the model it does not.
 #
 # An **instruction format** is nothing else. A model that answers questions was fine-tuned on texts in which a question
 # is followed by its answer, in a fixed form, the **chat template**; the program around it pastes what you type into
