@@ -199,7 +199,7 @@ if profile != "smoke":
     sharp, flat = [logits[t].softmax(dim=-1) for t in contexts.values()]
     assert sharp.max() > 0.7 > 0.3 > flat.max()
     assert flat.topk(12).values.sum() < 0.8
-    assert entropy(with_temperature(flat.log(), 2.0)) > 0.75 * math.log2(V)
+    assert entropy((flat.log() / 2).softmax(dim=-1)) > 0.75 * math.log2(V)
 
 # %% [markdown]
 # On the left there is hardly a choice. On the right even the likeliest token is improbable, and the twelve bars
