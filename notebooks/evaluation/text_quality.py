@@ -160,8 +160,8 @@ print(f"its own samples: paid {sampled:.2f}")
 assert profile == "smoke" or abs(sampled - expected) < 0.5 * (paid - expected)
 
 # %% [markdown]
-# The model pays more than it expects: it is **over-confident** on text that it was not trained on. On its own samples
-# it pays about what it expects, and so they look cheaper than real text. (Over a long text another error can win:
+# The model pays more than it expects: it is **overconfident** on text that it was not trained on. On its own samples it
+# pays about what it expects, and so they look cheaper than real text. (Over a long text another error can win:
 # Braverman et al., 2020, found that what large models write becomes *less* predictable to themselves as it goes on,
 # until it costs more than real text does.)
 #
@@ -230,9 +230,8 @@ assert max(by_character) == by_character[0] < 1.15 * min(by_character)
 # course it is easier to predict the next *character* than the next *word*: there are fewer of them. The model of
 # characters has to predict more tokens on the way to the end of the text.
 #
-# What does not depend on the tokenizer is the unit of the probability of the whole text,
-# $\log p(\text{text}) = -T \ell$. Divide it by something that is the same for all tokenizers, the number $C$ of
-# characters, and take the logarithm to base 2:
+# What can be compared is the probability of the whole text, $\log p(\text{text}) = -T \ell$. Divide its negative by
+# something that is the same for all tokenizers, the number $C$ of characters, and take the logarithm to base 2:
 #
 # $$\text{bits per character} = \frac{T\, \ell}{C \ln 2}.$$
 #
@@ -256,7 +255,7 @@ print(
 #
 # A GPT reads at most a *context* of tokens. A long text has to be cut into windows, and the first token of a window has
 # to be predicted from nothing, the second from one token. How much does that matter? We let windows begin at many
-# places, and look at the loss by the position within the window.
+# points of the text, and look at the loss by the position within the window.
 
 # %%
 starts = torch.arange(0, len(tokens) - T - 1, 32 if profile != "smoke" else 256)
@@ -531,7 +530,7 @@ for name, value in by_ruler.items():
 # signature with every score. Write it beside yours.
 #
 # And last: a text that a GPT writes freely has **no reference**. There is no text that it should equal. We shall use
-# BLEU all the same, with the whole held-out text as a heap of references. Then it asks: do these word groups occur in
+# BLEU all the same, with pieces of the whole held-out text as references. Then it asks: do these word groups occur in
 # real text?
 
 # %% [markdown]
@@ -596,8 +595,8 @@ if profile != "smoke":
 
 
 # %% [markdown]
-# From one end to the other all curves but that of noise fall, because a long text has used up the common groups and
-# must repeat them. So a short sample looks more varied than a long one. Compare texts of the same length only; in this
+# From one end to the other all curves but that of noise fall, as a long text has used up the common groups and must
+# repeat them. So a short sample looks more varied than a long one. Compare texts of the same length only; in this
 # chapter all have the same.
 
 # %% [markdown]
@@ -605,7 +604,7 @@ if profile != "smoke":
 #
 # A model may also have learnt its training text by heart. Then its samples are varied, fluent, and stolen. We measure
 # the **copied share**: the share of the sample's characters that lie in a stretch of at least $L$ characters that
-# stands word for word in the training text. How long is long? Short stretches occur in every text; so let us vary the
+# occurs word for word in the training text. How long is long? Short stretches occur in every text; so let us vary the
 # length.
 
 # %%

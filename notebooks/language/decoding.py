@@ -912,11 +912,11 @@ if profile != "smoke":
 #
 # ## A cure with its own damage
 #
-# Instead of drawing, one could forbid repetition. Two rules are widely used. The **repetition penalty** (Keskar et al.,
-# 2019) makes tokens that have been used less likely: their logits are divided by $\theta > 1$. A negative logit would
-# grow by that, so Hugging Face's `transformers` multiplies it by $\theta$ instead; this is the form that is used today,
-# and here. **No-repeat n-gram** (Paulus et al., 2017, with $n = 3$) forbids every token that would complete a stretch
-# of $n$ tokens that is there already.
+# Instead of drawing, one could forbid repetition. Two rules are widely used. The **repetition penalty** of Keskar et
+# al. (2019) makes tokens that have been used less likely: their logits are divided by $\theta > 1$. A negative logit
+# would grow by that, so Hugging Face's `transformers` multiplies it by $\theta$ instead; this is the form that is used
+# today, and here. **No-repeat n-gram** (Paulus et al., 2017, with $n = 3$) forbids every token that would complete a
+# stretch of $n$ tokens that is there already.
 
 
 # %%
