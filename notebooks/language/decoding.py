@@ -130,14 +130,15 @@ for name, text in shown.items():
     print(f"{again[name]:.0%} of the text is repeated")
 if profile != "smoke":
     assert again["A"] > 0.3 > max(again["C"], again["D"])
-    assert real["B"] < min(real["C"], real["D"]) - 0.05
+    assert real["B"] < 0.8
+    assert real["B"] < real["D"] - 0.1
 
 
 # %% [markdown]
 # A small model knows how documentation sounds, not what is true; do not ask for sense. Ask which text could be
 # mistaken, from a few steps away, for a page of the manual. A soon repeats itself. B is confetti: many of its words do
-# not exist. C and D both look like a manual, and both may invent a word now and then; C may draw any token, D only
-# likely ones. This chapter explains what each of them did, and how to do all of it fast.
+# not exist. C and D look more like a manual, though words may be invented in both; C may draw any token, D only likely
+# ones. This chapter explains what each of them did, and how to do all of it fast.
 #
 # ## What there is to pick from
 #
