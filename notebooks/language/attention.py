@@ -1125,11 +1125,12 @@ for name in honest:
 
 
 # %%
+unmasked = models["no mask"]
 with torch.no_grad():
-    models["no mask"](held_out[:, :-1])
+    unmasked(held_out[:, :-1])
 to_the_right = max(
     layer.weights[:, head].diagonal(1, dim1=1, dim2=2).mean().item()
-    for layer in models["no mask"].layers
+    for layer in unmasked.layers
     for head in (0, 1)
 )
 print(f"no mask, one head: weight on the next position {to_the_right:.2f}")
