@@ -927,7 +927,7 @@ def draw_map(ax, weights, marked=True):
     ax.grid(False)
 
 
-# %% tags=["gallery"] mystnb={"image": {"alt": "Four attention maps. In the first layer one head has dark cells just below the diagonal, in every other row; in the second layer the letters' rows are dark in the marked cells, one position to the right of earlier copies of the letter."}}
+# %% tags=["gallery"] mystnb={"image": {"alt": "Four attention maps. In the first layer one head has dark cells just below the diagonal, in every other row; in a head of the second layer the letters' rows are dark in the marked cells, one position to the right of earlier copies of the letter."}}
 with torch.no_grad():
     two(drawn[None])
 figure, axes = plt.subplots(2, 2, figsize=(6, 6.2))
@@ -944,10 +944,11 @@ plt.show()
 # Read the maps row by row: the row is the position that asks, a dark cell in it is a position it looks at. In the first
 # layer look for the dark cells just below the diagonal, in the rows of the digits: a **previous-token head**, which at
 # a digit looks at the letter before it, and so writes into the digit's position what it follows. In the second layer
-# take the row of a letter that has occurred before. Its darkest cells lie at the *digits that followed* its earlier
-# occurrences, which are marked by small squares. (The rows of the digits have nothing to look up, as the next letter is
-# random.) Such a head is called an **induction head** (Elhage et al., 2021; Olsson et al., 2022): query "I am a k", key
-# "I follow a k", value "I am a 7". The two layers have rebuilt our dictionary. Measured on all held-out sequences:
+# take the row of a letter that has occurred before. In one head at least, its darkest cells lie at the *digits that
+# followed* its earlier occurrences, which are marked by small squares. (The rows of the digits have nothing to look up,
+# as the next letter is random.) Such a head is called an **induction head** (Elhage et al., 2021; Olsson et al., 2022):
+# query "I am a k", key "I follow a k", value "I am a 7". The two layers have rebuilt our dictionary. Measured on all
+# held-out sequences:
 
 # %%
 with torch.no_grad():
@@ -973,14 +974,14 @@ for layer, head in ((0, 0), (0, 1), (1, 0), (1, 1)):
     )
     print(f"on what followed last time {induction[layer, head]:.2f}")
 if profile != "smoke":
-    assert induction[1, 0] + induction[1, 1] > 1, "over a half in the mean"
+    assert max(induction[1, 0], induction[1, 1]) > 0.6
     assert max(previous[0, 0], previous[0, 1]) > 0.35
 
 
 # %% [markdown]
-# In the second layer most of the attention is on what followed last time, and a head of the first layer has a good part
-# of it on the position before. (Two heads may share a job, so do not expect one clean head for each.) Here is the
-# second layer during training; the film shows its last picture first, then begins at step 0:
+# In the second layer one head or both have most of their attention on what followed last time, and in the first layer a
+# head has a good part of it on the position before. (Two heads may share a job, so do not expect one clean head for
+# each.) Here is the second layer during training; the film shows its last picture first, then begins at step 0:
 
 
 # %%
