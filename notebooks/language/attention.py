@@ -1055,7 +1055,6 @@ for name, model in models.items():
 print(f"{'floor':18s} held-out loss {floor:.3f}")
 if profile != "smoke":
     assert held_out_loss(models["no mask"]) < floor / 3, "too good to be true"
-    assert table["learned positions"] > 0.9
     assert table["no positions"] < table["two layers, rotary"] - 0.05
     assert already_shown(one)[0] > 0.85
 
@@ -1177,8 +1176,9 @@ assert looks_ahead(models["no mask"], held_out[:4, :-1]) > 0
 # position sees one token, the tenth sees ten. Causal models without any positions can make something of that (Haviv et
 # al., 2022). It seems harder to learn: in the same number of steps this model gets only part of the way.
 #
-# **Learned positions** do well here too, on sequences of the length they were trained on. For a later position they
-# have no vector.
+# **Learned positions** depend on chance in this short training: with some random numbers recall ends near 1, with
+# others on the plateau. So a single run does not tell how they compare with rotary ones. For a position beyond the
+# length of the training they have no vector.
 #
 # ## What the source articles got wrong here
 #
