@@ -71,7 +71,7 @@ print(f"{len(train)} characters to train on, {len(test)} to test.")
 #
 # Here are four texts. One is real: documentation of Python that no model of this course was trained on. One was drawn
 # from the course's GPT. One is the same GPT again, but at each step it wrote the token that it holds most likely. And
-# one is a row of characters, drawn evenly.
+# one is a row of characters, drawn uniformly.
 
 
 # %%
@@ -106,7 +106,7 @@ for name, text in texts.items():
     )
 
 # %% [markdown]
-# You see at once which one you would rather read. Now let a number decide. A language model can tell how *surprised*
+# You see at once which one you would rather read. Now let a number decide. A language model can measure how *surprised*
 # it is by a text: a model $p$ reads the tokens $x_1, \dots, x_T$ from left to right, and at each step we note the
 # probability it had given to the token that came. The geometric mean of one over these probabilities is the
 # **perplexity**,
@@ -128,12 +128,15 @@ def perplexity(text):
 perplexities = {name: perplexity(text) for name, text in texts.items()}
 for name, value in perplexities.items():
     print(f"{name:12} {value:10.2f}")
+if profile != "smoke":
+    assert 3 * perplexities["greedy loop"] < perplexities["GPT"]
+    assert perplexities["GPT"] < 0.9 * perplexities["held out"]
 
 # %% [markdown]
-# It is (c), and by far: hardly anything in it surprises the model. No wonder, for the text goes round in a circle,
-# and after one round everybody knows what comes next.
+# It is (c), and by far: hardly anything in it surprises the model. The text goes in circles, and after one round it is
+# clear what comes next.
 #
-# The GPT's honest sample, too, surprises the GPT less than real text does. If its probabilities were right, real text
+# The GPT's ordinary sample, too, surprises the GPT less than real text does. If its probabilities were right, real text
 # would cost it exactly what it *expects* to pay, the entropy of its own predictions, and so would its samples. We can
 # compare the two on real text, position by position:
 
@@ -157,10 +160,10 @@ print(f"its own samples: paid {sampled:.2f}")
 assert profile == "smoke" or abs(sampled - expected) < 0.5 * (paid - expected)
 
 # %% [markdown]
-# The model pays more than it expects: it is **over-confident** on text that it was not trained on. On its own samples it
-# pays about what it expects, and so they look cheaper than real text. (Over a long text another error can win: Braverman
-# et al., 2020, found that what large models write becomes *less* predictable to themselves as it goes on, until it costs
-# more than real text does.)
+# The model pays more than it expects: it is **overconfident** on text that it was not trained on. On its own samples it
+# pays about what it expects, and so they look cheaper than real text. (Over a long text another error can win:
+# Braverman et al., 2020, found that what large models write becomes *less* predictable to themselves as it goes on,
+# until it costs more than real text does.)
 #
 # So there are two questions, and this chapter keeps them apart. *How good is a model?* is asked with real, held-out
 # text, and perplexity is a fair answer if four traps are avoided. *How good is a text that a model wrote?* is another
@@ -169,10 +172,10 @@ assert profile == "smoke" or abs(sampled - expected) < 0.5 * (paid - expected)
 # %% [markdown]
 # ## Trap 1: perplexity of what?
 #
-# The formula divides by the number of *tokens*, and what a token is, the tokenizer decides. Let us take one kind of
-# model, which counts groups of up to five tokens (an n-gram model, see
-# [Predicting the next character](../language/recurrent_language_model.ipynb)), and give it the same text, cut into
-# characters or into byte pairs of growing vocabularies. All five read the same held-out text to the end.
+# The formula divides by the number of *tokens*, and the tokenizer decides what a token is. Let us take one kind of
+# model, which counts groups of up to five tokens (an n-gram model, see [Predicting the next
+# character](../language/recurrent_language_model.ipynb)), and give it the same text, cut into characters or into byte
+# pairs with vocabularies of growing size. All five read the same held-out text to the end.
 
 # %%
 cuts = {"characters": CharTokenizer(train + validation + test)}
@@ -189,7 +192,7 @@ print(f"{'':16} {'of test':>8} {'perplexity':>12} {'character'}")
 for name, cut in cuts.items():
     counter = recurrent.NGram(cut.vocab_size, order=5).fit(cut.encode(train))
     tokens = cut.encode(test)
-    # the first token is not guessed; its characters weigh nothing here
+    # the first token is not predicted; its characters make no difference here
     nats = counter.nats_per_token(tokens)
     ladder[name] = (
         math.exp(nats),
@@ -216,19 +219,25 @@ axes[0].invert_yaxis()
 axes[0].set_ylabel("tokenizer")
 plt.show()
 
+
+# %%
+by_token, by_character = zip(*ladder.values(), strict=True)
+assert list(by_token) == sorted(by_token)
+assert max(by_character) == by_character[0] < 1.15 * min(by_character)
+
 # %% [markdown]
 # By perplexity the characters win by a wide margin, and each larger vocabulary is worse than the one before. But of
-# course it is easier to guess the next *character* than the next *word*: there are fewer of them. The model of
-# characters has to be right more often on the way to the end of the text.
+# course it is easier to predict the next *character* than the next *word*: there are fewer of them. The model of
+# characters has to predict more tokens on the way to the end of the text.
 #
-# What does not depend on the cutting is the probability of the whole text, $\log p(\text{text}) = -T \ell$. Divide it
-# by something that everybody counts alike, the number $C$ of characters, and take the logarithm to base 2:
+# What can be compared is the probability of the whole text, $\log p(\text{text}) = -T \ell$. Divide its negative by
+# something that is the same for all tokenizers, the number $C$ of characters, and take the logarithm to base 2:
 #
 # $$\text{bits per character} = \frac{T\, \ell}{C \ln 2}.$$
 #
 # It has a plain meaning: with this model as a compressor, the text would take that many bits per character. On the
-# right nothing is left of that order. The differences are small, and the model of characters, champion on the left, is
-# the worst: its four tokens of memory reach less far back. From here on we give bits per character, and the package's
+# right nothing is left of that order. The differences are small, and the model of characters, best on the left, is the
+# worst: its four tokens of context reach less far back. From here on we give bits per character, and the package's
 # function does what the formula says:
 
 # %%
@@ -238,15 +247,15 @@ bits = text_metrics.bits_per_character(nats, len(tokens) - 1, len(test))
 assert math.isclose(bits, (len(tokens) - 1) * nats / (len(test) * math.log(2)))
 print(
     "The GPT on the test text: "
-    f"perplexity {math.exp(nats):.2f} a token, {bits:.3f} bits per character"
+    f"perplexity {math.exp(nats):.2f} per token, {bits:.3f} bits per character"
 )
 
 # %% [markdown]
 # ## Trap 2: the beginning of a window
 #
-# A GPT reads at most a *context* of tokens. A long text has to be cut into windows, and the first token of a window
-# has to be guessed from nothing, the second from one token. How much does that matter? We let windows begin at many
-# places, and look at the loss by the position within the window.
+# A GPT reads at most a *context* of tokens. A long text has to be cut into windows, and the first token of a window has
+# to be predicted from nothing, the second from one token. How much does that matter? We let windows begin at many
+# points of the text, and look at the loss by the position within the window.
 
 # %%
 starts = torch.arange(0, len(tokens) - T - 1, 32 if profile != "smoke" else 256)
@@ -267,12 +276,15 @@ plt.xticks(edges[1:], edges[1:])
 plt.xlabel("tokens seen before, in this window (up to)")
 plt.ylabel("mean loss (nats per token)")
 plt.show()
+if profile != "smoke":
+    assert means[0] - means[3] > 0.6 * (means[0] - min(means))
+    assert means[-1] < means[3] < means[0] - 1
 
 # %% [markdown]
-# With one token to go by the model is lost. A few more help a great deal; after that the curve flattens, for much of
-# what this model makes use of is close by. The expensive tokens at the beginning are the fault of our cutting, not of
-# the model. So the windows should **overlap**: move on by a step that is shorter than the window, and of each window
-# count only the tokens that have not been counted yet. Then each has a good piece of text in front of it.
+# With only one token to go by the loss is high. A few more help a great deal; after that the curve flattens: much of
+# what this model makes use of is close by. The high loss at the beginning is due to our cutting, not to the model. So
+# the windows should **overlap**: move on by a step that is shorter than the window, and of each window count only the
+# tokens that have not been counted yet. Then each has a good piece of text in front of it.
 
 
 # %%
@@ -300,6 +312,8 @@ for step, value in by_step.items():
         end=" ",
     )
     print(f"{T // step}× the work")
+if profile != "smoke":
+    assert abs(by_step[T // 4] - by_step[T // 2]) < 0.03
 # the package does the same
 assert abs(by_step[T // 2] - model.nats_per_token(tokens[:4000])) < 1e-4
 
@@ -313,9 +327,9 @@ assert abs(by_step[T // 2] - model.nats_per_token(tokens[:4000])) < 1e-4
 # %% [markdown]
 # ## Trap 3: a test that has leaked
 #
-# Texts on the web are copied everywhere. If a piece of the test text lies somewhere in the training text, the figure
-# is a measure of memory. We leak it on purpose: the n-gram model of characters is trained on the training text and on
-# a growing share of the *test* text, and is asked about the test text and, as a control, the validation text, which
+# Texts on the web are copied everywhere. If a piece of the test text is somewhere in the training text, the figure is a
+# measure of memory. We leak it on purpose: the n-gram model of characters is trained on the training text and on a
+# growing share of the *test* text, and is asked about the test text and, as a control, the validation text, which
 # nobody leaked.
 
 # %%
@@ -352,35 +366,35 @@ plt.show()
 
 # %% [markdown]
 # A leak looks like a breakthrough. The control does not move by much: the model has learnt hardly anything about
-# *other* text. Two remedies follow. Keep a control that has surely not leaked, for example text that was written
-# later. And search the training text for the test text. The last number of each line is the share of its characters
-# that stand, in stretches of at least 50, word for word in the training text; we shall build this measure below. It
-# is not 0 without a leak, because manuals repeat themselves, but it grows with the leak as it should.
+# *other* text. Two remedies follow. Keep a control that has surely not leaked, for example text that was written later.
+# And search the training text for the test text. The last number of each line is the share of its characters that
+# occur, in stretches of at least 50, word for word in the training text; we shall build this measure below. It is not 0
+# without a leak, because manuals repeat themselves, but it grows with the leak as it should.
 
 # %% [markdown]
 # ## Trap 4: a good model of which 99 samples of 100 are noise
 #
 # Perplexity judges the *model's probabilities*, not its samples. Here is how far the two can be apart. Build a model
-# that throws a coin before it writes a document: with probability 0.01 it lets the GPT write, and with 0.99 it writes
-# random characters. What it says of a held-out document $x$ is at least the first term alone,
+# that tosses a biased coin before it writes a document: with probability 0.01 it lets the GPT write, and with 0.99 it
+# writes random characters. The probability that it gives to a held-out document $x$ is at least the first term alone,
 #
 # $$\log p(x) \ge \log 0.01 + \log p_\text{GPT}(x).$$
 #
-# > **Predict, then run.** The document is our test text. How much worse is the coin-throwing model, in bits per
+# > **Predict, then run.** The document is our test text. How much worse is the coin-tossing model, in bits per
 # > character? (a) A hundred times. (b) About 1 %. (c) One cannot see it in the third digit.
 
 # %%
-cost = math.log2(100)  # bits, once a document
+cost = math.log2(100)  # bits, once per document
 print(
-    f"the GPT {bits:.5f}, the coin-thrower at most "
+    f"the GPT {bits:.5f}, the coin-tosser at most "
     f"{bits + cost / len(test):.5f} bits per character"
 )
 
 # %% [markdown]
 # It is (c). The coin costs $\log_2 100 \approx 6.6$ bits, *once*, and a document has thousands of characters. (Theis,
 # van den Oord and Bethge, 2016, made the argument for pictures.) You could hardly find the difference in a table, and
-# 99 of 100 samples are rubbish. The other way round, a model that plays back its training text has perfect samples
-# and gives new text no probability. If the samples matter, the samples have to be measured.
+# 99 of 100 samples are rubbish. Conversely, a model that plays back its training text has perfect samples and gives new
+# text no probability. If the samples matter, the samples have to be measured.
 
 # %% [markdown]
 # ## BLEU: is it like the reference?
@@ -419,7 +433,7 @@ for n in range(1, 5):
 # \mathrm{BP} = \min\big(1,\; e^{\,1 - r/c}\big).
 # $$
 #
-# Precision alone would reward leaving things out: *the cat* is made of nothing but right words. So a candidate of $c$
+# Precision alone would reward leaving things out: *the cat* consists of nothing but right words. So a candidate of $c$
 # words that is shorter than its reference of $r$ words pays the **brevity penalty** BP. In code:
 
 
@@ -469,10 +483,10 @@ for name, text in candidates.items():
     print(f"{scores[name]:.2f}  {name:14} {text}")
 
 # %% [markdown]
-# The opposite of the reference, one little *not* left out, scores even a little more than the honest synonym. Two
+# The opposite of the reference, with one little *not* left out, scores even a little more than the synonym. The two
 # sentences with the halves in the wrong order score very well: n-grams see only four words at a time. The paraphrase
-# says exactly the right thing in other words, and gets a plain 0, because the geometric mean is 0 as soon as there is
-# no common group of four words. BLEU compares *wording*, and takes it for meaning.
+# says exactly the right thing in other words, and gets 0, since the geometric mean is 0 as soon as there is no common
+# group of four words. BLEU compares *wording*, and takes it for meaning.
 #
 # One cure is more references, since a candidate may take each n-gram from any of them:
 
@@ -493,9 +507,8 @@ for count in (1, 2, 3):
     )
 
 # %% [markdown]
-# With enough references the paraphrase scores at last. But the figure has changed, though the candidate has not: a
-# BLEU with four references and one with a single reference are different rulers. The same holds for the cutting into
-# words.
+# With enough references the paraphrase scores at last. But the figure has changed, though the candidate has not: a BLEU
+# with four references and one with a single reference are different scales. The same holds for the cutting into words.
 
 # %%
 pair = ("The list isn't changed, is it?", "the list isn't changed , is it ?")
@@ -516,9 +529,9 @@ for name, value in by_ruler.items():
 # published BLEU figures were often not comparable, and proposed *sacreBLEU*, which fixes the cutting and prints a
 # signature with every score. Write it beside yours.
 #
-# And last: a text that a GPT writes freely has **no reference**. Nobody has said what should stand there. We shall
-# use BLEU all the same, with the whole held-out text as a heap of references. Then it asks: do these word groups
-# occur in real text?
+# And last: a text that a GPT writes freely has **no reference**. There is no text that it should equal. We shall use
+# BLEU all the same, with pieces of the whole held-out text as references. Then it asks: do these word groups occur in
+# real text?
 
 # %% [markdown]
 # ## Variety: distinct-n and repetition
@@ -526,9 +539,10 @@ for name, value in by_ruler.items():
 # A text that goes in circles can be recognised by itself. Li et al. (2016) count the share of different n-grams among
 # all: **distinct-n**. We take groups of three characters (they counted words; with short texts characters are
 # steadier). The other side of the coin is the **repeated share**: how much of the text lies in a stretch of, say, 30
-# characters that had stood there before?
+# characters that occurred before in the same text?
 
 # %%
+variety = {}
 for name, text in texts.items():
     groups = [text[i : i + 3] for i in range(len(text) - 2)]
     distinct = len(set(groups)) / len(groups)
@@ -537,11 +551,15 @@ for name, text in texts.items():
         f"{name:12} distinct-3 {distinct:.3f}, "
         f"repeated {text_metrics.repeated_share(text, 30):.3f}"
     )
+    variety[name] = distinct
+if profile != "smoke":
+    assert variety["greedy loop"] < 0.1 < variety["held out"] - 0.1
+    assert text_metrics.repeated_share(texts["greedy loop"], 30) > 0.8
 
 # %% [markdown]
-# The greedy loop is caught: next to no variety, nearly everything repeated. But who wins? Random characters. Nothing
-# is as varied as noise. Real text stands in between, since language lives on repeating itself a little. **So neither
-# end of the scale is the goal; the value of real text is.** And that value depends on the length.
+# The greedy loop is caught: next to no variety, nearly everything repeated. But what wins? Random characters. Nothing
+# is as varied as noise. Real text lies in between: language repeats itself a little. **So neither end of the scale is
+# the goal; the value of real text is.** And that value depends on the length.
 
 # %%
 lengths = [size // 2**k for k in range(6)]
@@ -565,18 +583,29 @@ plt.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1), columnspacing=1
 plt.show()
 
 
+# %%
+falls = {
+    name: text_metrics.distinct_n(text[: lengths[-1]], 3)
+    - text_metrics.distinct_n(text, 3)
+    for name, text in texts.items()
+}
+if profile != "smoke":
+    assert min(falls[name] for name in ("held out", "GPT", "greedy loop")) > 0.1
+    assert falls["random"] < 0.05
+
+
 # %% [markdown]
-# From one end to the other all curves but that of noise fall, because a long text has used up the common groups and must repeat them. So a
-# short sample looks more varied than a long one. Compare texts of the same length only; in this chapter all have the
-# same.
+# From one end to the other all curves but that of noise fall, as a long text has used up the common groups and must
+# repeat them. So a short sample looks more varied than a long one. Compare texts of the same length only; in this
+# chapter all have the same.
 
 # %% [markdown]
 # ## Copies
 #
 # A model may also have learnt its training text by heart. Then its samples are varied, fluent, and stolen. We measure
 # the **copied share**: the share of the sample's characters that lie in a stretch of at least $L$ characters that
-# stands word for word in the training text. How long is long? Short stretches are nobody's property; so let the
-# length decide.
+# occurs word for word in the training text. How long is long? Short stretches occur in every text; so let us vary the
+# length.
 
 # %%
 torch.manual_seed(1)
@@ -614,20 +643,20 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# With ten characters most of every text is "copied", real new text included: words and turns of phrase belong to all.
-# With 50 hardly any of the held-out text is, and what is left is what the manual repeats word for word. So $L = 50$
-# (the dotted line) is a sensible threshold *for this text*: the held-out text gives the scale, as always.
+# With ten characters most of every text is "copied", real new text included: words and turns of phrase are common
+# property. With 50 hardly any of the held-out text is, and what is left is what the manual repeats word for word. So
+# $L = 50$ (the dotted line) is a sensible threshold *for this text*: the held-out text gives the scale, as always.
 #
-# The trick is on the same picture. *Disguised* is the training text with every fortieth character overwritten. From
-# $L = 40$ on it has no copied stretch left. Anyone can still read it. A threshold invites to stay just below it.
+# The same picture shows a trick. *Disguised* is the training text with every fortieth character overwritten. From
+# $L = 40$ on it has no copied stretch left. It can still be read. A threshold invites one to stay just below it.
 
 # %% [markdown]
 # ## All texts, all measures
 #
-# Now one table. Three texts are new in it: samples of the GPT with a low temperature, which are more cautious; the
-# held-out text with its words shuffled; and *n-gram*, a sample of a model that counts groups of six characters. BLEU
-# stops at pairs of words here (*BLEU-2*): there is so little real text to compare with that many texts share few groups
-# of four words with it or none, and those with none would get 0.
+# Now everything in one table. Three texts are new in it: samples of the GPT with a low temperature, which are more
+# cautious; the held-out text with its words shuffled; and *n-gram*, a sample of a model that counts groups of six
+# characters. BLEU stops at pairs of words here (*BLEU-2*): there is so little real text to compare with that many texts
+# share few groups of four words with it or none, and those with none would get 0.
 
 # %%
 torch.manual_seed(2)
@@ -666,6 +695,18 @@ def measure(text):
 
 table = {name: measure(text) for name, text in texts.items()}
 
+
+# %%
+if profile != "smoke":
+    real, cool, mixed = table["held out"], table["GPT, cool"], table["shuffled"]
+    assert min(table, key=lambda name: table[name]["bits"]) == "greedy loop"
+    assert table["played back"]["bits"] < real["bits"] < mixed["bits"] - 0.5
+    assert mixed["BLEU-2"] < 0.75 * real["BLEU-2"]
+    assert table["GPT"]["BLEU-2"] < cool["BLEU-2"]
+    assert abs(mixed["distinct"] - real["distinct"]) < 0.05
+    assert table["random"]["repeated"] == 0
+    assert mixed["repeated"] < real["repeated"] / 2
+
 # %%
 order = [
     "held out",
@@ -693,15 +734,15 @@ for name in order:
 
 
 # %% [markdown]
-# Read the first line first: it is what real text gets. Then go down each column with the question who beats it.
+# Read the first line first: it is what real text gets. Then go down each column and ask which text beats it.
 #
 # - **bits** (how surprised the GPT is): the greedy loop is best; cool samples and training text played back are ahead
-#   of real text too. Shuffled words and noise are caught.
+#   of real text too. Shuffled words and noise are far worse.
 # - **BLEU-2** against held-out text: the shuffled text has the words of real text but few of its pairs; noise has
-#   nothing. A cautious sample does better than a bold one, since it keeps to the common phrases.
+#   nothing. The cautious sample does better than the bold one.
 # - **distinct**: noise is best, and the shuffled text has about the variety of the text it was made of.
-# - **repeated**: noise is best, for it never says a thing twice; shuffling hides repetition too.
-# - **copied**: the greedy loop, noise and the disguised copy have nothing copied at all.
+# - **repeated**: noise is best, for it never repeats a stretch; shuffling hides repetition too.
+# - **copied**: noise and the disguised copy have nothing copied at all.
 #
 # Which brings us to the list of the fooled. A trick fools a measure if it does at least as well as the best of the
 # honest models, the GPT and the n-grams; the lines come from the table.
@@ -734,10 +775,10 @@ for column, names in fooled.items():
 # | repeated share | loops | noise, shuffled words; a loop with small changes | bits; shorter stretches |
 # | copied share | playing back word for word | disguised copies; noise | a search that forgives changes; bits |
 #
-# Read against the first line, the value of real text, loop, shuffled words, noise and playback each give themselves
-# away in one column at least. The disguised copy only looks like a poor text, not like a copy; it takes a search that is meant for it
-# (exercise 2). And all measures are blind to what matters most. Not one asks whether the text is *true*, whether it
-# makes sense, or whether anybody wants to read it. For that one has to ask somebody.
+# Compared with the first line, the value of real text, loop, shuffled words, noise and playback each stand out in one
+# column at least. The disguised copy only looks like a poor text, not like a copy; it takes a search made for it
+# (exercise 2). And all measures are blind to what matters most. Not one tells whether the text is *true*, whether it
+# makes sense, or whether anybody wants to read it. For that one has to ask people.
 
 # %% [markdown]
 # ## Asking people
@@ -746,10 +787,10 @@ for column, names in fooled.items():
 #
 # | step | rule | why |
 # | --- | --- | --- |
-# | question | one, in plain words: "which would you rather have in a manual?" | "better" means something else to everyone |
-# | pairs | two texts for one prompt, side by side; choose one | people compare well and grade badly |
+# | question | one, in plain words: "which would you rather have in a manual?" | "better" means something different to everyone |
+# | pairs | two texts for one prompt, side by side; choose one | comparing is easier than grading |
 # | samples | drawn by a seed, none chosen, all equally long | the longer text tends to win |
-# | blind | no names of models | hopes are contagious |
+# | blind | no names of models | expectations influence judgements |
 # | order | left and right by the toss of a coin | many prefer what they read first |
 # | controls | a few pairs with real text against shuffled words | shows who does not read |
 # | number | fixed before the first judgement | stopping when one likes the result is cheating |
@@ -757,9 +798,9 @@ for column, names in fooled.items():
 #
 # ### Do two people agree?
 #
-# If two readers of the same pairs agree no more than by chance, there is nothing to measure. We simulate two readers,
-# A and B, who each see 200 pairs. Each pair has a true lead of the left text, drawn from a normal distribution, and
-# each reader sees it with an error of the same size.
+# If two readers of the same pairs agree no more often than by chance, there is nothing to measure. We simulate two
+# readers, A and B, who each see 200 pairs. Each pair has a true lead of the left text, drawn from a normal
+# distribution, and each reader sees it with an error of the same size.
 
 # %%
 rng = np.random.default_rng(0)
@@ -789,9 +830,9 @@ assert math.isclose(value, cohen_kappa_score(reader_a, reader_b))
 
 
 # %% [markdown]
-# The agreement alone says little, for two readers who toss coins agree in half of the pairs. Cohen (1960) takes away
-# what chance would bring. With the observed agreement $p_o$ and the agreement $p_e$ of two readers with the same
-# habits who do not look at the texts,
+# The agreement alone says little, for two readers who toss coins agree in half of the pairs. Cohen (1960) subtracts
+# what chance would bring. With the observed agreement $p_o$ and the agreement $p_e$ of two readers with the same habits
+# who do not look at the texts,
 #
 # $$\kappa = \frac{p_o - p_e}{1 - p_e},$$
 #
@@ -807,6 +848,8 @@ print(
         *kappa(lazy_a, lazy_b)
     )
 )
+assert 0.78 < kappa(lazy_a, lazy_b)[0] < 0.86
+assert abs(kappa(lazy_a, lazy_b)[2]) < 0.1
 
 # %% [markdown]
 # It is (b): $0.9^2 + 0.1^2 = 0.82$, and a $\kappa$ of about 0. Agreement of more than 80 % sounds like a solid
@@ -816,11 +859,11 @@ print(
 # %% [markdown]
 # ### How many judgements does it take?
 #
-# Suppose readers prefer the new model in 60 % of the pairs. Ten judgements cannot show that: six to four is what
-# coins do. The **sign test** asks: if it were all chance, how probable is a vote at least as uneven as this one, to
-# either side? If that is at most 5 %, we call the difference real. The probability of getting there is the **power**.
-# If the better text wins each of $n$ judgements with probability $p$, the winner's votes are binomial, and everything
-# can be computed exactly. We check it by holding the vote many times.
+# Suppose readers prefer the new model in 60 % of the pairs. Ten judgements cannot show that: six to four is what coins
+# do. The **sign test** asks: if it were all chance, how probable is a vote at least as uneven as this one, to either
+# side? If that is at most 5 %, we call the difference real. The probability of getting there is the **power**. If the
+# better text wins each of $n$ judgements with probability $p$, the winner's votes are binomial, and everything can be
+# computed exactly. We check it by simulating many such votes.
 
 # %%
 votes, trials = (25, 50, 100, 200, 400), 400 if profile == "smoke" else 2000
@@ -864,10 +907,10 @@ plt.show()
 
 
 # %% [markdown]
-# The curves are exact, the dots are simulated votes; the teeth come from the fact that votes are whole numbers. The
-# dotted line is the usual demand: find the difference in four cases of five. A clear preference shows after some
-# fifty judgements, one of 60 % takes about two hundred, and for 55 % even 400 are not enough. As a rule of thumb,
-# half the lead over chance costs four times the judgements:
+# The curves are exact, the dots are simulated votes; the curves are jagged since votes are whole numbers. The dotted
+# line is the usual demand: find the difference in four cases of five. A clear preference shows after some fifty
+# judgements, one of 60 % takes about two hundred, and for 55 % even 400 are not enough. As a rule of thumb, half the
+# lead over chance costs four times the judgements:
 #
 # $$n \approx \left(\frac{z_{0.975} / 2 + z_{0.8} \sqrt{p(1 - p)}}{p - 1/2}\right)^2 \approx \frac{2}{(p - 1/2)^2},$$
 #
@@ -888,8 +931,8 @@ for preference in (0.55, 0.6, 0.7, 0.8):
 # %% [markdown]
 # ### When it fails: left and right
 #
-# Votes are fooled too. Suppose readers see *no* difference at all between two models, but click the left text in 60 %
-# of the cases. In one study model A always stands on the left, in the other a coin decides. How often does the sign
+# Votes can be fooled too. Suppose readers see *no* difference at all between two models, but click the left text in 60
+# % of the cases. In one study model A always stands on the left, in the other a coin decides. How often does the sign
 # test find a "real" difference?
 
 # %%
@@ -905,6 +948,7 @@ print(
     f"{np.mean(fixed):.1%} of the studies with a fixed order,"
 )
 print(f"and in {np.mean(tossed):.1%} of those with a coin for each pair")
+assert np.mean(tossed) < 0.08 < 0.65 < np.mean(fixed)
 
 # %% [markdown]
 # With a fixed order most studies find a winner where there is none. A toss of the coin for each pair brings the false
@@ -913,14 +957,14 @@ print(f"and in {np.mean(tossed):.1%} of those with a coin for each pair")
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# One article offers squared error, beside cross-entropy, as a loss for text. Tokens are names, not amounts: token 7
-# is not nearer to token 8 than to token 300. It also lists BLEU as a measure of "generated content" without saying
-# that BLEU needs a reference. More in the [errata](../../book/errata.md#errata-language-models).
+# One article offers squared error, beside cross-entropy, as a loss for text. Tokens are names, not quantities: token 7
+# is not nearer to token 8 than to token 300. It also lists BLEU as a measure of "generated content" without saying that
+# BLEU needs a reference. More in the [errata](../../book/errata.md#errata-language-models).
 
 # %% [markdown]
 # ## The promise
 #
-# This chapter promises that every measure orders the texts as told, the tricks included,
+# This chapter promises that every measure orders the texts as described, the tricks included,
 
 # %%
 column = {
@@ -1003,7 +1047,7 @@ assert profile == "smoke" or figures["copied_share_gpt"] < 0.3, "text of its own
 #
 # - Perplexity per token depends on the tokenizer; bits per character do not. Say the context and the step, and look
 #   for leaks.
-# - A low perplexity is a virtue of a model on real text. In a text that a model wrote it is a sign of dullness.
+# - A low perplexity on real text is a merit of a model. In a text that a model wrote it is a sign of dullness.
 # - BLEU compares wording with a reference. It needs one, and a figure is worth nothing without its tokenizer and
 #   number of references.
 # - Distinct-n, repeated share and copied share have no best value; the value of real text of the same length is the
@@ -1015,7 +1059,7 @@ assert profile == "smoke" or figures["copied_share_gpt"] < 0.3, "text of its own
 #
 # ## Check yourself
 #
-# **1.** A model of words reports a perplexity of 60 a word, a model of characters one of 2.4 a character. On their
+# **1.** A model of words reports a perplexity of 60 per word, a model of characters one of 2.4 per character. On their
 # text a word has 5.6 characters, the space included. Which is better?
 
 # %% tags=["hide-cell"]
@@ -1031,7 +1075,7 @@ assert of_words < of_characters < math.log2(2.41)
 
 # %% [markdown]
 # **2.** The text played back escaped by one changed character in forty. Catch it: count a stretch as copied if *25*
-# characters stand in the training text, and give the figure of held-out text beside it. What does the shorter stretch
+# characters occur in the training text, and give the figure of held-out text beside it. What does the shorter stretch
 # cost?
 
 # %% tags=["hide-cell"]
@@ -1049,8 +1093,8 @@ assert shorter["disguised"] > 0.9 > shorter["held out"]
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# It is caught, with a share of nearly 1. But now more of the honest, new text counts as copied too, so a model that
-# copies a little can hide among the honest. And whoever knows the new threshold changes one character in twenty-five.
+# It is caught, with a share of nearly 1. But now more of the real, new text counts as copied too, so that a little
+# copying is harder to see. And if the new threshold is known, changing one character in twenty-five is enough.
 #
 # </details>
 #
@@ -1084,7 +1128,7 @@ assert alarms > 0.08
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Far more often than in 5 % of the cases. Judgements of one reader hang together, so 210 of them are worth fewer than
+# Far more often than in 5 % of the cases. Judgements of one reader are correlated, so 210 of them are worth fewer than
 # 210 independent ones. Ask many readers for a few judgements each, or test the readers' shares instead of the single
 # votes.
 #

@@ -17,8 +17,8 @@
 #
 # - write greedy decoding, temperature, top-k, top-p and beam search yourself, in a few lines each;
 # - say what each does to the distribution, and why a fixed number of candidates fits no two contexts;
-# - show why the likeliest text is not the best one, and measure how a text repeats itself;
-# - build the key–value cache, count the work that it saves and the memory that it takes;
+# - show that the likeliest text is not the best one, and measure how a text repeats itself;
+# - build the key–value cache, and count the work that it saves and the memory that it takes;
 # - stream a text piece by piece without breaking a character in two.
 #
 # **You need**: the model from [A GPT from the ground up](gpt.ipynb), and queries, keys and values from
@@ -49,6 +49,7 @@ from pprint import pprint
 from statistics import median
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 
 from aigc_course import gpt, plots, recurrent, results, text_metrics, training
@@ -73,14 +74,14 @@ print(
 # ## One model, four texts
 #
 # The model of [an earlier chapter](gpt.ipynb) has read Python's documentation. It takes tokens and gives, for each of
-# the tokens in its vocabulary, the probability that it comes next. It does not write: somebody has to pick a token,
-# append it, and ask again. Here are four ways to pick. The weights are the same, and so is the prompt.
+# the tokens in its vocabulary, the probability that it comes next. It does not write: a rule has to pick a token,
+# append it, and ask again. Here are four such rules. The model is the same, and so is the prompt.
 
 # %%
 model, tokenizer = gpt.pretrained(profile)
 model.eval()
 V, T = model.config.vocab_size, model.config.context
-# nobody trained on it, or chose a setting by it
+# the model was not trained on it, nor was a setting chosen by it
 test = tokenizer.encode(load_text("python_docs", "test"))
 print(f"a vocabulary of {V} tokens, a context of {T}")
 
@@ -111,15 +112,33 @@ ways = {
     "C": {},
     "D": {"top_p": 0.9},
 }
-for name, choice in ways.items():
-    print(f"----- {name}\n{readable(write('The statement', 120, **choice))}\n")
+shown = {name: write("The statement", 120, **way) for name, way in ways.items()}
+for name, text in shown.items():
+    print(f"----- {name}\n{readable(text)}\n")
+
+
+# %%
+def words(text):
+    return re.findall(r"[a-z]+", text.lower())
+
+
+known, real, again = set(words(load_text("python_docs"))), {}, {}
+for name, text in shown.items():
+    real[name] = sum(w in known for w in words(text)) / max(1, len(words(text)))
+    again[name] = text_metrics.repeated_share(tokenizer.encode(text), 4)
+    print(f"{name}: {real[name]:.0%} of the words are known,", end=" ")
+    print(f"{again[name]:.0%} of the text is repeated")
+if profile != "smoke":
+    assert again["A"] > 0.3 > max(again["C"], again["D"])
+    assert real["B"] < 0.8
+    assert real["B"] < real["D"] - 0.1
 
 
 # %% [markdown]
 # A small model knows how documentation sounds, not what is true; do not ask for sense. Ask which text could be
-# mistaken, from a few steps away, for a page of the manual. A soon says the same lines over and over. B is confetti. C
-# and D both look like a manual, and both invent words; C may draw any token, D only likely ones. What each of them did
-# is told below, and this chapter is about the difference, and about doing all of it fast.
+# mistaken, from a few steps away, for a page of the manual. A soon repeats itself. B is confetti: many of its words do
+# not exist. C and D look more like a manual, though words may be invented in both; C may draw any token, D only likely
+# ones. This chapter explains what each of them did, and how to do all of it fast.
 #
 # ## What there is to pick from
 #
@@ -128,9 +147,9 @@ for name, choice in ways.items():
 #
 # $$p_i = p(x_{t+1} = i \mid x_1, \dots, x_t) = \frac{e^{z_i}}{\sum_{j=1}^V e^{z_j}} .$$
 #
-# How spread out such a distribution is, its entropy says: $H(p) = -\sum_i p_i \log_2 p_i$, in bits. It is 0 if one
-# token is certain, and $\log_2 V$ if all are equally likely. We let the model read a stretch of held-out text and
-# look at two places: one of the more certain ones, and one of the less certain.
+# The **entropy** says how spread out such a distribution is: $H(p) = -\sum_i p_i \log_2 p_i$, in bits. It is 0 if one
+# token is certain, and $\log_2 V$ if all are equally likely. We let the model read a stretch of held-out text and look
+# at two positions: one of the more certain ones, and one of the less certain.
 
 
 # %%
@@ -149,7 +168,7 @@ def name(token):
 # %%
 window = test[:T]
 with torch.no_grad():
-    # (time, vocab): at each place, those of the next token
+    # (time, vocab): at each position, those of the next token
     logits = model(window[None])[0]
 by_entropy = entropy(logits.softmax(dim=-1)).argsort()
 by_entropy = by_entropy[by_entropy >= T // 4]  # with something to go by
@@ -160,20 +179,28 @@ contexts = {
 
 
 # %%
-for kind, place in contexts.items():
-    tail = tokenizer.decode(window[: place + 1])[-60:]
+for kind, position in contexts.items():
+    tail = tokenizer.decode(window[: position + 1])[-60:]
     print(f"{kind}: … {tail!r},")
-    print(f"    then? {entropy(logits[place].softmax(dim=-1)):.2f} bits")
+    print(f"    then? {entropy(logits[position].softmax(dim=-1)):.2f} bits")
 
 # %% mystnb={"image": {"alt": "Two rows of bars for the likeliest tokens: on the left one bar dwarfs the others, on the right, at a finer scale, the bars shorten gradually."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.6))
-for ax, (kind, place) in zip(axes, contexts.items(), strict=True):
-    top = logits[place].softmax(dim=-1).topk(12)
+for ax, (kind, position) in zip(axes, contexts.items(), strict=True):
+    top = logits[position].softmax(dim=-1).topk(12)
     ax.barh(range(12), top.values, color=plots.COLOURS[0])
     ax.set_yticks(range(12), [name(token) for token in top.indices], fontsize=9)
     ax.invert_yaxis()
     ax.set_xlabel(f"probability ({kind})")
 plt.show()
+
+
+# %%
+if profile != "smoke":
+    sharp, flat = [logits[t].softmax(dim=-1) for t in contexts.values()]
+    assert sharp.max() > 0.7 > 0.3 > flat.max()
+    assert flat.topk(12).values.sum() < 0.8
+    assert entropy((flat.log() / 2).softmax(dim=-1)) > 0.75 * math.log2(V)
 
 # %% [markdown]
 # On the left there is hardly a choice. On the right even the likeliest token is improbable, and the twelve bars
@@ -200,22 +227,24 @@ def with_temperature(logits, temperature):
     return (logits / temperature).softmax(dim=-1)
 
 
-for kind, place in contexts.items():
+for kind, position in contexts.items():
     for temperature in (0.5, 1.0, 2.0):
-        p = with_temperature(logits[place], temperature)
+        p = with_temperature(logits[position], temperature)
         print(
             f"{kind}, temperature {temperature}: "
             f"the likeliest token has {p.max():.3f}, entropy {entropy(p):.2f} bits"
         )
         theirs = gpt.next_token_probabilities(
-            logits[place][None], temperature=temperature
+            logits[position][None], temperature=temperature
         )[0]
         assert torch.allclose(p, theirs)
 
 # %% mystnb={"image": {"alt": "Entropy against temperature: two curves rise from zero, the flat context first, the sharp one later; both approach a dashed line at the top."}}
 temperatures = torch.linspace(0.05, 6, 120)
-for kind, place in contexts.items():
-    entropies = [entropy(with_temperature(logits[place], t)) for t in temperatures]
+for kind, position in contexts.items():
+    entropies = [
+        entropy(with_temperature(logits[position], t)) for t in temperatures
+    ]
     plt.plot(temperatures, entropies, label=kind)
 most = math.log2(V)
 plt.axhline(most, color="grey", linestyle="--", label="all tokens equally likely")
@@ -227,16 +256,16 @@ plt.show()
 
 
 # %% [markdown]
-# Entropy only rises with the temperature (exercise 1 proves it), and it rises everywhere at once: at a temperature
-# that puts some life into the sharp context, the flat one has long been noise. One knob turns all contexts alike. And
-# even at $\tau = 1$, where nothing is changed, there is a problem, which lies out of the picture: the **tail**.
+# Entropy only rises with the temperature (exercise 1 proves it), and it rises everywhere at once: at a temperature that
+# makes the sharp context varied, the flat one is close to noise. One knob turns all contexts alike. And even at
+# $\tau = 1$, where nothing is changed, there is a problem that the pictures do not show: the **tail**.
 #
 # ## Cutting the tail: top-k and top-p
 #
-# Hundreds of tokens have a probability near zero each, and together they have a share that counts. A model learns
-# little about tokens that it hardly ever saw in a place; and whoever writes for long draws often. If the tail holds 5
-# %, then of a hundred tokens about five come out of it, and with probability $1 - 0.95^{100}$, more than 99 %, at
-# least one. The model then has to go on from there.
+# Hundreds of tokens have a probability near zero each, and together they have a share that counts. About tokens that it
+# hardly ever saw in such a context a model has learnt little, and a long text takes many draws. If the tail holds 5 %,
+# then of a hundred tokens about five come from it, and with probability $1 - 0.95^{100}$, more than 99 %, at least one.
+# The model then has to go on from there.
 #
 # **Top-k** keeps the $k$ likeliest tokens. **Top-p**, or *nucleus* sampling (Holtzman et al., 2020), keeps as few of
 # the likeliest tokens as are needed for a share $\pi$ of the probability. Let the tokens be sorted,
@@ -270,8 +299,8 @@ def keep_top_p(p, share):  # (vocab,) -> (vocab,)
 
 
 # %%
-for place in contexts.values():
-    row, p = logits[place][None], logits[place].softmax(dim=-1)
+for position in contexts.values():
+    row, p = logits[position][None], logits[position].softmax(dim=-1)
     (kept,) = gpt.next_token_probabilities(row, top_k=5)
     assert torch.allclose(keep_top_k(p, 5), kept)
     (kept,) = gpt.next_token_probabilities(row, top_p=0.9)
@@ -323,11 +352,12 @@ plt.show()
 # > than ten times as many.
 
 # %% mystnb={"image": {"alt": "Cumulative probability against rank on a logarithmic scale: one curve is near the top at once, the other climbs slowly; a horizontal and a vertical line mark the two rules."}}
-for kind, place in contexts.items():
-    p = logits[place].softmax(dim=-1).sort(descending=True).values
-    held = int((keep_top_p(p, 0.9) > 0).sum())
+needed = {}
+for kind, position in contexts.items():
+    p = logits[position].softmax(dim=-1).sort(descending=True).values
+    needed[kind] = int((keep_top_p(p, 0.9) > 0).sum())
     print(
-        f"{kind}: 90 % lies in {held} of {len(p)} tokens; "
+        f"{kind}: 90 % lies in {needed[kind]} of {len(p)} tokens; "
         f"the 20 likeliest hold {100 * p[:20].sum():.1f} %"
     )
     plt.semilogx(range(1, len(p) + 1), p.cumsum(dim=0), label=kind)
@@ -338,14 +368,19 @@ plt.ylabel("their probability together")
 plt.legend()
 plt.show()
 
+
+# %%
+if profile != "smoke":
+    assert needed["flat"] > 10 * needed["sharp"], "more than ten times as many"
+    assert needed["sharp"] <= 8 < 20 < needed["flat"]
+
 # %% [markdown]
 # With the trained model it is (c). So a fixed $k$, here 20, is wrong twice. In the sharp context it lets in a dozen
-# tokens and more that the model all but excludes; in the flat one it throws away a good part of what could well be
-# said. Top-p follows the dashed line: the number of tokens moves with the context. That is all there is to it, and
-# why it is the usual choice.
+# tokens and more that the model all but excludes; in the flat one it throws away a good part of what could well follow.
+# Top-p follows the dashed line: the number of tokens moves with the context. That is its whole advantage.
 #
-# Is the tail *wrong*, then? We can ask the held-out text: how often does its next token lie outside the nucleus, and
-# how often should it, by the model's own numbers?
+# Is the tail *wrong*, then? The held-out text can tell: how often does its next token lie outside the nucleus, and how
+# often should it, by the model's own probabilities?
 
 
 # %%
@@ -373,18 +408,20 @@ print(
     f"outside the nucleus of 0.9: the text {left:.3f}, "
     f"by the model's numbers {expected:.3f}"
 )
+assert profile == "smoke" or left > expected + 0.02
 
 
 # %% [markdown]
-# People leave the nucleus, and the trained model even underrates how often: on new text it is too sure of itself. So
-# the tail *as a whole* is no mistake, and cutting it makes the distribution worse as a prediction.
+# People leave the nucleus, and the trained model even underestimates how often: on new text it is overconfident. So the
+# tail *as a whole* is no mistake, and cutting it makes the distribution worse as a prediction.
 #
-# Nor is drawing blindly a mistake: draws from a model whose probabilities were right would be as good as text by people,
-# tail and all. What is poor is *which* tokens our model holds possible there. To see it we take a second judge, a table of
-# letter counts from the training text that knows nothing of the GPT (an
-# [n-gram model](recurrent_language_model.ipynb) of bytes). At each place of the held-out text that leaves the nucleus we
-# let the GPT draw a token from its tail, and ask how many nats the judge finds it to cost more than the real token. The
-# same for the other places, with draws from the nucleus. For a perfect model both differences would be 0 on average.
+# Nor is drawing a mistake: draws from a model whose probabilities were right would be as good as text by people, tail
+# and all. What is poor is *which* tokens our model holds possible there. To see it we take a second model as a judge, a
+# table of letter counts from the training text that knows nothing of the GPT (an [n-gram
+# model](recurrent_language_model.ipynb) of bytes). At each position at which the held-out text leaves the nucleus we
+# let the GPT draw a token from its tail, and measure how many nats more than the real token it costs under the judge.
+# We do the same at other positions, with draws from the nucleus. For a perfect model both differences would be 0 on
+# average.
 
 # %%
 training_text = load_text("python_docs")
@@ -402,7 +439,7 @@ def judged_cost(
 
 
 # %%
-# at some places of the text: what a draw costs more than the real token
+# at some positions of the text: what a draw costs more than the real token
 @torch.no_grad()
 def excess(windows, share, every):
     found = {"tail": [], "nucleus": []}
@@ -431,24 +468,25 @@ error = {
 for part in more:
     print(
         f"{part:8}: a draw costs {mean[part]:.2f} ± {error[part]:.2f} nats more "
-        f"than the real token ({len(more[part])} places)"
+        f"than the real token ({len(more[part])} positions)"
     )
 assert profile == "smoke" or mean["tail"] > mean["nucleus"] + 0.5 > 0.5
 
 # %% [markdown]
-# By this judge the model's draws are worse than the real tokens everywhere, and in the tail by far more. Cutting the tail
-# is a repair of *this* model, a compromise whose price is variety; a better model would need less of it.
+# By this judge the model's draws are worse than the real tokens everywhere, and in the tail by far more. Cutting the
+# tail is a repair of *this* model, at the price of variety; a model with better probabilities there would need less of
+# it.
 #
 # ## Looking for the likeliest text: beam search
 #
-# Perhaps picking one token at a time is the mistake, and one should look for the *text* that is likeliest as a whole,
+# Perhaps picking one token at a time is the mistake, and one should search for the *text* that is likeliest as a whole,
 #
 # $$\arg\max_{x_{t+1}, \dots, x_{t+n}} \; \sum_{s=t+1}^{t+n} \log p(x_s \mid x_1, \dots, x_{s-1}) .$$
 #
-# (Logarithms, since a product of a hundred probabilities is too small for a computer's numbers.) There are $V^n$
-# texts. Greedy decoding looks at one of them, and can be caught: a likely token may lead to where nothing is likely.
-# **Beam search** keeps the $b$ best beginnings instead of one. At each step all of their $b \times V$ continuations
-# are scored and the $b$ best are kept.
+# (Logarithms, since a product of a hundred probabilities is too small for a computer's numbers.) There are $V^n$ texts.
+# Greedy decoding looks at one of them, and can go wrong: a likely token may lead to where nothing is likely. **Beam
+# search** keeps the $b$ best beginnings instead of one. At each step all of their $b \times V$ continuations are scored
+# and the $b$ best are kept.
 
 
 # %%
@@ -486,14 +524,17 @@ print(
     f"{log_probability(one, prompt_length).sum():.2f} nats for {steps} tokens"
 )
 print(f"a beam of four: {', '.join(f'{score:.2f}' for score in scores)} nats")
+same = (texts[1:] == texts[:1])[:, prompt_length:].float().mean()
+print(f"in common with the best of the four: {same:.0%} of the tokens")
+assert profile == "smoke" or same > 0.5
 
 
 # %% [markdown]
-# The beam's texts are likelier than the greedy one, though no law says that they have to be: the beam could drop the
-# greedy text early, and then find nothing better. They are also nearly alike; often only the last tokens differ.
+# The beam's best text is usually likelier than the greedy one, though it need not be: the beam could drop the greedy
+# text early, and then find nothing better. The four are also nearly alike; often only a few tokens differ.
 #
-# Now for several prompts, all from held-out text, and wider beams. Besides the log-probability we measure how much of
-# a text is said twice: the share of tokens in stretches of four that began earlier in the same text
+# Now for several prompts, all from held-out text, and wider beams. Besides the log-probability we measure how much of a
+# text is repetition: the share of tokens in stretches of four that occurred earlier in the same text
 # (`text_metrics.repeated_share`).
 
 # %%
@@ -520,17 +561,22 @@ repeats = {
 }
 for way in written:
     print(
-        f"{way:>13}: log p of a token {nats[way]:.2f} nats, "
-        f"{100 * repeats[way]:.0f} % said before"
+        f"{way:>13}: log p per token {nats[way]:.2f} nats, "
+        f"{100 * repeats[way]:.0f} % repeated"
     )
+if profile != "smoke":
+    searched = [f"beam of {width}" for width in widths]
+    least = min(repeats[way] for way in searched)
+    assert least > 2 * max(repeats["held-out text"], repeats["top-p 0.9"])
+    assert nats["held-out text"] < min(nats[way] for way in searched) - 0.5
 
 
 # %% [markdown]
-# Read down the two columns. The wider the beam, the likelier the text: the search does its work. But all that is
-# searched for, at any width, says a good part of itself twice, several times as much as people do, while the text
-# that was drawn does not. And the last line is the point of this chapter: what people really wrote is, by the model's
-# own judgement, far *less* likely than everything that the search finds. Here is what was found for one prompt, and
-# what stands in the documentation:
+# Read down the two columns. A wider beam finds likelier text: the search does its work. But what is found by searching,
+# at any width, repeats a good part of itself, several times as much as people do, while the text that was drawn does
+# not. And the last line is the point of this chapter: what people really wrote is, by the model's own probabilities,
+# far *less* likely than everything that the search finds. Here is what was found for one prompt, and what the
+# documentation says:
 
 # %%
 for title, texts in (
@@ -541,9 +587,10 @@ for title, texts in (
 
 # %% [markdown]
 # Does that mean that maximum likelihood, by which the model was trained, is wrong? No. It asks that *on average* real
-# text be likely. A text where every single token is the most likely one is as untypical as a coin that always comes
-# up heads: for a coin with 60 % heads this is the likeliest sequence of all, and nobody has ever seen it. Beam search
-# is right where there is *one* thing to say, in translation or in writing down speech. For open text it is not.
+# text be likely. A text where every single token is the most likely one is as untypical as a coin that always comes up
+# heads: for a coin with 60 % heads this is the likeliest sequence of all, and a hundred tosses practically never give
+# it. Beam search is useful where there is *one* thing to say, in translation or speech recognition. For open text it is
+# not.
 #
 # ### The shorter, the likelier
 #
@@ -575,6 +622,12 @@ print(
 print(f"a token costs {-(score.sum() / ends.sum()):.2f} nats on average")
 
 
+# %%
+if profile != "smoke":
+    assert torch.corrcoef(torch.stack([ends.float(), score]))[0, 1] < -0.8
+    assert ends[score.argmax()] <= ends.float().quantile(0.25)
+
+
 # %% mystnb={"image": {"alt": "A cloud of points falls along a line from the upper left: the longer the sentence, the lower its log-probability."}}
 plt.plot(ends, score, "o", color=plots.COLOURS[0], alpha=0.6)
 plt.xlabel("length of the sentence (tokens)")
@@ -582,26 +635,27 @@ plt.ylabel("log-probability (nats)")
 plt.show()
 
 # %% [markdown]
-# The points fall along a line whose slope is the price of a token. The likeliest sentences are among the shortest. In
-# translation, where one can search exactly, the likeliest answer to more than half of the sentences was found to be
-# the *empty* one (Stahlberg and Byrne, 2019). That is why beam search divides the score by the length $n$, or by a
-# power $n^\alpha$ of it (Wu et al., 2016). It is a patch, with a knob to tune.
+# The points fall along a line whose slope is the cost of a token. The likeliest sentence is among the shortest. In
+# translation, where one can search exactly, the likeliest answer to more than half of the sentences was found to be the
+# *empty* one (Stahlberg and Byrne, 2019). So beam search divides the score by the length $n$, or by a power $n^\alpha$
+# of it (Wu et al., 2016). It is a patch, with a knob to tune.
 #
 # ## When it fails: the loop
 #
-# The worst failure of decoding is known to everyone who has let a small model run: it begins to repeat itself and
-# never stops. We let the greedy rule write on.
+# The worst failure of decoding is known to everyone who has let a small model run: it begins to repeat itself and never
+# stops. We let the greedy rule go on writing.
 
 # %%
 greedy = gpt.generate(model, prompts, length, greedy=True)[:, prompt_length:]
 loudest = max(greedy, key=lambda row: text_metrics.repeated_share(row, 8))
 print(readable(tokenizer.decode(loudest[: length // 2])))
+assert profile == "smoke" or text_metrics.repeated_share(loudest, 8) > 0.7
 
 # %% [markdown]
-# Why does it never get out? Nothing is drawn, so the tokens in view decide the next one. There are only so many ways
-# to fill a finite window: sooner or later a machine without chance meets a window that it has met before, and from
-# there on everything comes again, for ever. In practice it comes sooner, since what a small model goes by is mostly
-# the last few tokens: the same line a few times over is often enough.
+# Why does it never get out? Nothing is drawn, so the tokens in view decide the next one. There are only so many ways to
+# fill a finite window: sooner or later a machine without chance comes to a window that it has had before, and from
+# there on everything repeats, for ever. In practice it happens much sooner. A likely reason: a small model goes mostly
+# by the last few tokens, so it does not take the whole window to be the same.
 #
 # ### Likely text does not look like this
 #
@@ -622,12 +676,15 @@ along = {
     who: log_probability(torch.cat([prompts, text], dim=1), prompt_length).exp()
     for who, text in continued.items()
 }
+rare = {}
 for who, p in along.items():
     low = 100 * (p < 0.1).float().mean()
     print(
         f"{who}: {p.mean():.2f} on average over all prompts; "
         f"below 0.1 are {low:.0f} % of the tokens"
     )
+    rare[who] = low
+assert profile == "smoke" or rare["greedy"] < 15 < 40 < rare["held-out"]
 
 
 # %% mystnb={"image": {"alt": "Above, a jagged line that keeps jumping between nearly zero and nearly one; below, a line that soon goes through the same ups and downs again and again, well above zero."}}
@@ -641,15 +698,14 @@ axes[1].set_xlabel("token after the prompt")
 plt.show()
 
 # %% [markdown]
-# The person's line jumps: easy tokens, the ends of words and phrases, and between them, near zero, those that say
-# something. What says something could not be foreseen, or there would be no need to say it. The greedy line does not
-# come near zero, and soon it is a wallpaper pattern. (In the large model of Holtzman et al., 2020, it becomes flat,
-# close to 1: there each repetition makes the next one likelier still. Ours is not able to notice so much.) A good
+# The person's line jumps: easy tokens, the ends of words and phrases, and between them, near zero, those that could not
+# be predicted. The greedy line seldom comes near zero, and soon it repeats like a wallpaper. (In the large model of
+# Holtzman et al., 2020, it becomes flat, close to 1: there each repetition makes the next one likelier still.) A good
 # rule should give a text that *jumps like a person's*.
 #
-# The pattern also has valleys, where the model is far from sure that the loop goes on. That is a way out.
+# Where the pattern has valleys the model is far from sure that the loop goes on. That is a way out.
 #
-# > **Predict, then run.** The greedy text has gone round several times. From here on we *draw* the tokens, at
+# > **Predict, then run.** The greedy text has repeated itself several times. From here on we *draw* the tokens, at
 # > temperature 1, with the loop in view. How many of the draws are still in the loop, word for word, twenty tokens
 # > later? (a) Nearly all: it has become a habit. (b) About half. (c) Hardly any.
 
@@ -659,22 +715,20 @@ whole = torch.cat([prompts, greedy], dim=1)[order[-(places // 2) :], :T].repeat(
 )
 # the greedy texts that repeat most, and how they go on
 start, loop = whole[:, :-20], whole[:, -20:]
+caught = {}
 escapes = {
     f"temperature {value}": {"temperature": value} for value in (0.3, 0.6, 1.0)
 } | {"top-p 0.9": {"top_p": 0.9}}
 
 
-# %% mystnb={"image": {"alt": "Share of draws still in the loop against tokens drawn: at a low temperature the line falls slowly, at one it drops to nearly zero within several tokens."}}
+# %% mystnb={"image": {"alt": "Share of draws still in the loop against tokens drawn: at a low temperature the line falls slowly, at one it drops to nearly zero."}}
 for label, choice in escapes.items():
     torch.manual_seed(0)
-    still = (
-        (gpt.generate(model, start, 20, **choice)[:, -20:] == loop)
-        .cumprod(dim=1)
-        .float()
-        .mean(dim=0)
-    )
+    drawn = gpt.generate(model, start, 20, **choice)[:, -20:]
+    still = (drawn == loop).cumprod(dim=1).float().mean(dim=0)
     plt.plot(range(21), [1.0, *still], label=label)
     print(f"{label}: {100 * still[-1]:.0f} % of the draws are still in the loop")
+    caught[label] = still
 plt.xticks(range(0, 21, 5))
 plt.xlabel("tokens drawn")
 plt.ylabel("share of draws in the loop")
@@ -682,19 +736,25 @@ plt.legend()
 plt.show()
 
 
+# %%
+if profile != "smoke":
+    assert caught["temperature 1.0"][-1] < 0.1, "hardly any"
+    assert caught["temperature 0.3"].mean() > caught["temperature 1.0"].mean() + 0.1
+
+
 # %% [markdown]
-# It is (c). A loop of likely tokens is still improbable as a whole, because it has to be lucky at *every* token: if
-# they have probability $q$ on average, it survives $n$ of them with about $q^n$. So what breaks a loop is a little
-# chance. But not too little: at the coldest setting the draws take longer to leave, and, as we shall see, soon fall
-# into the next loop.
+# It is (c). A loop of likely tokens is still improbable as a whole, since *every* token has to be drawn: if their
+# probabilities have the geometric mean $q$, $n$ of them have the probability $q^n$. So a little chance is enough to
+# break a loop. But not too little: at the coldest setting the draws take longer to leave, and, as we shall see, soon
+# fall into the next loop.
 #
 # ### How much, at which setting?
 #
 # For each setting we write several texts after each of the held-out prompts and measure two things over all of their
-# tokens: the share that was said before, now in stretches of eight tokens, and the share of different pairs among all
-# pairs of neighbours (`text_metrics.distinct_n`; Li et al., 2016). The same for held-out text of the same length,
-# since both depend on the length. Each point is the mean over the prompts; the bars are the spread (one standard
-# deviation) over independent draws.
+# tokens: the repeated share, now in stretches of eight tokens, and the share of different pairs among all pairs of
+# neighbours (`text_metrics.distinct_n`; Li et al., 2016). The same for held-out text of the same length, since both
+# depend on the length. Each point is the mean over the prompts; the bars are the spread (one standard deviation) over
+# independent draws.
 
 
 # %%
@@ -728,7 +788,7 @@ always, people = measured(greedy), measured(human)
 
 
 # %%
-labels = {"repeated": "said before", "distinct": "different pairs"}
+labels = {"repeated": "repeated", "distinct": "different pairs"}
 
 
 def draw_shares(ax, rows):  # means and spreads of the sweep, and the two levels
@@ -743,7 +803,7 @@ def draw_shares(ax, rows):  # means and spreads of the sweep, and the two levels
         ax.axhline(level, color=colour, linestyle="--", linewidth=1)
 
 
-# %% mystnb={"image": {"alt": "Two panels, against temperature and against top-p: the share said before falls steeply, the share of different pairs rises; each crosses a dashed line for held-out text."}}
+# %% mystnb={"image": {"alt": "Two panels, against temperature and against top-p: the repeated share falls steeply, the share of different pairs rises and crosses the dashed line for held-out text."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.6), sharey=True)
 options, sweeps = ("temperature", "top-p"), (by_temperature, by_top_p)
 for ax, option, rows in zip(axes, options, sweeps, strict=True):
@@ -757,24 +817,32 @@ plt.show()
 
 # %%
 print(
-    f"said before: greedy {always['repeated'].mean():.3f}, "
+    f"repeated: greedy {always['repeated'].mean():.3f}, "
     f"held-out text {people['repeated'].mean():.3f}"
 )
+if profile != "smoke":
+    for rows in sweeps:
+        different = [row["distinct"].mean().item() for row in rows]
+        assert different == sorted(different)
+        assert different[0] < people["distinct"].item() < different[-1]
+        assert (
+            rows[0]["repeated"].mean() > 0.25 > 0.05 > rows[-1]["repeated"].mean()
+        )
 
 
 # %% [markdown]
-# The squares at 0 are greedy decoding, the dashed lines held-out text. Repetition does not fade, it collapses:
-# somewhere between greedy and a temperature of 1 the loops break. Variety rises all the time, and beyond its dashed
-# line the text is *more* varied than what people write. That is no praise: the most varied text of all is drawn at
-# random from the vocabulary, while a person who stays with a subject has to name it again. The aim is neither the
-# lowest curve nor the highest, but the dashed lines.
+# The squares at 0 are greedy decoding, the dashed lines held-out text. Repetition drops steeply: somewhere between
+# greedy decoding and a temperature of 1 the loops break. Variety rises all the time, and beyond its dashed line the
+# text is *more* varied than what people write. That is not a merit: the most varied text of all is drawn at random from
+# the vocabulary, while a person who stays with a subject has to name it again. The aim is neither the lowest curve nor
+# the highest, but the dashed lines.
 #
 # ### Quality against variety
 #
-# Variety is cheap to measure; what would be its price? It takes a judge that did not write the text. We have
-# one at hand that works quite differently, the table that has counted the
-# training text, byte by byte. Its bits per byte say how well a text's *surface*, the next letter given five, agrees
-# with the manual. It knows nothing of sentences, so do not take it for a reader.
+# Variety is easy to measure; what does it cost in quality? For that we need a judge that did not write the text. We
+# have one that works quite differently, the table that has counted the training text, byte by byte. Its bits per byte
+# say how well a text's *surface*, the next letter given five, agrees with the manual. It knows nothing of sentences, so
+# do not take it for a reader.
 
 
 # %%
@@ -816,25 +884,40 @@ plt.legend()
 plt.show()
 
 
+# %%
+if profile != "smoke":
+    assert always["bits"] < people["bits"] - 0.3
+    for rows in (by_temperature, by_top_p):
+        different = np.array([row["distinct"].mean().item() for row in rows])
+        of_rows = np.array([row["bits"] for row in rows])
+        at_the_star = np.interp(people["distinct"].item(), different, of_rows)
+        assert at_the_star < people["bits"] - 0.1, "more ordinary"
+        as_surprising = np.interp(people["bits"], of_rows, different)
+        assert as_surprising > people["distinct"].item() + 0.05, "more varied"
+    assert by_temperature[-1]["bits"] > people["bits"] + 0.5
+    cold = (always["copied"], by_temperature[0]["copied"], by_top_p[0]["copied"])
+    assert min(cold) > people["copied"]
+
+
 # %% [markdown]
-# Down is what the judge finds ordinary, right is variety. Low is *not* good: held-out text has a value of its own,
-# and a loop of ordinary words has less. The star is where one wants to be, and the settings walk along a curve that
-# passes it by. At the star's variety the model's text is more ordinary than a person's; where it is as surprising as
-# a person's, it is more scattered. People stay with their subject *and* say what nobody expects. A decoding rule can
-# choose a point on the curve; only a better model moves the curve. At the hot end the price explodes: more and
-# more of the words do not exist.
+# Down is what the judge finds ordinary, right is variety. Low is *not* good: held-out text has a value of its own, and
+# a loop of ordinary words has less. The star is where one wants to be, and the settings move along a curve that misses
+# it. At the star's variety the model's text is more ordinary than a person's; where it is as surprising as a person's,
+# it is more varied. People stay with their subject *and* write what is hard to predict. A decoding rule chooses a point
+# on the curve; it takes another model to move the curve. At the hot end the bits per byte rise far above those of
+# held-out text.
 #
-# The last column of the table is the share of characters in stretches of fifty that stand word for word in the
-# training text (`text_metrics.copied_share`). People's own held-out text has some: phrases of the manual. Cold
-# settings copy more: what a model knows by heart is likeliest. [How good is this
-# text?](../evaluation/text_quality.ipynb) goes on from here.
+# The last column of the table is the share of characters in stretches of fifty that occur word for word in the training
+# text (`text_metrics.copied_share`). Held-out text has some: phrases of the manual. The cold settings copy more. [How
+# good is this text?](../evaluation/text_quality.ipynb) goes on from here.
 #
 # ## A cure with its own damage
 #
-# Instead of drawing, one could forbid repetition. Two rules are widely used. The **repetition penalty** (Keskar et
-# al., 2019) makes tokens that have been used less likely: their logits are divided by $\theta > 1$. A negative logit
-# would grow by that, so Hugging Face's `transformers` multiplies it by $\theta$ instead; this is the form that is used today, and here. **No-repeat n-gram** (Paulus et al., 2017, with $n = 3$) forbids every token
-# that would complete a stretch of $n$ tokens which is there already.
+# Instead of drawing, one could forbid repetition. Two rules are widely used. The **repetition penalty** of Keskar et
+# al. (2019) makes tokens that have been used less likely: their logits are divided by $\theta > 1$. A negative logit
+# would grow by that, so Hugging Face's `transformers` multiplies it by $\theta$ instead; this is the form that is used
+# today, and here. **No-repeat n-gram** (Paulus et al., 2017, with $n = 3$) forbids every token that would complete a
+# stretch of $n$ tokens that is there already.
 
 
 # %%
@@ -881,10 +964,10 @@ print(readable(tokenizer.decode(never[places // 2])))
 
 
 # %% [markdown]
-# Both rules are blind to *why* something repeats. The names of things, `the`, the comma and the space have to come
-# again; a text about an object called `iterator` cannot do without it. We measure the damage on held-out text, which
-# is as it should be: how much worse does the penalised model predict it? And which share of its tokens would the
-# second rule have forbidden?
+# Both rules are blind to *why* something repeats. The names of things, `the`, the comma and the space have to occur
+# again; a text about an object called `iterator` cannot do without the word. We measure the damage on held-out text:
+# how much worse does the penalised model predict it? And which share of its tokens would the second rule have
+# forbidden?
 
 
 # %%
@@ -912,7 +995,7 @@ said_again = [
 needed = sum(1 - text_metrics.distinct_n(row[:count], 4) for row in human) / places
 for strength, bit, share in zip(strengths, bits, said_again, strict=True):
     print(
-        f"penalty {strength}: {100 * share:3.0f} % said before; "
+        f"penalty {strength}: {100 * share:3.0f} % repeated; "
         f"held-out text {bit:.2f} bits per token"
     )
 print(
@@ -921,10 +1004,16 @@ print(
 )
 
 
-# %% mystnb={"image": {"alt": "Against the penalty: on the left the share said before falls, on the right the bits per token of held-out text rise."}}
+# %%
+if profile != "smoke":
+    assert bits == sorted(bits)
+    assert said_again[0] > 0.4 > 0.05 > said_again[-1]
+
+
+# %% mystnb={"image": {"alt": "Against the penalty: on the left the repeated share falls, on the right the bits per token of held-out text rise."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
 left.plot(strengths, said_again, "o-")
-left.set_ylabel("greedy text: share said before")
+left.set_ylabel("greedy text: repeated share")
 right.plot(strengths, bits, "o-", color=plots.COLOURS[3])
 right.set_ylabel("held-out text: bits per token")
 for ax in (left, right):
@@ -950,19 +1039,21 @@ assert same
 assert share[1] < 0.8 * share[0]
 
 # %% [markdown]
-# The cure works, and a strong dose poisons: a model that may not use its own words again predicts real text worse and
-# worse. Penalties slightly above 1 together with sampling are a usual compromise; for code or tables, where
-# everything repeats, leave them off.
+# The cure works, and a strong dose does harm: the larger the penalty, the worse the model predicts real text. Penalties
+# slightly above 1 together with sampling are a usual compromise; for code or tables, where everything repeats, leave
+# them off.
 #
 # ## The key–value cache
 #
-# So far about *what* to pick; now about the work. To append one token, the plain loop runs the whole text through the
-# model, and nearly all of that has been done before. The layers are causal: what is computed at a position depends on
-# the tokens up to there and on nothing after it. A new token changes none of it.
+# So far this was about *what* to pick; now it is about the work. To append one token, the plain loop runs the whole
+# text through the model, and nearly all of that has been computed before. The layers are causal: what is computed at a
+# position depends on the tokens up to there and on nothing after it. A new token changes none of it.
 
 # %% mystnb={"image": {"alt": "A triangle of squares: in each row, one step, all squares but the last are marked as computed again."}}
 shown = 10
-again = [(step, place) for step in range(1, shown + 1) for place in range(1, step)]
+again = [
+    (step, position) for step in range(1, shown + 1) for position in range(1, step)
+]
 down, across = zip(*again, strict=True)
 fresh = range(1, shown + 1)
 plt.figure(figsize=(4.4, 3.8))
@@ -980,9 +1071,9 @@ plt.show()
 # Without a cache all squares of the triangle are computed: $1 + 2 + \dots + n = n (n + 1) / 2$ passes of a token
 # through the model for $n$ tokens. With a cache only the diagonal, $n$.
 #
-# What has to be kept? In attention the new token's query meets the keys and values of all positions up to its own.
-# The old queries are never asked for again, and everything else in a block works at one position alone. So one keeps,
-# for each layer, **keys and values**, and nothing else. From scratch, for one layer and one head:
+# What has to be kept? In attention the new token's query is compared with the keys of all positions up to its own, and
+# their values are averaged. The old queries are not needed again, and everything else in a block works at one position
+# alone. So one keeps, for each layer, **keys and values**, and nothing else. From scratch, for one layer and one head:
 
 # %%
 torch.manual_seed(0)
@@ -1011,8 +1102,9 @@ print(
 
 
 # %% [markdown]
-# The package's `LayerCache` does so for all heads of a layer, in memory set aside at the start (to append by `cat`
-# copies everything each time); a model has one per layer. The positions come along: a key is rotated by its own position before it is stored.
+# The package's `LayerCache` does this for all heads of a layer, in memory set aside at the start (to append by `cat`
+# copies everything each time); a model has one per layer. Rotary positions need no extra care: a key is rotated by its
+# own position before it is stored.
 
 # %%
 window = test[None, :T]
@@ -1035,7 +1127,7 @@ print("With and without the cache: the same logits and the same text.")
 
 
 # %% [markdown]
-# Now count. A hook on the embedding notes how many tokens each call of the model reads.
+# Now we count. A hook on the embedding records how many tokens each call of the model reads.
 
 
 # %%
@@ -1055,8 +1147,8 @@ print(f"{n} tokens: {plain} passes without the cache, {cached} with it")
 assert (plain, cached) == (n * (n + 1) // 2, n)
 
 # %% [markdown]
-# So is generation $(n + 1) / 2$ times as fast? Count and clock are two things. The benchmark of this part,
-# `benchmarks/language.py`, has timed both ways in one process, with the same tokens; its file is part of the package.
+# So is generation $(n + 1) / 2$ times as fast? A count is not a time. The benchmark of this part,
+# `benchmarks/language.py`, has timed both ways in one process, with the same tokens; its results come with the package.
 
 # %%
 stored = (
@@ -1082,8 +1174,8 @@ print(f"the runs: {', '.join(f'{ratio:.1f}' for ratio in ratios)}")
 
 # %% [markdown]
 # The gain is real and far smaller than the count. The stored seconds tell where the rest went. Without the cache a call
-# reads hundreds of tokens, so its time divided by their number is at least what the arithmetic of one token takes. A call
-# with the cache reads a single token:
+# reads hundreds of tokens, so its time divided by their number is at least what the arithmetic of one token takes. A
+# call with the cache reads a single token:
 
 # %%
 in_view = m + (n - 1) / 2  # tokens a call reads without the cache, on average
@@ -1095,11 +1187,11 @@ assert of_token < 0.2 * of_call
 
 # %% [markdown]
 # So most of a call with one token is spent on what every call costs, whatever it reads: Python, the start of about a
-# hundred small operations, and fetching the weights; which of them most, these figures do not say. With the cache hardly
-# any arithmetic is left to save. In a large model one of these costs dominates, fetching all the weights from memory: with
-# the cache every step fetches them for one token. There the speed
-# of writing is limited by memory and not by arithmetic (Pope et al., 2023), servers write many texts side by side so that
-# one fetch serves all, and the prompt, read in one go, costs little per token.
+# hundred small operations, and fetching the weights; which of them most, these figures do not say. With the cache
+# hardly any arithmetic is left to save. In a large model one of these costs dominates, fetching all the weights from
+# memory: with the cache every step fetches them for one token. There the speed of writing is limited by memory and not
+# by arithmetic (Pope et al., 2023), servers write many texts side by side so that one fetch serves all, and the prompt,
+# read in one go, costs little per token.
 #
 # ### What it takes
 #
@@ -1124,19 +1216,18 @@ print(
 )
 
 # %% [markdown]
-# The second line has the sizes of a model with seven thousand million weights, which themselves take 14 GB at two
-# bytes each. Seven texts, and the cache is as large as the model. Hence designs in which all heads, or groups of
-# them, share one set of keys and values (Shazeer, 2019; Ainslie et al., 2023): with 8 sets for 32 heads the cache is
-# a quarter.
+# The second line has the sizes of a model with seven billion parameters, which themselves take 14 GB at two bytes each.
+# With seven texts the cache is as large as the model. Hence designs in which all heads, or groups of them, share one
+# set of keys and values (Shazeer, 2019; Ainslie et al., 2023): with 8 sets for 32 heads the cache is a quarter.
 #
 # ### When the context is full
 #
-# The model was trained on stretches of $T$ tokens and cannot take more. Our `stream` then forgets the
-# older half, reads the rest afresh and goes on. Why not drop one token at each step, and keep the rest of
-# the cache? One can: a *rolling* cache does just that (Xiao et al., 2024, keep the first few tokens besides). But the
-# result differs from that of reading the shortened text afresh. In the first layer keys and values depend on one token
-# each, and stay right (the keys were rotated by their old positions, but attention depends on differences of positions
-# only); in every later layer they were computed from the dropped token too:
+# The model was trained on stretches of $T$ tokens and cannot take more. Our `stream` then drops the older half, reads
+# the rest afresh and goes on. Why not drop one token at each step, and keep the rest of the cache? One can: a *rolling*
+# cache does just that (Xiao et al., 2024, keep the first few tokens besides). But the result differs from that of
+# reading the shortened text afresh. In the first layer keys and values depend on one token each, and stay right (the
+# keys were rotated by their old positions, but attention depends on differences of positions only); in every later
+# layer they were computed from the dropped token too:
 
 # %%
 values = {layer: [] for layer in range(len(model.blocks))}
@@ -1179,8 +1270,8 @@ plt.legend(loc="upper center", bbox_to_anchor=(0.5, 1.22), ncols=3, fontsize=9)
 plt.show()
 
 # %% [markdown]
-# And forgotten means forgotten. Let the model write until its context is full and a little further; then give a
-# *fresh* call only the newer half of that text, without prompt and beginning:
+# What was dropped has no influence any more. Let the model write until its context is full and a little further; then
+# give a *fresh* call only the newer half of that text, without prompt and beginning:
 
 # %%
 full, kept_from, more = T, (T + 1) // 2, 16
@@ -1200,7 +1291,7 @@ print(f"whether or not the first {kept_from} tokens ever existed.")
 # ## Streaming
 #
 # A reader should not wait for the last token to see the first. `stream` is a generator that never ends: it gives one
-# token at a time, and whoever asks decides when to stop. The bars mark where a token ends.
+# token at a time, and the caller decides when to stop. The bars mark where a token ends.
 
 # %%
 torch.manual_seed(0)
@@ -1227,7 +1318,7 @@ assert tokenizer.decode(tokens) == text != in_pieces
 # %% [markdown]
 # Each � is a byte, or some, that made no sense alone. The remedy is to decode *bytes*, and to hold back those of an
 # unfinished character until the rest of it arrives. Python's library has such an **incremental decoder** for every
-# encoding. It also knows when bytes can never become a character, and lets those go.
+# encoding. It also recognises bytes that can never become a character, and replaces those.
 
 
 # %%
@@ -1274,9 +1365,9 @@ print(readable(sentence))
 #
 # ## The promise
 #
-# This chapter promises that greedy decoding says at least 30 % of its text twice and sampling from the nucleus of 0.9
-# at most 10 %, in stretches of eight tokens, over texts of the same length after the same held-out prompts; that
-# beams find likelier texts than people write; and that the cache changes the speed and not the text.
+# This chapter promises that greedy decoding repeats at least 30 % of its text and sampling from the nucleus of 0.9 at
+# most 10 %, in stretches of eight tokens, over texts of the same length after the same held-out prompts; that beams
+# find likelier texts than people write; and that the cache changes the speed and not the text.
 
 # %%
 nucleus = next(row for row in by_top_p if row["value"] == 0.9)
@@ -1306,7 +1397,7 @@ if profile != "smoke":
 # %% [markdown]
 # ## Summary
 #
-# - A model gives probabilities; a decoding rule makes a text of them. The rule matters as much as the model.
+# - A model gives probabilities; a decoding rule makes a text of them.
 # - Temperature sharpens or flattens every context alike. Top-k keeps a fixed number of tokens, too many in sharp
 #   contexts and too few in flat ones. Top-p keeps a fixed share, and so a number that fits.
 # - The likeliest text is not a good text. Greedy decoding and beam search find likely texts, which repeat themselves.
@@ -1315,7 +1406,7 @@ if profile != "smoke":
 #   has to repeat.
 # - A key–value cache turns $n (n + 1) / 2$ passes into $n$, for the same text. It takes memory for each layer,
 #   position and text. When the context is full, something is forgotten.
-# - When you stream, hold back half characters; when you stop at a string, look for it in the text.
+# - When you stream, hold back unfinished characters; when you stop at a string, look for it in the text.
 #
 # ## Check yourself
 #
@@ -1442,8 +1533,8 @@ assert (side_by_side, shared) == (30, 122)
 # - N. Shazeer, [Fast Transformer Decoding: One Write-Head is All You Need](https://arxiv.org/abs/1911.02150) (2019),
 #   and J. Ainslie et al., [GQA: Training Generalized Multi-Query Transformer Models from Multi-Head
 #   Checkpoints](https://arxiv.org/abs/2305.13245) (2023): smaller caches.
-# - R. Pope et al., [Efficiently Scaling Transformer Inference](https://arxiv.org/abs/2211.05102) (2023): what a step of a
-#   large model spends its time on; G. Xiao et al., [Efficient Streaming Language Models with Attention
+# - R. Pope et al., [Efficiently Scaling Transformer Inference](https://arxiv.org/abs/2211.05102) (2023): what a step of
+#   a large model spends its time on; G. Xiao et al., [Efficient Streaming Language Models with Attention
 #   Sinks](https://arxiv.org/abs/2309.17453) (2024): a rolling cache, and why the first tokens stay in it.
 #
 # Next: [Writing faster, with less memory](inference.ipynb).

@@ -15,8 +15,8 @@
 #
 # **After this chapter you can**
 #
-# - fine-tune a pre-trained model on another kind of text, and say what the old weights were worth;
-# - write a low-rank adapter in a dozen lines, count its weights, merge it, and take it off again;
+# - fine-tune a pre-trained model on another kind of text, and measure what its pre-training was worth;
+# - write a low-rank adapter in a dozen lines, count its parameters, merge it, and take it off again;
 # - measure what a model forgets while it learns, and keep it from forgetting;
 # - steer a model by the form of its prompt, and check by counting whether it obeys;
 # - load the published weights of GPT-2 into the model you built.
@@ -54,7 +54,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 # %%
-from aigc_course import gpt, lora, plots, results, training
+from aigc_course import diagrams, gpt, lora, plots, results, training
 from aigc_course.data import TextData, load_text
 from aigc_course.gpt2_weights import from_gpt2
 
@@ -71,8 +71,9 @@ print(
 # ## A reader of manuals at a folk festival
 #
 # The course's GPT has read one thing in its life: the **documentation of Python**, a few hundred kilobytes of careful
-# English about expressions, classes and exceptions. It writes more of that, in the right tone if not always with a sense.
-# Now we show it the first lines of something else, the beginning of a folk tune written down in letters, and let it go on.
+# English about expressions, classes and exceptions. It writes more of that, in the right tone if not always with sense.
+# Now we show it the first lines of something else, the beginning of a folk tune written down in letters, and let it
+# continue.
 
 # %%
 old_model, tokenizer = gpt.pretrained(profile)
@@ -93,11 +94,10 @@ for prompt in ("A class definition ", tune_begins):
     print("-" * 20)
 
 # %% [markdown]
-# The first continuation has the sound of a manual. The second is no music: the model has hardly ever seen such lines, and
-# does with them what it does with everything. This chapter asks what it takes to make a musician of it. We could throw it
-# away and train a new model from nothing. Or we could go on training this one: all of its weights, some of them, or, as
-# will turn out to be enough, a few per cent that are added on the side. And whatever we do, we shall ask afterwards what
-# became of the manual.
+# The first continuation sounds like a manual. The second is no music: the model has hardly ever seen such lines, and
+# goes on as it always does. This chapter asks what it takes to make a musician of it. We could throw it away and train
+# a new model from nothing. Or we could go on training this one: all of its parameters, some of them, or a few per cent
+# that are added beside them. And whatever we do, we shall ask afterwards what became of the manual.
 #
 # ## The new text: tunes, letter by letter
 #
@@ -133,9 +133,9 @@ print(f"\n{example}")
 # | `c2` `c4` `z2` | twice, four times as long; `z` is a rest |
 # | `\|` and the end of a line | the end of a bar, and of a phrase |
 #
-# So there are rules, and they are of two kinds. How a note is spelt is a matter of a few neighbouring letters. But that the
-# notes of a bar last as long as the metre says is a sum over a dozen tokens, and it hangs on two numbers in the header, far
-# above. A small reader makes numbers of the letters; we use it to look, to listen, and later to check.
+# So there are rules, and they are of two kinds. How a note is spelt is a matter of a few neighbouring letters. But that
+# the notes of a bar last as long as the metre says is a sum over a dozen tokens, and it depends on two numbers in the
+# header, far above. A small parser turns the letters into numbers; we use it to look, to listen, and later to check.
 
 # %%
 NOTE = r"([=^_]?)([A-Ga-gz])([,']*)(\d*)-?"
@@ -208,8 +208,8 @@ draw(example, ax)
 plt.show()
 
 # %% [markdown]
-# Each dash is a note: its height is the pitch, its length the time it lasts. And this is what it sounds like, played on a
-# plucked sine wave:
+# Each dash is a note: its height is the pitch, its length the time it lasts. And this is what it sounds like, played on
+# a plucked sine wave:
 
 
 # %%
@@ -262,24 +262,27 @@ for name, text in (("documentation", old_glance), ("tunes", new_glance)):
     print(f"{name}: {per_token:.2f} characters per token,")
     print(f"    {bits:.2f} bits per character;", end=" ")
     print(f"{alone:.2f} if only the frequencies are known")
+    if name == "tunes" and profile != "smoke":
+        assert per_token < 1.5
+        assert bits > alone + 1
 
 
 # %% [markdown]
-# The pairs that the tokenizer learnt are of little use here: a token of a tune is hardly more than one letter. (Replacing
-# it is no way out. The rows of the embedding belong to its tokens; with another tokenizer the old weights would be
-# addressed to the wrong letters.) And the model is far worse off than one that knew nothing but *how often* each character
-# comes. It does not merely know nothing about tunes; it is sure of the wrong things.
+# The pairs that the tokenizer learnt are of little use here: a token of a tune is hardly more than one letter.
+# (Replacing it is no way out. The rows of the embedding belong to its tokens; with another tokenizer they would belong
+# to the wrong letters.) And the model is far worse off than one that knew nothing but *how often* each character
+# occurs. It does not merely know nothing about tunes; it is sure of the wrong things.
 #
 # ## What to train
 #
-# Write $W$ for all the weights of the old model. Pre-training found them by lowering a loss from a random beginning.
-# **Fine-tuning** is the same loss and the same optimiser on the new text, but it begins at $W$. That is all of the idea;
-# the rest is a question of which weights may move, and how far. We compare four answers, each with the same number of
-# steps on the same batches:
+# Pre-training found the parameters of the old model by lowering a loss from a random start. **Fine-tuning** is the same
+# loss and the same optimiser on the new text, but it starts at these parameters. That is the whole idea; the rest is a
+# question of which parameters may move, and how far. We compare four answers, each with the same number of steps on the
+# same batches:
 #
-# 1. **from nothing**: new random weights, the old ones are not used;
-# 2. **all weights**: full fine-tuning. Its learning rate is lower than that of a model which begins with nothing: the old
-#    weights are to be corrected, not washed away;
+# 1. **from nothing**: new random parameters, the old ones are not used;
+# 2. **all parameters**: full fine-tuning. Its learning rate is lower than that of a model that starts from nothing: the
+#    old parameters are to be corrected, not washed away;
 # 3. **last layer**: all is frozen but the matrix that turns the last vector into logits;
 # 4. **adapters**: all is frozen, and small corrections, which we build next, are trained beside the frozen matrices.
 
@@ -308,27 +311,42 @@ print(f"{new_data.context} tokens")
 
 
 # %% [markdown]
-# A pass through all the tunes would take hundreds of steps. We take fewer, at random places of the text, as whoever adapts
-# a model usually has less time than whoever trained it.
+# A pass through all the tunes would take hundreds of steps. We take fewer, at random positions of the text: a model is
+# usually adapted in far less time than it was trained.
 #
 # ## Low-rank adapters
 #
-# Full fine-tuning has a price that is not paid in training but afterwards. A model with adapted weights is a whole second
-# model. For ten kinds of text one would keep ten of them.
+# Full fine-tuning has a price that is not paid in training but afterwards. A model whose parameters have all changed is
+# a whole second model. For ten kinds of text one would keep ten of them.
 #
-# What full fine-tuning adds to a matrix $W$ of the model, with `outputs` rows and `inputs` columns, is another matrix of the
-# same size, $\Delta W$. The observation of Hu et al. (2021): this $\Delta W$ may be restricted to a small family of matrices
-# without much loss. They write it as a product of a tall matrix and a flat one,
+# What full fine-tuning adds to a matrix $W$ of the model, with `outputs` rows and `inputs` columns, is another matrix
+# of the same size, $\Delta W$. The observation of Hu et al. (2021): this $\Delta W$ may be restricted to a small family
+# of matrices without much loss. They write it as a product of a tall matrix and a flat one,
 #
 # $$y = W x + \Delta W x, \qquad \Delta W = \frac{\alpha}{r} \, B A ,$$
 #
-# where $x$ is the layer's input and $y$ its output; $A$ has shape ($r$, `inputs`) and takes the input down to $r$ numbers;
-# $B$ has shape (`outputs`, $r$) and brings these up again; $r$, the **rank**, is small, 4 say; and $\alpha / r$
-# is the scale of the correction. Hu et al. keep $\alpha$ fixed while they change $r$, so that the learning rate need not be
-# tuned anew; here $\alpha = 2r$, a common choice, so that the scale is 2 at every rank. $W$ is frozen.
-# Instead of `outputs` × `inputs` weights $r$ × (`outputs` + `inputs`) are trained. The method is called **LoRA**, low-rank
-# adaptation.
-#
+# where $x$ is the layer's input and $y$ its output; $A$ has shape ($r$, `inputs`) and takes the input down to $r$
+# numbers; $B$ has shape (`outputs`, $r$) and takes these up again; $r$, the **rank**, is small, 4 say; and $\alpha / r$
+# is the scale of the correction. Hu et al. keep $\alpha$ fixed while they change $r$, so that the learning rate need
+# not be tuned again; here $\alpha = 2r$, a common choice, so that the scale is 2 at every rank. $W$ is frozen. Instead
+# of `outputs` × `inputs` parameters $r$ × (`outputs` + `inputs`) are trained. The method is called **LoRA**, low-rank
+# adaptation. In the diagram $n$ is the number of inputs and $m$ that of outputs.
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "The input x takes two paths to a sum, which is y: above through the frozen "
+    "matrix W, below through A, B and the factor alpha over r.",
+    {
+        **{"x": (0, 0.7), "W": (2.2, 0), "+": (4.4, 0.7), "y": (5.4, 0.7)},
+        **{"A": (1.1, 1.4), "B": (2.2, 1.4), "α/r": (3.3, 1.4)},
+    },
+    [("x", "W", "+", "y"), ("x", "A", "B", "α/r", "+")],
+    bare=["x", "y"],
+    variables=["+"],
+    notes={"x": "n", "W": "m×n", "A": "r×n", "B": "m×r", "y": "m"},
+)
+
+# %% [markdown]
 # $A$ begins at random, $B$ at 0. Then $\Delta W = 0$, and the adapted model is, at first, exactly the old one.
 
 
@@ -354,7 +372,7 @@ class LowRankLinear(nn.Module):
 
 # %% [markdown]
 # That is the whole method. The package has the same layer under the same name, and `lora.add_adapters`, which puts one
-# beside every linear layer of a model's blocks. We check that both layers agree, in what they give and in their gradients,
+# beside every linear layer of a model's blocks. We check that both layers agree, in their outputs and their gradients,
 # and look at the gradient of the very first step.
 #
 # > **Predict, then run.** $B$ is 0, $A$ is not. Which of the two gets a gradient in the first step? (a) Both. (b) Only
@@ -387,12 +405,12 @@ torch.testing.assert_close(ours.up.grad, theirs.up.grad)
 
 
 # %% [markdown]
-# It is (c). What reaches $A$ has to come back through $B$, and that is 0. After one step $B$ is not 0 any more, and both
-# move. Had both begun at 0, neither would ever get a gradient.
+# It is (c). The gradient of $A$ has to come back through $B$, and that is 0. After one step $B$ is not 0 any more, and
+# both move. Had both started at 0, neither would ever get a gradient.
 #
-# Three more properties, checked in one cell: the correction has rank $r$ and no more; it can be **merged**, that is added to
-# $W$, and then costs nothing when the model is used, since the layer is an ordinary one again; and the merged layer is the
-# same function.
+# Three more properties, checked in one cell: the correction has rank $r$ and no more; it can be **merged**, that is
+# added to $W$, and then adds no computation, since the layer is an ordinary one again; and the merged layer is the same
+# function.
 
 # %%
 correction = ours.scale * ours.up @ ours.down  # (outputs, inputs), like W
@@ -412,7 +430,8 @@ trained = sum(
 )
 total = sum(weight.numel() for weight in old_model.parameters())
 print(
-    f"{trained:,d} of {total:,d} weights are trained: {100 * trained / total:.1f} %"
+    f"{trained:,d} beside {total:,d} parameters are trained: "
+    f"{100 * trained / total:.1f} %"
 )
 assert trained < 0.05 * total
 some = tokenizer.encode(example)[None, : new_data.context]
@@ -423,9 +442,8 @@ assert torch.equal(adapted(some), old_copy()(some)), (
 # %% [markdown]
 # ## Four ways, the same steps
 #
-# On the way we look, at regular intervals, at both texts: at the new one to see what is learnt, at the old one to see what
-# is lost. The learning rates were chosen on the validation split. Adapters bear a larger one than full fine-tuning, since
-# few weights have to bring about the whole change and those of $B$ begin at 0.
+# On the way we evaluate, at regular intervals, on both texts: on the new one to see what is learnt, on the old one to
+# see what is lost. The learning rates were chosen on the validation split.
 
 
 # %%
@@ -455,7 +473,7 @@ def teach(
 torch.manual_seed(0)
 models = {
     "from nothing": gpt.GPT(gpt.GPTConfig(**settings["model"])),
-    "all weights": old_copy(),
+    "all parameters": old_copy(),
     "last layer": old_copy().requires_grad_(False),
     "adapters": lora.add_adapters(old_copy(), rank),
 }
@@ -467,7 +485,7 @@ last = models["last layer"].head
 last.weight = nn.Parameter(last.weight.detach().clone())
 rates = {
     "from nothing": 4e-3,
-    "all weights": 2e-3,
+    "all parameters": 2e-3,
     "last layer": 4e-3,
     "adapters": 2.5e-3,
 }
@@ -482,16 +500,16 @@ for name, model in models.items():
         weight.numel() for weight in model.parameters() if weight.requires_grad
     )
     print(
-        f"{name:>12}: {count:9,d} weights trained, "
+        f"{name:>14}: {count:9,d} parameters trained, "
         f"{paths[name][-1][0]:.3f} bits per character of new text"
     )
 
 
 # %% [markdown]
-# > **Predict, then look.** The last layer alone has several times as many weights to train as the adapters, but all in one
-# > place. Which of the two is ahead after the first stretch? (a) The last layer. (b) The adapters. (c) Neither.
+# > **Predict, then look.** The last layer alone has several times as many parameters to train as the adapters, but all
+# > in one layer. Which of the two is ahead after the first stretch? (a) The last layer. (b) The adapters. (c) Neither.
 
-# %% mystnb={"image": {"alt": "Four falling curves. Training all weights is lowest throughout; training from nothing begins highest and ends second; the last layer and the adapters level off above both."}}
+# %% mystnb={"image": {"alt": "Four falling curves. After the start, training all parameters is lowest throughout; training from nothing begins highest and ends second; the last layer and the adapters level off above both."}}
 looks = np.arange(epochs + 1) * steps
 for (name, path), style in zip(paths.items(), (":", "-", "-.", "--"), strict=True):
     plt.plot(looks, [new for new, old in path], style, label=name)
@@ -500,62 +518,76 @@ plt.ylabel("new text (bits per character)")
 plt.legend()
 plt.show()
 
+
+# %%
+news = {name: [new for new, _ in path] for name, path in paths.items()}
+nothing, everything, head, side = news.values()
+if profile != "smoke":
+    assert head[1] < side[1] - 0.1, "ahead after the first stretch"
+    for k in range(1, epochs + 1):
+        assert everything[k] < min(nothing[k], head[k], side[k])
+    assert nothing[-1] < min(head[-1], side[-1])
+    assert head[-1] < side[-1] + 0.05
+
 # %% [markdown]
-# It is (a). Most of what separates the two texts can be said in the last layer: *which* tokens come at all. That layer
-# alone, with its many weights, gets far, and in such short trainings between texts so far apart it is at least a match for the adapters. They
-# leave it frozen, and have to reach new tokens through an output that was made for English; but they change what the blocks
-# look for, with a quarter of the weights, or less. Neither can do what all weights together can.
+# It is (a). A likely reason: much of what separates the two texts can be expressed in the last layer, *which* tokens
+# occur at all. In this short training, between texts so far apart, that layer alone ends about as low as the adapters
+# or lower. They leave it frozen, and have to reach new tokens through an output that was made for English; but they do
+# it with a quarter of the parameters, or less. Neither comes close to training all parameters.
 #
-# And what were the old weights worth? Training all of them is ahead of the new model from the first look to the last:
-# it does not begin with tunes, but with attention that knows how to look back and with layers that know how to copy and
-# to count occurrences, which serve in both texts. But see how quickly the new model comes down. Our two texts have
-# little in common, and there are a million tokens of the new one. From somebody else's weights one gains most when the
-# new text is *scarce* and *related* to the old, and when the old training was longer than one could afford oneself.
-# Here a new model of all weights soon overtakes the adapters, and in the short training of the cpu profile the last
-# layer as well. It has none of the old text to lose, and none of it to keep.
+# And what was the pre-training worth? Fine-tuning all parameters is ahead of the new model from the first evaluation to
+# the last. It knows nothing of tunes at the start, but some of what attention has learnt, to look back and to copy, may
+# serve in both texts. But see how quickly the new model comes down. Our two texts have little in common, and there are
+# a million tokens of the new one. Pre-training may be expected to help most when the new text is *scarce* and *related*
+# to the old, and when the pre-training was longer than one could afford oneself. Here a new model overtakes the
+# adapters and the last layer before the end. It has none of the old text to lose, and none of it to keep.
 #
 # ## What it gained and what it lost
 #
-# Now the test splits. The **gain** is by how many bits per character the new text has become easier since before
-# fine-tuning; the **forgetting** is by how many the old text has become harder.
+# Now the test splits. The **gain** is the number of bits per character by which the new text has become easier since
+# before fine-tuning; the **forgetting** is the number by which the old text has become harder.
 
 # %%
 before_new = bits_per_character(old_model, new_text["test"])
 before_old = bits_per_character(old_model, old_text["test"])
 print(
-    f"{'before':>12}: new text {before_new:.3f}, "
+    f"{'before':>14}: new text {before_new:.3f}, "
     f"old text {before_old:.3f} bits per character"
 )
 gain, forgetting = {}, {}
 
 
 # %%
-for name in ("all weights", "last layer", "adapters"):
+for name in ("all parameters", "last layer", "adapters"):
     after_new, after_old = (
         bits_per_character(models[name], text["test"])
         for text in (new_text, old_text)
     )
     gain[name], forgetting[name] = before_new - after_new, after_old - before_old
     print(
-        f"{name:>12}: new text {after_new:.3f}, old text {after_old:.3f}; ", end=""
+        f"{name:>14}: new text {after_new:.3f}, old text {after_old:.3f}; ", end=""
     )
     print(f"gain {gain[name]:.3f}, forgetting {forgetting[name]:.3f}")
-gain_share = gain["adapters"] / gain["all weights"]
+
+
+# %%
+gain_share = gain["adapters"] / gain["all parameters"]
 print(
     f"adapters: {100 * gain_share:.1f} % of the gain "
-    f"with {100 * trained / total:.1f} % of the weights"
+    f"with {100 * trained / total:.1f} % of the parameters"
 )
+assert profile == "smoke" or 0.8 < gain_share < 0.97
 
 
 # %% [markdown]
-# So a few per cent of the weights do most of the work. Do not be too impressed by the share, though. The old model was
-# so wrong about tunes that a good part of the gain is cheap: to know how often each character comes would already be
-# worth a few bits, as we saw above. What one would hear is the difference that is left between the two, and there full
-# fine-tuning is ahead.
+# So a few per cent of the parameters do most of the work. Do not be too impressed by the share, though. The old model
+# was so wrong about tunes that a good part of the gain is easy: to know how often each character occurs would already
+# be worth a few bits, as we saw above. What one would hear is the difference that is left between the two, and there
+# full fine-tuning is ahead.
 #
-# The adapters also forget less than full fine-tuning does, and for the same reason: they move the function less. The
-# two numbers hang together: what moves the function further may be expected to raise both. Biderman et al. (2024) found
-# the same on large models: such adapters learn less, and forget less.
+# The adapters also forget less than full fine-tuning does. The two are likely to go together, since what changes the
+# function less may be expected to do less of either. Biderman et al. (2024) found the same on large models: such
+# adapters learn less, and forget less.
 #
 # ### How high must the rank be?
 #
@@ -584,31 +616,32 @@ for r in ranks:
     )
 
 
-# %% mystnb={"image": {"alt": "Bits per character against the share of weights trained, from rank 1 up: the points fall, steeply at first and less to the right."}}
+# %% mystnb={"image": {"alt": "Bits per character against the share of parameters trained, from rank 1 up: the points fall, steeply at first and less to the right."}}
 plt.plot(shares, reached, "o-")
 for r, share, bits in zip(ranks, shares, reached, strict=True):
     plt.annotate(
         f"r = {r}", (share, bits), xytext=(4, 6), textcoords="offset points"
     )
 plt.margins(x=0.12, y=0.12)
-plt.xlabel("weights trained (% of the model's)")
+plt.xlabel("parameters trained (% of the model's)")
 plt.ylabel("validation (bits per character)")
 plt.show()
+assert profile == "smoke" or reached == sorted(reached, reverse=True)
 
 
 # %% [markdown]
-# The first doublings bring most, the later ones less. A rank of 8 or 16 is better still, at a price in weights
-# that in a small model is no longer small; in a large one the same rank is a far smaller share, since a layer's weights
-# grow with the square of the width and an adapter's only with the width.
+# Each doubling helps, and costs twice as many parameters. In a small model that share is soon no longer small; in a
+# large one the same rank is a far smaller share, since the parameters of a layer grow with the square of the width and
+# those of an adapter only with the width.
 #
 # Is the change that full fine-tuning makes a simple one, then, of a rank as low as this? That can be measured. Take the
-# difference $\Delta W$ between a matrix after full fine-tuning and before it, and its **singular values**, the factors by
-# which it stretches along its own orthogonal directions. If four directions were enough, the squares of the first four
-# singular values would make up nearly all of their sum.
+# difference $\Delta W$ between a matrix after full fine-tuning and before it, and its **singular values**, the factors
+# by which it stretches its orthogonal singular directions. If four directions were enough, the squares of the first
+# four singular values would make up nearly all of their sum.
 
 # %%
 energy = []
-for new, old in zip(models["all weights"].blocks, old_model.blocks, strict=True):
+for new, old in zip(models["all parameters"].blocks, old_model.blocks, strict=True):
     for name, weight in new.named_parameters():
         if weight.ndim == 2:
             change = (weight - old.get_parameter(name)).detach()
@@ -641,35 +674,36 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# It is not, though it is simpler than random numbers would be. Each thin line is one matrix of a block, and the change of
-# each is spread over many directions. Biderman et al.
-# (2024) found the same in large models: full fine-tuning changes the weights with a rank ten to a hundred times as high as
-# the usual adapters have. That a correction of rank 4 nevertheless reaches much of the gain says something about the
-# *task*, for which there is a low-rank way too; it does not say that full fine-tuning takes that way.
+# It is not, though it is simpler than random numbers would be. Each thin line is one matrix of a block, and the change
+# of each is spread over many directions. Biderman et al. (2024) found the same in large models: full fine-tuning
+# changes the weights with a rank ten to a hundred times as high as the usual adapters have. That a correction of rank 4
+# nevertheless reaches much of the gain says something about the *task*, for which there is a low-rank way too; it does
+# not say that full fine-tuning takes that way.
 #
 # ## When it fails: the manual is forgotten
 #
-# Let two of the new musicians write about classes again.
+# Let two of the fine-tuned models write about classes again.
 
 # %%
-for name in ("all weights", "adapters"):
+for name in ("all parameters", "adapters"):
     print(f"after training {name}:")
     for line in continuation(models[name], "A class definition ").split("\n"):
         print(textwrap.fill(line, 76))
     print("-" * 20)
 
 # %% [markdown]
-# Compare with the first sample of this chapter. How badly it crumbles differs from prompt to prompt; the figures for the
-# forgetting, above, are the average. A rise of one bit per character means that the model now gives the right next
-# character half the probability it used to, on average, and that is a great deal when every character counts.
+# Compare with the first sample of this chapter. How badly the text falls apart differs from prompt to prompt; the
+# figures for the forgetting, above, are averages. A rise of one bit per character means that the model now gives the
+# right next character half the probability it used to, in the geometric mean, and that is a great deal over the many
+# characters of a text.
 #
-# This is **catastrophic forgetting**, known since McCloskey and Cohen (1989) trained a small network on sums with 1, then on
-# sums with 2, and found that it could no longer do the first. Nothing in the loss speaks of the old text. A weight that
-# the manual needed is changed as soon as that makes a tune a little more likely, and there is no one to object. The training
-# curve does not show it: one has to measure on the old text, and to have kept some of it.
+# This is **catastrophic forgetting**, known since McCloskey and Cohen (1989) trained a small network on sums with 1,
+# then on sums with 2, and found that it could no longer do the first. The old text has no part in the loss. A parameter
+# that the manual needed is changed as soon as that makes a tune a little more likely. The training curve does not show
+# it: one has to measure on the old text, and to have kept some of it.
 #
-# How much is lost for how much is gained? Each line begins, top left, at the old model and is followed as training goes on.
-# Down is better at tunes; to the right is worse at the manual. To compare, a third way: **rehearsal**. We mix old text into
+# How much is lost for how much is gained? Each line starts, top left, at the old model and follows the training. Down
+# is better at tunes; to the right is worse at the manual. To compare, a third way: **rehearsal**. We mix old text into
 # the new, so that about a quarter of the windows are still from the documentation.
 
 # %%
@@ -693,11 +727,15 @@ print(
     "of the mixture is old text"
 )
 models["rehearsal"] = old_copy()
-paths["rehearsal"] = teach(models["rehearsal"], mixed_data, rates["all weights"])
+paths["rehearsal"] = teach(models["rehearsal"], mixed_data, rates["all parameters"])
 
 
 # %% mystnb={"image": {"alt": "New text against old text in bits per character: all lines fall from one point, top left; full fine-tuning drifts furthest to the right, the adapters less, rehearsal hardly."}}
-for name, style in (("all weights", "-"), ("adapters", "--"), ("rehearsal", "-.")):
+for name, style in (
+    ("all parameters", "-"),
+    ("adapters", "--"),
+    ("rehearsal", "-."),
+):
     new, old = zip(*paths[name], strict=True)
     plt.plot(old, new, style, marker=".", label=name)
 plt.xlabel("old text (bits per character)")
@@ -705,18 +743,26 @@ plt.ylabel("new text (bits per character)")
 plt.legend()
 plt.show()
 
+
+# %%
+lost = {name: [old - path[0][1] for _, old in path] for name, path in paths.items()}
+if profile != "smoke":
+    for name in ("all parameters", "adapters"):
+        assert lost[name][epochs // 2] > 0.6 * lost[name][-1], "the first half"
+    assert lost["rehearsal"][-1] < 0.2 * lost["all parameters"][-1]
+    assert paths["rehearsal"][-1][0] < paths["all parameters"][-1][0] + 0.15
+
 # %% [markdown]
 # Most of the forgetting happens in the first half of the training, when the loss on the new text falls fastest and the
-# learning rate is high. After that the two texts hardly disturb each other any more. Rehearsal gives away little of the new text for
-# keeping nearly all of the old. It is the plain cure, and the usual one, whenever one still *has* the old text. (Kirkpatrick
-# et al. (2017) have a cure for when one has not: a penalty that holds each weight the tighter, the more the old task
-# depended on it.)
+# learning rate is high. Rehearsal loses little on the new text and keeps nearly all of the old. It is the simplest
+# cure, whenever one still *has* the old text. (Kirkpatrick et al. (2017) have a cure for when one has not: a penalty
+# that holds a parameter more tightly, the more the old task depended on it.)
 #
 # ### Taking the adapters off
 #
-# The adapters have a cure of their own. The old weights are still there, frozen, bit for bit. Switch the correction off
-# and the old model is back, without any loss; switch another one on, and it is a specialist for something else. One
-# large model in memory, with a drawer of small files, is how adapted models are served in practice.
+# The adapters have a cure of their own. The old parameters are still there, frozen, bit for bit. Switch the correction
+# off and the old model is back, without any loss; switch another one on, and it is a specialist for something else. So
+# one large model in memory can serve many kinds of text, with a small file for each.
 
 
 # %%
@@ -737,12 +783,13 @@ with torch.no_grad():
 kilobytes = 4 * trained / 1000
 print(
     f"adapters to keep for each new text: {kilobytes:,.0f} kB, "
-    f"beside {4 * total / 1000:,.0f} kB of old weights"
+    f"beside {4 * total / 1000:,.0f} kB of the old model"
 )
 
 
 # %% [markdown]
-# Merged they cannot be taken off any more, but need no additional multiplication. The function is the same, up to rounding:
+# Once merged they cannot be taken off any more, but need no additional multiplication. The function is the same, up to
+# rounding:
 
 # %%
 player = old_copy()
@@ -755,11 +802,11 @@ assert sum(weight.numel() for weight in player.parameters()) == total
 # %% [markdown]
 # ## Does it make music?
 #
-# Bits per character are an average over letters. What a musician would ask first is whether one can *play* it. We let each
-# model write tunes, giving it only the first word of the header and letting it go on until an empty line, and count two
-# things, one for each kind of rule: how many tunes can be read at all, header and every note; and, in those that can, how
-# many of the bars between two bar lines last as long as the metre says. Real tunes go through the same counter, since a
-# collection typed by people is not perfect either.
+# Bits per character are an average over letters. What a musician would ask first is whether one can *play* it. We let
+# each model write tunes, giving it only the first word of the header and letting it go on until an empty line, and
+# count two things, one for each kind of rule: how many tunes can be read at all, header and every note; and, in those
+# that can, how many of the bars between two bar lines last as long as the metre says. Real tunes go through the same
+# counter, since a collection typed by people is not perfect either.
 
 
 # %%
@@ -796,7 +843,7 @@ def bars(tune: str) -> list[float]:
 count = {"smoke": 4, "cpu": 48, "gpu": 96}[profile]
 written = {
     name: compose(models[name], "O:", count)
-    for name in ("from nothing", "all weights")
+    for name in ("from nothing", "all parameters")
 }
 written |= {"adapters": compose(player, "O:", count), "real tunes": tunes["test"]}
 
@@ -809,15 +856,25 @@ for name, composed in written.items():
     valid_share[name] = len(valid) / len(composed)
     full_bars[name] = float((lengths == 1).mean()) if len(lengths) else 0.0
     print(
-        f"{name:>12}: {valid_share[name]:4.0%} can be read; "
+        f"{name:>14}: {valid_share[name]:4.0%} can be read; "
         f"{full_bars[name]:4.0%} of their bars are full"
     )
 
 
 # %%
+longer = [len(tokenizer.encode(tune)) > new_data.context for tune in tunes["test"]]
+print(f"{sum(longer) / len(longer):.0%} of the tunes are longer than the context")
+if profile != "smoke":
+    assert valid_share["adapters"] < 0.2 < 0.75 < valid_share["all parameters"]
+    both = full_bars["from nothing"], full_bars["all parameters"]
+    assert max(both) < full_bars["real tunes"] - 0.2
+    assert full_bars["real tunes"] < 1
+
+
+# %%
 playable = [
     tune
-    for tune in written["all weights"]
+    for tune in written["all parameters"]
     if TUNE.fullmatch(tune) and len(melody(tune)) > 20
 ]
 composed = next(iter(playable), example)  # the smoke profile's model writes none
@@ -825,27 +882,29 @@ print(composed)
 display(sound(composed))
 
 # %% [markdown]
-# Look at the adapters first. In bits they have most of the gain, and yet hardly a tune of theirs can be read, if any. A
-# tune is some two hundred characters long and is spoilt by a single wrong one, so what is left of the gain, the last
-# tenth of it, is what decides. A share of a loss is not a share of what one wants. Above, we have therefore played a
-# tune of the model whose weights were all trained, and we go on with that one. (A higher rank narrows the gap, as we
-# saw, and costs what it costs.)
+# Look at the adapters first. In bits they have most of the gain, and yet hardly any of their tunes can be read. A tune
+# is some two hundred characters long, and a single wrong one spoils it, so the small part of the gain that is missing
+# decides. A share of a loss is not a share of what one wants. We have therefore played a tune of the model whose
+# parameters were all trained, and we go on with that one. (A higher rank narrows the gap in bits, as we saw, and costs
+# more.)
 #
-# With all weights trained, spelling is learnt well; whether the bars are full shows who has learnt to count, and that
-# takes longer: both models that can be read are still far from the real tunes. These do not reach 100 % either, since
-# upbeats and free bars are written between bar lines as well; their share is the one to compare with. And a tune that
-# is well-formed need not be a good one. Listen: the phrases rise and fall like phrases, and rarely lead anywhere. Most
-# tunes are longer than the context, so the model has forgotten its beginning before it comes to the end.
+# With all parameters trained, spelling is learnt well. Whether the bars are full shows whether a model has learnt to
+# count, and that is harder: both models that can be read are still far from the real tunes. These do not reach 100 %
+# either, since upbeats and free bars are written between bar lines as well; their share is the one to compare with. And
+# a tune that is well-formed need not be a good one. Listen: the phrases rise and fall like phrases, and rarely lead
+# anywhere. Many tunes are longer than the context, so that the model no longer sees the beginning when it comes to the
+# end.
 #
 # ## The prompt as a steering wheel
 #
-# Every tune of the new text begins with its origin. So the model has learnt $p(\text{notes} \mid \text{header})$, whether
-# we wanted it or not, and the header is a handle: write `O: China` and let it go on. No label was ever given to a special
-# input, as in [the conditional GAN](../gan/conditional_gan.ipynb); the condition is simply text that comes before.
+# Every tune of the new text begins with its origin. So the model has learnt $p(\text{notes} \mid \text{header})$,
+# whether we wanted it or not, and the header can steer it: write `O: China` and let it continue. There is no special
+# input for a label, as in [the conditional GAN](../gan/conditional_gan.ipynb); the condition is simply text that comes
+# before.
 #
-# Does it obey? That takes something to count. Much Chinese folk music is **pentatonic**: it uses five notes to the octave,
-# where European tunes mostly use six or seven. And most of the collection's Chinese tunes are in 2/4. We call a tune
-# pentatonic if its five most frequent notes, octaves aside, make up at least 95 % of it.
+# Does it obey? For that we need something to count. Much Chinese folk music is **pentatonic**: it uses five notes to
+# the octave, where European tunes mostly use six or seven. And most of the collection's Chinese tunes are in 2/4. We
+# call a tune pentatonic if its five most frequent notes, octaves aside, make up at least 95 % of it.
 
 
 # %%
@@ -875,7 +934,7 @@ described_as, unseen = {}, tunes["test"] + tunes["validation"]
 for origin in ("China", "Europa"):
     header = f"O: {origin},"
     real = [tune for tune in unseen if tune.startswith(header)]
-    asked = compose(models["all weights"], header, count)
+    asked = compose(models["all parameters"], header, count)
     for kind, some_tunes in (("real", real), ("asked for", asked)):
         described_as[kind, origin] = described(some_tunes)
         five, two_four, readable = described_as[kind, origin]
@@ -885,23 +944,33 @@ for origin in ("China", "Europa"):
         )
 
 
+# %%
+apart = {}
+for kind in ("real", "asked for"):
+    china, europa = described_as[kind, "China"], described_as[kind, "Europa"]
+    apart[kind] = china[0] - europa[0], china[1] - europa[1]
+if profile != "smoke":
+    assert apart["asked for"][1] > 0.15, "the metre"
+if profile == "cpu":
+    assert apart["asked for"][0] < 0.7 * apart["real"][0], "the notes"
+
+
 # %% [markdown]
-# The real collections differ plainly in both counts, so the counts are worth something. With some dozens of tunes a
-# share is uncertain by several points of a hundred (by up to seven with fifty), so small differences between the rows
-# that were asked for mean nothing. In the *metre* the handle works after the short training of the cpu profile: China
-# is plainly ahead of Europa, if less so than in the real tunes. In the *choice of notes* it does not work yet: there
-# the two origins come out alike. The metre stands in the line after the origin, close at hand; the choice of notes has
-# to be kept up all along, and is learnt later. And the model has learnt what goes with the word *China* in this
-# collection, no more: not what Chinese music is.
+# The real collections differ clearly in both counts, so the counts tell something. With fifty tunes the standard error
+# of a share is up to seven percentage points, so small differences between the rows that were asked for mean nothing.
+# In the *metre* the prompt works: China is clearly ahead of Europa, if less so than in the real tunes. In the *choice
+# of notes*, after the short training of the cpu profile, the two origins differ far less than in the real tunes. A
+# likely reason: the metre is in the line after the origin; the choice of notes has to be kept up over the whole tune.
+# And the model has learnt what goes with the word *China* in this collection, no more: not what Chinese music is.
 #
 # ### A format is a habit
 #
-# How much is a header worth, and does it matter how it is written? We take real tunes and measure only their *notes*, after
-# three kinds of header: the tune's own; another tune's; and the tune's own facts in other words, `Origin: China. Metre:
-# 2/4. …`, as a person might type them.
+# How much is a header worth, and does it matter how it is written? We take real tunes and measure only their *notes*,
+# after three kinds of header: the tune's own; another tune's; and the tune's own facts in other words,
+# `Origin: China. Metre: 2/4. …`, as a person might type them.
 #
-# > **Predict, then run.** Which costs more bits? (a) A header in the right form with the facts of another tune. (b) The
-# > right facts in an unknown form. (c) Neither costs anything.
+# > **Predict, then run.** Which costs bits? (a) Only a header in the right form with the facts of another tune. (b)
+# > Only the right facts in an unknown form. (c) Both.
 
 
 # %%
@@ -959,23 +1028,28 @@ for i, text in enumerate(notes):
         - max(len(tokenizer.encode(f"\n\n{used[i]}")) for used in forms.values())
     )
     notes[i] = tokenizer.decode(tokenizer.encode(text)[:room])
+
+
+# %%
+cost = {}
 for name, used in forms.items():
-    print(
-        f"{name:>14}: {note_bits(models['all weights'], used, notes):.3f} "
-        "bits per character of notes"
-    )
+    cost[name] = note_bits(models["all parameters"], used, notes)
+    print(f"{name:>14}: {cost[name]:.3f} bits per character of notes")
+if profile != "smoke":
+    assert cost["its own"] + 0.03 < min(cost["another tune's"], cost["other words"])
+    assert max(cost.values()) < 1.2 * cost["its own"]
 
 # %% [markdown]
-# Facts that are wrong cost something, since the model uses them. And the right facts in an unknown form cost even more,
-# so it is (b), although the differences are small: most of what the next note will be is said by the notes before it.
-# The model has read thousands of headers, all of one form, and takes `Metre: 2/4` for something else. To a person the
-# third header says the same as the first. To the model the form *is* the meaning.
+# It is (c). Facts that are wrong cost something, since the model uses them. And so do the right facts in an unknown
+# form; which of the two costs more may differ from one training to the next. Both differences are small beside the bits
+# that the notes cost after any header. The model has read thousands of headers, all of one form. To a person the third
+# header says the same as the first. To the model it does not.
 #
-# This is all there is to an **instruction format**. A model that answers questions was fine-tuned on texts in which a
-# question is followed by its answer, in a fixed form, the **chat template**; the program around it pastes what you type
-# into that form, and the model goes on with what usually comes next. (Which answers it prefers may then be trained
-# further, by people's judgements: Ouyang et al., 2022.) It has no second input, no memory and no sense for who is
-# speaking. It sees one longer prompt:
+# An **instruction format** is nothing else. A model that answers questions was fine-tuned on texts in which a question
+# is followed by its answer, in a fixed form, the **chat template**; the program around it pastes what you type into
+# that form, and the model goes on with what usually comes next. (Which answers it prefers may then be trained further,
+# by people's judgements: Ouyang et al., 2022.) It has no second input, no memory and no notion of who is speaking. It
+# sees one longer prompt:
 
 # %%
 turns = [
@@ -992,13 +1066,13 @@ print(
 )
 
 # %% [markdown]
-# In a model that was trained for it the marks between `<|` and `|>` are tokens of their own. Use another model's template,
-# or forget a line end in it, and you have put a header in other words before your question.
+# In a model that was trained for it the marks between `<|` and `|>` are tokens of their own. With another model's
+# template, or a missing line end in it, your question comes after a header in other words.
 #
-# And anybody can *type* such a mark. If the program pastes what a user wrote into the template and encodes the whole, the
-# user can end their own turn and speak in another role. This is a **prompt injection**, by way of the template. The guard is to encode each content by
-# itself, without the marks, and to put the marks' tokens around it as numbers: then no text that a user types can become
-# one.
+# And anybody can *type* such a mark. If the program pastes what a user wrote into the template and encodes the whole,
+# the user can end their own turn and speak in another role. This is a **prompt injection**, by way of the template. The
+# remedy is to encode each content by itself, without the marks, and to put the marks' tokens around it as numbers: then
+# no text that a user types can become one.
 
 
 # %%
@@ -1037,10 +1111,10 @@ assert [token for token in guarded if token >= V] == [V + 1, V + 3]
 #
 # ## Where real checkpoints come in
 #
-# Our pre-trained model took minutes. What is fine-tuned in practice has been trained by somebody else for weeks. The
-# method is the same; what is new is only that *their* file has to fit *your* module. The weights of **GPT-2** (Radford et al.,
-# 2019) are public, and its architecture is one of the settings of our `GPT`: learned positions, layer normalisation, GELU,
-# biases, and a last layer that shares the embedding's weights.
+# Our pre-trained model took minutes. The models that are fine-tuned in practice were trained by others for weeks. The
+# method is the same; what is new is only that *their* file has to fit *your* module. The weights of **GPT-2** (Radford
+# et al., 2019) are public, and its architecture is one of the settings of our `GPT`: learned positions, layer
+# normalisation, GELU, biases, and a last layer that shares the embedding's matrix.
 #
 # To see what is in such a file, here are its names and shapes, filled with random numbers for a tiny model.
 
@@ -1071,14 +1145,14 @@ def gpt2_shapes(vocabulary: int, context: int, width: int, layers: int) -> Shape
 counted = sum(
     math.prod(shape) for shape in gpt2_shapes(50_257, 1024, 768, 12).values()
 )
-print(f"GPT-2 small has {counted:,d} weights")
+print(f"GPT-2 small has {counted:,d} parameters")
 assert counted == 124_439_808
 
 # %% [markdown]
-# And here is how they are used: GPT-2 in a dozen lines, straight from the names. The blocks are sorted by their *number*:
-# by name, `h.10` would come before `h.2`. Each $W$ stands as (`inputs`, `outputs`)
-# in the file, the other way round than in `torch.nn.Linear`, so `from_gpt2` has to turn it. For square matrices no shape
-# would give a mistake away, which is why one compares outputs.
+# And here is how they are used: GPT-2 in a dozen lines, straight from the names. The blocks are sorted by their
+# *number*: by name, `h.10` would come before `h.2`. Each $W$ stands as (`inputs`, `outputs`) in the file, transposed in
+# comparison with `torch.nn.Linear`, so `from_gpt2` transposes it back. With a square matrix no shape would reveal a
+# mistake, so one compares outputs.
 
 
 # %%
@@ -1138,36 +1212,36 @@ print(f"logits agree; they vary by {loaded(tokens).std():.1f} around their mean"
 # print(tokenizer.decode(gpt.generate(model, prompt, 40, top_p=0.9)[0].tolist()))
 # ```
 #
-# From there on everything in this chapter applies: it is a `GPT`, so `lora.add_adapters(model, 4)` works on it too. But not
-# the learning rates: `from_gpt2` sets the model's to $5 \cdot 10^{-5}$; for all weights $10^{-5}$ to $10^{-4}$ is usual,
-# and for adapters a few $10^{-4}$ (Hu et al. took $2 \cdot 10^{-4}$ for GPT-2). This chapter's rates of thousandths are
-# for a small model. Three things
-# to take care of, whatever the checkpoint: the **tokenizer** has to be the one it was trained with (a model of our class refuses
-# weights for another size of vocabulary, but cannot notice another vocabulary of the same size); the **licence** says what you
-# may do with it; and a file in Python's pickle format can run code when it is opened, which safetensors cannot.
+# From there on everything in this chapter applies: it is a `GPT`, so `lora.add_adapters(model, 4)` works on it too. But
+# not the learning rates: `from_gpt2` sets the model's to $5 \cdot 10^{-5}$; for all parameters $10^{-5}$ to $10^{-4}$
+# is usual, and for adapters a few $10^{-4}$ (Hu et al. took $2 \cdot 10^{-4}$ for GPT-2). This chapter's rates of
+# thousandths are for a small model. Three things to take care of, whatever the checkpoint: the **tokenizer** has to be
+# the one it was trained with (a model of our class refuses weights for another size of vocabulary, but cannot notice
+# another vocabulary of the same size); the **licence** says what you may do with it; and a file in Python's pickle
+# format can run code when it is opened, which safetensors cannot.
 #
 # ## What the source articles got wrong here
 #
 # Article 000 wants GPT-3's parameters "initialised" and then fine-tuned, on text that was collected *and labelled*
-# ([tools that are not there](../../book/errata.md#tools-that-are-not-there),
-# [labels that nobody needs](../../book/errata.md#labels-that-nobody-needs)). GPT-3's weights were never published, initialising
-# would throw pre-training away, and the label of a token is the next token. It hopes for "parameter-efficient" generation
-# without saying what that is, and article 004 says of fine-tuning only what improves, not what is lost
-# ([errata on language models](../../book/errata.md#errata-language-models)).
+# ([tools that are not there](../../book/errata.md#tools-that-are-not-there), [labels that nobody
+# needs](../../book/errata.md#labels-that-nobody-needs)). GPT-3's weights were never published, initialising would throw
+# pre-training away, and the label of a token is the next token. It hopes for "parameter-efficient" generation without
+# saying what that is, and article 004 says of fine-tuning only what improves, not what is lost ([errata on language
+# models](../../book/errata.md#errata-language-models)).
 #
 # ## The promise
 #
-# This chapter promises that adapters train fewer than 5 % of the weights, reach at least 80 % of the gain of full
+# This chapter promises that adapters train fewer than 5 % of the parameters, reach at least 80 % of the gain of full
 # fine-tuning with the same number of steps, and forget less of the old text.
 
 # %%
-ways = {"full": "all weights", "adapters": "adapters"}
+ways = {"full": "all parameters", "adapters": "adapters"}
 bits_of = "bits_per_character_tunes"
 found = {f"forgetting_{way}": forgetting[name] for way, name in ways.items()}
 found |= {f"{bits_of}_{way}": before_new - gain[name] for way, name in ways.items()}
 found |= {
     f"{bits_of}_before": before_new,
-    "valid_tunes": valid_share["all weights"],
+    "valid_tunes": valid_share["all parameters"],
 }
 figures = results.record(
     "fine_tuning",
@@ -1185,7 +1259,7 @@ print(
     figures["valid_tunes"],
 )
 print(figures["forgetting_full"], figures["forgetting_adapters"])
-assert figures["adapter_weights_share"] < 0.05, "few weights are trained"
+assert figures["adapter_weights_share"] < 0.05, "few parameters are trained"
 if profile != "smoke":
     assert figures["adapter_gain_share"] >= 0.8, "most of the gain"
     assert figures["forgetting_adapters"] < figures["forgetting_full"], (
@@ -1196,21 +1270,22 @@ if profile != "smoke":
 # %% [markdown]
 # ## Summary
 #
-# - Fine-tuning is training that begins at old weights. With all weights it gets further in a few steps than a new model.
-# - It overwrites what the new text does not ask for. Measure on the old text; the training curve will not tell you.
-# - An adapter adds $\frac{\alpha}{r} B A$ beside a frozen $W$. With $B = 0$ it begins as nothing; merged it costs nothing;
-#   taken off it leaves nothing behind.
-# - A few per cent of the weights reach most of the gain, although the change that full fine-tuning makes is spread over
-#   many directions. What they leave may still be what matters.
-# - Rehearsal, some old text mixed into the new, is the plain cure for forgetting.
-# - A prompt's form is a condition that was learnt from text. Facts in it are obeyed as far as
-#   they were learnt; a changed form is a strange language.
-# - Somebody else's checkpoint is a dictionary of names and shapes. Compare outputs before you believe that you loaded it.
+# - Fine-tuning is training that starts from a trained model. With all parameters it gets further in a few steps than a
+#   new model.
+# - It overwrites what the new text does not need. Measure on the old text; the training curve will not tell you.
+# - An adapter adds $\frac{\alpha}{r} B A$ beside a frozen $W$. With $B = 0$ it changes nothing at first; merged it adds
+#   no computation; taken off it leaves the old model.
+# - A few per cent of the parameters reach most of the gain, although the change that full fine-tuning makes is spread
+#   over many directions. The part they miss may still be the part that matters.
+# - Rehearsal, some old text mixed into the new, is the simplest cure for forgetting.
+# - A prompt's form is a condition that was learnt from text. Facts in it are obeyed as far as they were learnt; in a
+#   changed form they are of less use.
+# - A checkpoint is a dictionary of names and tensors. Compare outputs before you believe that you loaded it.
 #
 # ## Check yourself
 #
-# **1.** A layer has 768 inputs and 3,072 outputs. How many weights has an adapter of rank 8, and up to which rank does it have
-# fewer than the layer itself?
+# **1.** A layer has 768 inputs and 3,072 outputs. How many parameters has an adapter of rank 8, and up to which rank
+# does it have fewer than the layer itself?
 
 # %% tags=["hide-cell"]
 # @title Solution
@@ -1261,8 +1336,8 @@ for name, start in starts.items():
 #
 # </details>
 #
-# **3.** Two adapters were trained on one old model, for tunes and for recipes. Can both be merged into it? And can one be
-# subtracted again?
+# **3.** Two adapters were trained on one old model, for tunes and for recipes. Can both be merged into it? And can one
+# be subtracted again?
 
 # %% tags=["hide-cell"]
 # @title Solution
@@ -1282,20 +1357,20 @@ print(f"rank of the sum: {torch.linalg.matrix_rank(changes[0] + changes[1])}")
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# As arithmetic, yes: matrices add, and can be subtracted again if they were kept, up to rounding. The sum has up to twice the
-# rank. Whether the sum *does* both is another question. Each was trained beside the old model alone, and nothing makes them
-# agree where they change the same thing.
+# As arithmetic, yes: matrices add, and can be subtracted again if they were kept, up to rounding. The sum has up to
+# twice the rank. Whether the sum *does* both is another question. Each was trained beside the old model alone, and
+# nothing makes them compatible where they change the same thing.
 #
 # </details>
 #
-# **4.** A colleague fine-tunes a model on answers by your company's support, watches the validation loss on such answers fall, and
-# reports success. What would you ask?
+# **4.** A colleague fine-tunes a model on answers by your company's support, watches the validation loss on such
+# answers fall, and reports success. What would you ask?
 #
 # <details><summary>Answer</summary>
 #
-# What the model did before and whether it still does it: measured on old text, or on tasks that stand for it, which have to be
-# put aside before training begins. Then what prompt format the numbers were measured with, and whether the users' is the same.
-# And whether adapters, which can be taken off, would have done.
+# What the model did before and whether it still does it: measured on old text, or on tasks that stand for it, which
+# have to be put aside before training begins. Then what prompt format the numbers were measured with, and whether the
+# users' is the same. And whether adapters, which can be taken off, would have done.
 #
 # </details>
 #
@@ -1306,14 +1381,14 @@ print(f"rank of the sum: {torch.linalg.matrix_rank(changes[0] + changes[1])}")
 # - E. Hu et al., [LoRA: Low-Rank Adaptation of Large Language Models](https://arxiv.org/abs/2106.09685) (2021).
 # - D. Biderman et al., [LoRA Learns Less and Forgets Less](https://arxiv.org/abs/2405.09673) (2024): this chapter's two
 #   numbers, on large models and hard tasks, where the gap in learning is wider.
-# - N. Houlsby et al., [Parameter-Efficient Transfer Learning for NLP](https://arxiv.org/abs/1902.00751) (2019): the first
-#   adapters, small layers in between.
-# - J. Howard and S. Ruder, [Universal Language Model Fine-tuning for Text Classification](https://arxiv.org/abs/1801.06146)
-#   (2018): how to fine-tune a language model without washing it out.
+# - N. Houlsby et al., [Parameter-Efficient Transfer Learning for NLP](https://arxiv.org/abs/1902.00751) (2019): the
+#   first adapters, small layers in between.
+# - J. Howard and S. Ruder, [Universal Language Model Fine-tuning for Text
+#   Classification](https://arxiv.org/abs/1801.06146) (2018): how to fine-tune a language model without washing it out.
 # - M. McCloskey and N. Cohen, [Catastrophic Interference in Connectionist
 #   Networks](https://doi.org/10.1016/S0079-7421%2808%2960536-8) (1989).
-# - J. Kirkpatrick et al., [Overcoming catastrophic forgetting in neural networks](https://arxiv.org/abs/1612.00796) (2017):
-#   a penalty that holds on to the weights that mattered.
+# - J. Kirkpatrick et al., [Overcoming catastrophic forgetting in neural networks](https://arxiv.org/abs/1612.00796)
+#   (2017): a penalty that holds on to the weights that mattered.
 # - L. Ouyang et al., [Training language models to follow instructions with human
 #   feedback](https://arxiv.org/abs/2203.02155) (2022): from going on with a text to answering.
 #

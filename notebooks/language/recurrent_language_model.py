@@ -15,9 +15,9 @@
 #
 # **After this chapter you can**
 #
-# - write the probability of a text as a product, one factor a character, and turn it into bits and perplexity;
+# - write the probability of a text as a product, one factor per character, and turn it into bits and perplexity;
 # - count n-grams, say why bare counts fail on new text, and smooth them so that they do not;
-# - write the cell of a recurrent network and of an LSTM, and show which of them forgets, and how fast;
+# - write the cell of a recurrent network and of an LSTM, and measure how fast each forgets;
 # - train an LSTM on a long text by truncated backpropagation, with a state that is carried from chunk to chunk;
 # - put five kinds of model on one ladder, in bits per character on held-out text.
 #
@@ -40,6 +40,7 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
 import itertools
 import lzma
 import math
+import re
 import textwrap
 from collections import Counter, defaultdict
 from pprint import pprint
@@ -48,7 +49,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch import nn
 
-from aigc_course import plots, recurrent, results, training
+from aigc_course import diagrams, plots, recurrent, results, training
 from aigc_course.data import load_text
 
 
@@ -74,7 +75,7 @@ print(
 # is kept in bits.
 #
 # Here is the game on a line from Python's own documentation, played by a model that we shall build in a few pages. It
-# has read other sections, never this one. Each bar says how surprised it was by the character below.
+# has read other sections, but not this one. Each bar says how surprised it was by the character below.
 
 # %%
 data = recurrent.StreamData("python_docs", batch_size=16, chunk=64)
@@ -104,12 +105,12 @@ plt.xticks(
 )
 plt.grid(axis="x")
 plt.ylabel("surprise (bits)")
-plt.xlabel("the text, one character a bar")
+plt.xlabel("the text, one bar per character")
 plt.show()
 
 # %% [markdown]
-# The beginnings of words cost the most; once a longer word is well under way, the rest comes nearly free. That is what
-# "to know a language" means here, and it can be measured.
+# The beginnings of words cost the most; once a longer word is well under way, the rest is nearly free. That is what "to
+# know a language" means here, and it can be measured.
 #
 # ## The probability of a text
 #
@@ -147,7 +148,7 @@ assert torch.allclose(total, torch.tensor(1.0))
 # chapter](../vae/variational_autoencoder.ipynb) read its KL term as the length of a code in the same way. So
 # *predicting well and compressing well are one and the same thing*.
 #
-# Some prefer the **perplexity** $2^H$: the number of equally likely choices that would surprise as much. Someone who
+# Some prefer the **perplexity** $2^H$: the number of equally likely choices that would surprise as much. A model that
 # knows nothing has $V$ choices, and $H = \log_2 V$.
 
 
@@ -165,21 +166,18 @@ packed = [
     len(lzma.compress(part.encode()))
     for part in (text["train"] + text["test"], text["train"])
 ]
-print(
-    "a good packing program (lzma): "
-    f"{8 * (packed[0] - packed[1]) / len(test):.2f} bits per character"
-)
+lzma_bits = 8 * (packed[0] - packed[1]) / len(test)
+print(f"a good packing program (lzma): {lzma_bits:.2f} bits per character")
 
 # %% [markdown]
-# The last line is our yardstick from another trade: how many bits of the packed file the test text adds when the
-# training text has been packed before it. That program is not told what language is, it only looks for stretches that
-# come again.
+# The last line is a yardstick from outside: how many bits of the packed file the test text adds when the training text
+# has been packed before it. That program knows nothing of language, it only looks for stretches that occur again.
 #
 # ## Counting
 #
 # The past $x_{<t}$ is hardly ever the same twice, so its effect cannot be counted. The oldest way out is to forget most
 # of it: an **n-gram** model of order $n$ looks at the last $n - 1$ characters only. With $c(h, w)$ for the number of
-# times that the character $w$ came after the context $h$,
+# times that the character $w$ followed the context $h$,
 #
 # $$p(w \mid h) = \frac{c(h, w)}{\sum_v c(h, v)} .$$
 #
@@ -204,9 +202,9 @@ for order, model in zip(orders, bare, strict=True):
 
 # %% [markdown]
 # It is (c). On the training text the bits go down order by order: a long context has often been seen only once there,
-# and the model knows the answer by heart. On new text, sooner or later, a character comes that never came after this
-# context. Its probability was counted as 0, its surprise is $-\log_2 0 = \infty$, and one such character makes the mean
-# infinite. How many n-grams of the validation text never came in the training text?
+# and the model knows the answer by heart. On new text, sooner or later, there is a character that never followed its
+# context in the training text. It was given the probability 0, its surprise is $-\log_2 0 = \infty$, and one such
+# character makes the mean infinite. How many n-grams of the validation text do not occur in the training text?
 
 # %%
 for order in orders:
@@ -220,6 +218,8 @@ for order in orders:
         f"{100 * sum(gram not in known for gram in met) / len(met):5.2f} "
         "% of the n-grams are new"
     )
+    share = sum(gram not in known for gram in met) / len(met)
+    assert order != 10 or 0.4 < share < 0.6
 
 # %% [markdown]
 # A model that calls something impossible and sees it happen has not made a small error. What was *not* seen must get a
@@ -227,16 +227,16 @@ for order in orders:
 #
 # ### Smoothing
 #
-# Three thoughts lead to interpolated Kneser–Ney smoothing, a close relative of the method that won the field's long
-# contest (Chen and Goodman, 1999; the winner, *modified* Kneser–Ney, has three discounts for each order, for counts of 1,
-# of 2, and of 3 and more, where we have one).
+# Three ideas lead to interpolated Kneser–Ney smoothing, a close relative of the method that won the field's long
+# contest (Chen and Goodman, 1999; the winner, *modified* Kneser–Ney, has three discounts for each order, for counts of
+# 1, of 2, and of 3 and more, where we have one).
 #
-# 1. *Take a little from everyone.* Subtract a **discount** $D$, a number between 0 and 1, from each count that is not
-#    zero. What came once loses most of its weight, what came a hundred times hardly any.
-# 2. *Give it to the shorter context.* The saved share is spread by the model of one order less, which has seen more of
-#    each context. It does the same in its turn, down to the uniform distribution.
+# 1. *Take a little from every count.* Subtract a **discount** $D$, a number between 0 and 1, from each count that is
+#    not zero. A count of 1 loses a large part, a count of 100 hardly anything.
+# 2. *Give it to the shorter context.* The share that was taken is spread by the model of one order less, which has seen
+#    more of each context. That model does the same in its turn, down to the uniform distribution.
 # 3. *Ask the shorter context the right question.* In English, `Francisco` is frequent, but only after `San`. A lower
-#    order is asked when the higher one knows little; there it should not count how often $w$ came, but after *how many
+#    order is asked when the higher one knows little; so it should not count how often $w$ occurred, but after *how many
 #    different* characters. This is Kneser and Ney's idea (1995).
 #
 # With $c_k$ for the count at order $k$ (numbers of different predecessors, except at the highest order), $D_k$ for the
@@ -280,7 +280,7 @@ def probability(w, context, tables, discounts):
     p = 1 / V
     for k, (table, D) in enumerate(zip(tables, discounts, strict=True), start=1):
         followers = table.get(context[len(context) - k + 1 :])
-        if followers:  # a context that was never seen leaves it to the shorter one
+        if followers:  # a new context leaves it to the shorter one
             p = (max(followers[w] - D, 0) + D * len(followers) * p) / sum(
                 followers.values()
             )
@@ -325,7 +325,14 @@ for order, model in zip(orders, smooth, strict=True):
 best_order = orders[held_out.index(min(held_out))]
 best_n_gram = f"{best_order}-gram"
 print(f"best on the validation text: order {best_order}")
-assert profile == "smoke" or abs(held_out[-1] - held_out[-2]) < 0.01
+
+
+# %%
+if profile != "smoke":
+    assert abs(held_out[-1] - held_out[-2]) < 0.01, "nothing more to gain"
+    assert held_out[0] > held_out[3] + 2 > held_out[-1] + 2.2
+    assert learnt[-1] < held_out[-1] / 2, "overfitting"
+    assert ladder[best_n_gram] < lzma_bits
 
 # %% mystnb={"image": {"alt": "Bits per character against the order: the training text's curve falls towards zero, the validation text's falls steeply at first and then flattens far above it."}}
 plt.plot(orders, learnt, "o-", label="training text")
@@ -338,12 +345,12 @@ plt.legend()
 plt.show()
 
 # %% [markdown]
-# With smoothing no order is infinite, and on new text longer contexts go on helping, less and less, until beyond
-# order ten the validation text gains nothing any more. The widening gap is **overfitting**: what the model has learnt by heart. (At low orders, where nothing can be learnt by heart, the curves
-# may even cross: the two texts are different ones, and one is a little easier.) On the test text, too, the higher
-# orders do better than the packing program. A longer context costs a model nothing, since a context that is new hands
-# over to a shorter one. But it hardly gains anything either: about half of the contexts of ten characters have never
-# been seen.
+# With smoothing no order is infinite, and on new text longer contexts go on helping, less and less, until beyond order
+# ten the validation text gains nothing any more. The widening gap is **overfitting**: the model knows the training text
+# by heart. (At low orders, where nothing can be learnt by heart, the curves may even cross: the two texts are different
+# ones, and one is a little easier.) On the test text, too, the higher orders do better than the packing program. A
+# longer context costs a model nothing, since a context that is new hands over to a shorter one. But it hardly gains
+# anything either: about half of the stretches of ten characters are new.
 #
 # ## Shannon's approximations
 #
@@ -361,22 +368,46 @@ for order, model in zip(orders, bare, strict=True):
     print(f"order {order}:", textwrap.fill(repr(written_by), 80), sep="\n")
 
 # %% [markdown]
-# Order 1 has about the right letters, order 2 makes pairs that can be spoken, order 3 words that could exist, and from
-# order 5 or so on there are real words and bits of syntax. (We drew from the bare counts: a sample has no need of what
-# was never seen.) The highest orders copy whole phrases. What none of them does is to remember: a bracket opened a
-# dozen characters ago is gone from their sight.
+# Order 1 has about the right letters, order 2 makes pairs that can be pronounced, order 3 words that could exist, and
+# from order 5 or so on there are real words and bits of syntax. (We drew from the bare counts: a sample has no need of
+# what was never seen.) The highest orders copy whole phrases. What none of them can do is remember: a bracket opened
+# twenty characters ago is out of their sight.
 #
 # ## A state that is carried along
 #
 # Counting forgets everything but the last few characters because it needs a table for each past. A **recurrent
-# network** instead keeps a vector $h_t$, its *state*, and renews it with each character. Let $x_t$ be the character as
-# a vector; then, with weights $W$, $U$, $b$, $A$ and $a$ that are the same at each step,
+# network** instead keeps a vector $h_t$, its *state*, and updates it with each character. Let $x_t$ be the character as
+# a vector; then, with parameters $W$, $U$, $b$, $A$ and $a$ that are the same at each step,
 #
 # $$h_t = \tanh(W x_t + U h_{t-1} + b), \qquad p(x_{t+1} \mid x_{\le t}) = \mathrm{softmax}(A h_t + a) .$$
 #
-# The state depends on *all* characters so far, and its size on none of them. What it should keep, nobody says: gradient
-# descent is to find out.
-#
+# The state depends on *all* characters so far, and its size on none of them. What it should keep is not prescribed:
+# gradient descent is to find out. In the diagram the same three matrices are drawn once for each step; $b$, $a$ and the
+# $\tanh$ are left out.
+
+# %% tags=["hide-input"]
+steps, rows = range(1, 4), {"p": 0, "A": 1.1, "h": 2.2, "W": 3.3, "x": 4.4}
+nodes = {f"{name}{t}": (2 * t, row) for t in steps for name, row in rows.items()}
+nodes |= {f"U{t}": (2 * t - 1, 2.2) for t in steps} | {"h0": (0, 2.2)}
+labels = {f"{name}{t}": name for name in "WUA" for t in steps}
+for letter, shift in (("x", 0), ("h", 0), ("p", 1)):
+    labels |= {f"{letter}{t}": letter + "₀₁₂₃₄"[t + shift] for t in range(4)}
+labels = {name: label for name, label in labels.items() if name in nodes}
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "Three steps, side by side. At each the character x goes through W into the "
+    "state h, and h through A into the prediction p. From each state, h0 first, "
+    "an arrow leads through U to the next state.",
+    nodes,
+    [tuple(f"{name}{t}" for name in "xWhAp") for t in steps]
+    + [(f"h{t - 1}", f"U{t}", f"h{t}") for t in steps],
+    observed=[f"x{t}" for t in steps],
+    bare=["h0", *(f"p{t}" for t in steps)],
+    labels=labels,
+)
+
+# %% [markdown]
 # ### The trouble with long memories
 #
 # To learn that a bracket matters forty characters later, the loss there has to be traced back to the bracket. By the
@@ -393,10 +424,35 @@ for order, model in zip(orders, bare, strict=True):
 # c_t = f_t \odot c_{t-1} + i_t \odot g_t, \qquad h_t = o_t \odot \tanh(c_t),
 # $$
 #
-# where $\odot$ multiplies number by number, $g_t$ is what a plain network would have written, and the *gates* $i_t$
+# where $\odot$ is the elementwise product, $g_t$ is what a plain network would have written, and the *gates* $i_t$
 # (write?), $f_t$ (keep?), $o_t$ (show?) are numbers between 0 and 1, computed from $x_t$ and $h_{t-1}$ by a sigmoid
-# each. (The gate $f_t$ came in 2000, by Gers, Schmidhuber and Cummins.) With $f_t$ at 1 and $i_t$ at 0, the cell keeps
-# its value for ever, and the derivative along that path is exactly 1.
+# each. (The gate $f_t$ was added in 2000, by Gers, Schmidhuber and Cummins.) With $f_t$ at 1 and $i_t$ at 0, the cell
+# keeps its value for ever, and the derivative along that path is exactly 1.
+
+# %% tags=["hide-input"]
+nodes = {
+    **{"cₜ₋₁": (0, 0), "⊙f": (1.1, 0), "+": (2.6, 0), "cₜ": (3.7, 0)},
+    **{"tanh": (4.8, 0), "⊙o": (5.9, 0), "hₜ": (7, 0), "⊙g": (2.6, 1.05)},
+    **{"f": (1.1, 2.1), "i": (2.1, 2.1), "g": (3.1, 2.1), "o": (5, 2.1)},
+    **{"xₜ": (2.6, 3.3), "hₜ₋₁": (3.7, 3.3)},
+}
+arrows = [
+    *[("cₜ₋₁", "⊙f", "+", "cₜ", "tanh", "⊙o", "hₜ"), ("f", "⊙f")],
+    *[("o", "⊙o"), ("i", "⊙g", "+"), ("g", "⊙g")],
+    *[(start, end) for start in ("xₜ", "hₜ₋₁") for end in "figo"],
+]
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "The character x and the state h of the step before go into f, i, g and o. "
+    "The old cell state c is multiplied by f; the product of i and g is added; the "
+    "sum is the new c. The product of its tanh and o is the new state h.",
+    nodes,
+    arrows,
+    observed=["xₜ"],
+    bare=["cₜ₋₁", "cₜ", "hₜ", "hₜ₋₁"],
+    labels={"⊙f": "⊙", "⊙g": "⊙", "⊙o": "⊙"},
+)
 
 
 # %%
@@ -426,10 +482,11 @@ assert torch.allclose(torch.stack(outputs, dim=1), theirs, atol=1e-6)
 assert torch.allclose(c, c_n[0], atol=1e-6)
 
 # %% [markdown]
-# Our four lines and PyTorch's `nn.LSTM` agree, given the same weights. Now the memory. We let untrained cells of 32
+# Our four lines and PyTorch's `nn.LSTM` agree, given the same parameters. Now the memory. We let untrained cells of 32
 # numbers read 60 random inputs, compute the matrix of all derivatives $\partial h_t / \partial h_0$ (for the LSTM with
 # respect to $h_0$ and $c_0$), and draw its size. The weights are drawn as PyTorch does; then the RNN's $U$ is
-# multiplied by 3 and by 8, and once we add 3 to the bias of the LSTM's gate $f$, so that it begins by keeping nearly all.
+# multiplied by 3 and by 8, and once we add 3 to the bias of the LSTM's gate $f$, so that it begins by keeping nearly
+# all.
 
 
 # %%
@@ -485,11 +542,11 @@ assert reached["LSTM"] < 1e-3 < 0.01 < reached["LSTM, f open"]
 
 
 # %% [markdown]
-# A straight line on this axis is an exponential. The plain RNN forgets by a constant factor each step, and after 60
-# steps there is nothing left to learn from. With eight times the weights they explode, which is the other trouble, to
-# which we come back. In between, with three times the weights, they do hardly either: about as
-# much as $U$ stretches, the slopes $1 - h_s^2$ of the $\tanh$ shrink (the cell below measures both). But such a balance
-# has to be hit, and training moves the weights.
+# A straight line on this axis is an exponential. The plain RNN forgets by a constant factor per step, and after 60
+# steps there is nothing left to learn from. With $U$ eight times as large the derivatives explode, which is the other
+# trouble; a later section shows what it does. In between, with $U$ three times as large, they do neither by much: the
+# slopes $1 - h_s^2$ of the $\tanh$ shrink about as much as $U$ stretches (the cell below measures both). But such a
+# balance has to be hit, and training changes $U$.
 
 # %%
 step, h = untrained("RNN", 3.0)
@@ -506,10 +563,9 @@ print(f"the slopes shrink by {shrink:.2f}")
 assert 0.8 < stretch * shrink < 1.3
 
 # %% [markdown]
-# The surprise is the LSTM: untrained, its
-# gates stand half open, $f \approx \frac12$, and it forgets exponentially too, if less fast. The cell alone does not
-# solve the problem; it makes the solution *learnable*. A change of one bias is enough to keep the memory alive for all
-# 60 steps, and training can find it.
+# The surprise is the LSTM: untrained, its gates are half open, $f \approx \frac12$, and it forgets exponentially too,
+# if less fast. The cell alone does not solve the problem; it makes the solution *learnable*. A change of one bias is
+# enough to keep the memory alive for all 60 steps, and training can find it.
 #
 # ## Backpropagation in pieces
 #
@@ -541,9 +597,10 @@ plt.show()
 
 
 # %% [markdown]
-# Each dot is a state. Above, solid: what is computed, from left to right, across the dotted borders. Below, dashed: the
-# way of the gradients, which ends at the border. In PyTorch the border is one word, `detach`. The loss is as good as
-# that of the whole text; only its gradient is cut short. Both can be checked, with a small model of the package:
+# Each dot is a state. Above, solid: the states are computed from left to right, across the dotted borders. Below,
+# dashed: the path of the gradients, which ends at a border. In PyTorch the border is one word, `detach`. The loss is as
+# good as that of the whole text; only its gradient is cut short. Both can be checked, with a small model of the
+# package:
 
 # %%
 torch.manual_seed(0)
@@ -587,7 +644,7 @@ print("targets:", repr(tokenizer.decode(y[5])))
 # ## With the package
 #
 # `recurrent.RecurrentLanguageModel` is an embedding (a vector for each character), `nn.LSTM`, and a linear layer that
-# gives the logits. Given its weights, our own cell must give the same logits:
+# gives the logits. Given its parameters, our own cell must give the same logits:
 
 # %%
 model = recurrent.RecurrentLanguageModel(V, width=24).eval()
@@ -613,9 +670,9 @@ print(
 
 
 # %% [markdown]
-# Now in earnest. The recipe has a few numbers to explain. *Dropout* sets a share of the numbers to zero while training,
-# against overfitting: the network is large for a text that fits on a floppy disk. The learning rate falls along half a
-# cosine, and gradients longer than 1 are *clipped* to that length; we shall see why.
+# Now in earnest. The recipe needs a few explanations. *Dropout* sets a random share of the activations to zero during
+# training, against overfitting: the network is large for a text that fits on a floppy disk. The learning rate falls
+# along half a cosine, and gradients longer than 1 are *clipped* to that length; we shall see why.
 
 # %%
 recipe = recurrent.recipe(profile)
@@ -625,21 +682,22 @@ model, history = recurrent.train(profile)
 in_bits = {
     name: [bits(value) for value in values] for name, values in history.items()
 }
-print(f"{sum(weight.numel() for weight in model.parameters())} weights")
+print(f"{sum(part.numel() for part in model.parameters())} parameters")
 print(
     "validation, bits per character: "
     f"{in_bits['val_loss'][0]:.2f} after one epoch,",
     end=" ",
 )
 print(f"{in_bits['val_loss'][-1]:.2f} at the end")
+assert profile == "smoke" or in_bits["val_loss"][0] < in_bits["train_loss"][0]
 
-# %% mystnb={"image": {"alt": "Both losses fall, steeply at first; the validation loss runs below or close to the training loss, and both flatten at the end."}}
+# %% mystnb={"image": {"alt": "Both losses fall, steeply at first, and flatten; the validation loss begins below the training loss and ends close to it."}}
 plots.curves(in_bits, ["train_loss", "val_loss"], ylabel="bits per character")
 plt.show()
 
 # %% [markdown]
-# It may look odd that the validation loss lies *below* the training loss for a while. In training, dropout handicaps
-# the model, and the figure is a mean over an epoch in which it was still learning. Besides, the two texts are different
+# It may look odd that the validation loss lies *below* the training loss at first. The training loss is measured with
+# dropout, and it is a mean over an epoch in which the model was still learning. Besides, the two texts are different
 # sections, and some are harder than others. For the same reason the test's figures are to be compared with each other,
 # not with the validation's.
 #
@@ -662,9 +720,9 @@ plt.xlabel("bits per character, test text")
 plt.show()
 
 # %% [markdown]
-# Each rung was paid for with another idea: frequencies, context, smoothing, a state that learns what to keep. The
-# n-gram of high order is a hard opponent: it keeps the training text nearly whole, and technical documentation repeats
-# itself. [The GPT chapter](gpt.ipynb) goes on with this ladder, on the same text.
+# Each rung is another idea: frequencies, context, smoothing, a state that learns what to keep. The n-gram of high order
+# is a strong baseline: it stores nearly the whole training text, and technical documentation repeats itself. [The GPT
+# chapter](gpt.ipynb) goes on with this ladder, on the same text.
 #
 # ## Let it write
 #
@@ -683,18 +741,43 @@ for temperature in (0.3, 0.7, 1.0, 1.5):
     sample = model.generate(prompt, min(written, 240), temperature=temperature)[0]
     print(f"--- temperature {temperature}\n{wrapped(tokenizer.decode(sample))}\n")
 
+
+# %%
+def words(text):
+    return re.findall(r"[a-z]+", text.lower())
+
+
+vocabulary, real_words = set(words(text["train"])), {}
+
+
+# %%
+for temperature in (0.3, 0.7, 1.0, 1.5):
+    torch.manual_seed(0)
+    rows = model.generate(prompt.expand(8, -1), 240, temperature=temperature)
+    found = [
+        word in vocabulary for row in rows for word in words(tokenizer.decode(row))
+    ]
+    real_words[temperature] = sum(found) / len(found)
+found = [word in vocabulary for word in words(text["test"])]
+real_words["the test text"] = sum(found) / len(found)
+print("share of words that occur in the training text:")
+print(", ".join(f"{setting}: {share:.0%}" for setting, share in real_words.items()))
+if profile != "smoke":
+    assert min(real_words[0.3], real_words[0.7]) > 0.85
+    assert real_words[1.0] > 0.7 > real_words[1.5]
+
 # %% [markdown]
-# Up to a temperature of 1 words are mostly right, agreement within a phrase often, and the look of the documentation
-# (its line ends, lists and names in quotes) is met, least of all in the coldest sample. There is no thought behind it:
-# a sentence does not know how it began. Cold samples are safe and dull, hot ones fall apart into invented words. The
-# chapter [From probabilities to text](decoding.ipynb) is about choosing well.
+# Up to a temperature of 1 most words are real ones, by the count below the samples, and often a phrase is right, and so
+# is the look of the documentation, its line ends, lists and names in quotes. There is no plan behind it: sentences lose
+# their thread. Cold samples are safe and dull, hot ones fall apart into invented words. The chapter [From probabilities
+# to text](decoding.ipynb) is about choosing well.
 #
 # ## What does one number in the state keep?
 #
-# Nobody told the network about lines, brackets or quotes. Does a single number of its state follow one of them? We
+# The network was not told about lines, brackets or quotes. Does a single number of its state follow one of them? We
 # write down four features of the text as numbers, and correlate each with each number of $h_t$, on the validation text.
-# The one with the largest correlation is then looked at on the *test* text: the largest of a thousand correlations is
-# large by luck, too.
+# The one with the largest correlation is then looked at on the *test* text, since the largest of a thousand
+# correlations would be large by chance, too.
 
 
 # %%
@@ -725,7 +808,7 @@ def correlations(tokens, text):  # (features, units)
 # %%
 by_choice, _ = correlations(validation, text["validation"])
 by_test, states = correlations(test, text["test"])
-kinds = ("place in the line", "inside brackets", "inside quotes", "indentation")
+kinds = ("position in line", "inside brackets", "inside quotes", "indentation")
 units = by_choice.abs().argmax(dim=1)
 for kind, number in enumerate(units.tolist()):
     chosen, found = by_choice[kind, number], by_test[kind, number]
@@ -734,6 +817,14 @@ for kind, number in enumerate(units.tolist()):
         f"correlation {chosen:+.2f} on validation, {found:+.2f} on test"
     )
 best = by_choice.abs().amax(dim=1).argmax().item()
+
+
+# %%
+follows = (by_choice.abs().amax(dim=0) > 0.2).double().mean()
+print(f"above 0.2 with one of the four: {follows:.0%} of the numbers")
+if profile != "smoke":
+    assert by_test[best, units[best]].abs() > 0.3
+    assert follows < 0.5
 
 # %% mystnb={"image": {"alt": "Two curves over a stretch of test text: the feature, and one number of the state that roughly follows it."}}
 unit, window = units[best].item(), slice(2000, 2300)
@@ -748,17 +839,17 @@ bottom.set_xlabel("characters of the test text")
 plt.show()
 
 # %% [markdown]
-# Above is the feature, below the number of the state that follows it best. It goes up wherever the feature does, but it
-# also twitches in places where the feature does not move: the two are related, not equal. A correlation that holds on
-# the test is a finding: this number does follow the feature. Where the two columns of the
-# table differ, luck had a hand in the choice. And a correlation is not a purpose. To say that the network *uses* the
-# number one would have to change it and see the prediction change. Most numbers of the state follow nothing that has a
-# name.
+# Above is the feature, below the number of the state that follows it best. It tends to go up where the feature does,
+# but it also moves where the feature does not: the two are related, not equal. A correlation that holds on the test
+# text is a finding: this number does follow the feature. Where the two columns of the table differ, chance had a part
+# in the choice. And a correlation is not a purpose. To say that the network *uses* the number one would have to change
+# it and see the prediction change. Most numbers of the state follow none of the four features, as the last printed line
+# says.
 #
 # ## Reset or carried?
 #
 # What is the carried state worth? We cut the test text into stretches of 128 characters and let the model read each
-# from a state of zeros. Its surprise at the first characters is that of a model without memory; then it finds its feet.
+# from a state of zeros. Its surprise at the first characters is that of a model without memory; then it falls.
 
 # %%
 stretches = test[: len(test) // 129 * 129].view(-1, 129)
@@ -767,29 +858,33 @@ with torch.no_grad():
 losses = nn.functional.cross_entropy(
     logits.transpose(1, 2), stretches[:, 1:], reduction="none"
 ).mean(dim=0)
-# four places together, for a calmer curve
-by_place = bits(losses).view(32, 4).mean(dim=1)
+# four positions together, for a calmer curve
+by_position = bits(losses).view(32, 4).mean(dim=1)
 
 
 # %% mystnb={"image": {"alt": "The curve begins high, falls steeply within some ten characters, and approaches the dashed line of the carried state."}}
-plt.plot(torch.arange(32) * 4 + 2.5, by_place, label="state reset")
+plt.plot(torch.arange(32) * 4 + 2.5, by_position, label="state reset")
 plt.axhline(ladder["LSTM"], color="black", linestyle="--", label="state carried")
 plt.xlabel("characters read since the reset")
 plt.ylabel("bits per character")
 plt.legend()
 plt.show()
 print(
-    f"characters 2 to 5: {by_place[0]:.2f} bits; 65 to 128: "
-    f"{by_place[16:].mean():.2f}; carried: {ladder['LSTM']:.2f}"
+    f"characters 2 to 5: {by_position[0]:.2f} bits; 65 to 128: "
+    f"{by_position[16:].mean():.2f}; carried: {ladder['LSTM']:.2f}"
 )
+if profile != "smoke":
+    gain = by_position[0] - ladder["LSTM"]
+    assert by_position[0] - by_position[2] > 0.7 * gain > 0.7
+    assert abs(by_position[16:].mean() - ladder["LSTM"]) < 0.1
 
 
 # %% [markdown]
-# Most is won within one word, and within a line the curve has come to the dashed one, up to the noise of a small text:
-# what the model knows from farther back is worth little on the average. Chunks that are read from zero pay the price of
-# the first word again and again, in training too. With chunks of 8 characters, where it matters, two small models that
-# differ in one line, each evaluated in both ways, with the state carried through the test text and with a reset after every 8
-# characters:
+# Most is gained within one word, and within a line the curve has come to the dashed one, up to the noise of a small
+# text: what the model knows from farther back is worth little on average. Chunks that are read from zero pay for the
+# first word again and again, in training too. With chunks of 8 characters, where it matters, two small models that
+# differ in one line, each evaluated in both ways, with the state carried through the test text and with a reset after
+# every 8 characters:
 
 
 # %%
@@ -829,16 +924,16 @@ if profile != "smoke":
 
 
 # %% [markdown]
-# Compare the two models with the state carried, and then each in the way in which it was trained. In this one run of each,
-# the model that was trained with its state wins both comparisons. Gradients of eight steps are enough to learn something
-# that lasts longer than eight characters, *if* the state comes along: what is in it can be used, although no gradient
-# reaches back to the step that stored it.
+# Compare the two models with the state carried, and then each in the way in which it was trained. In this one run of
+# each, the model that was trained with its state wins both comparisons. Gradients of eight steps are enough to learn
+# something that lasts longer than eight characters, *if* the state comes along: what is in it can be used, although no
+# gradient reaches back to the step that stored it.
 #
 # ## When it fails
 #
 # **Exploding gradients.** Here is the smallest recurrent network there is: one number, $h_t = \tanh(2 h_{t-1} + b)$,
-# from $h_0 = 0.2$, for 15 steps. It has two resting places, near $+1$ and $-1$, and $b$ decides in which it ends. The
-# loss is $(h_{15} - \frac12)^2$.
+# from $h_0 = 0.2$, for 15 steps. It has two stable fixed points, near $+1$ and $-1$, and $b$ decides in which it ends.
+# The loss is $(h_{15} - \frac12)^2$.
 
 # %%
 b = torch.linspace(-0.3, -0.1, 2001, requires_grad=True)
@@ -860,14 +955,15 @@ plt.show()
 print(
     f"median gradient {slope.abs().median():.2g}, largest {slope.abs().max():.2g}"
 )
+assert slope.abs().max() > 1e4 * slope.abs().median()
 
 
 # %% [markdown]
-# On the plains the gradient is small, and one would choose a large step. At the cliff it is many thousand times larger,
-# because 15 factors near 2 were multiplied, and one step throws $b$ out of the picture; what was learnt is lost.
-# Clipping keeps the direction and limits the length: $g \leftarrow g \cdot \min(1, 1 / \lVert g \rVert)$. (Pascanu,
-# Mikolov and Bengio, 2013.) The same on our text: a plain RNN with large recurrent weights and plain gradient descent,
-# with clipping and without.
+# On the plains the gradient is small, and one would choose a large step. At the cliff it is more than ten thousand
+# times larger, since 15 factors near 2 are multiplied, $2^{15} \approx 33{,}000$. One step there throws $b$ out of the
+# picture, and what was learnt is lost. Clipping keeps the direction and limits the length:
+# $g \leftarrow g \cdot \min(1, 1 / \lVert g \rVert)$. (Pascanu, Mikolov and Bengio, 2013.) The same on our text: a
+# plain RNN with $U$ three times as large as PyTorch draws it, and plain gradient descent, with clipping and without.
 
 
 # %%
@@ -888,6 +984,10 @@ def descend(limit, steps):
     return curve
 
 
+# %%
+ends = {}  # loss of the first step and mean of the last ten
+
+
 # %% mystnb={"image": {"alt": "With clipping the loss falls; without, it jumps about far above."}}
 for name, limit, style in (
     ("clipped at 1", 1.0, "-"),
@@ -899,18 +999,25 @@ for name, limit, style in (
         f"the last ten losses {sum(loss[-10:]) / 10:.2f} bits on average"
     )
     plt.semilogy(loss, style, label=name)
+    ends[name] = loss[0], sum(loss[-10:]) / 10
 plt.xlabel("step")
 plt.ylabel("bits per character, training")
 plt.legend()
 plt.show()
 
+
+# %%
+if profile != "smoke":
+    assert ends["clipped at 1"][1] < ends["clipped at 1"][0] - 1
+    assert ends["not clipped"][1] > ends["not clipped"][0]
+
 # %% [markdown]
-# With the limit the loss falls, after a few jumps at the beginning. Without it, a few steps are enough to do harm that
-# is not made good to the end of the picture: the loss jumps about far above that of the untrained network.
+# With the limit the loss falls. Without it, a few steps do harm from which the network does not recover in this
+# picture: the loss jumps about above that of the untrained network.
 #
 # **Going round in circles.** At a low temperature the model keeps choosing what is likely after what it just wrote.
-# Soon it is in a state that it has been in before, and writes the same again. We count the share of stretches of 20
-# characters that a sample has written before.
+# Soon it comes close to a state in which it has been before, and writes the same again. We count the share of stretches
+# of 20 characters that occur earlier in the same sample.
 
 
 # %%
@@ -941,9 +1048,9 @@ print(f"\n{wrapped(tokenizer.decode(again))}")
 
 # %% [markdown]
 # The coldest samples are caught in such circles; at higher temperatures chance leads out of them. So it is the low
-# temperature that makes the loops here. Another suspect is often named, *exposure bias* (Ranzato et al., 2016): in training the model only ever
-# went on from what people had written, and here it has to go on from its own writing. That is so at every temperature,
-# and at 0.7 and at 1 much less is repeated.
+# temperature that makes the loops here. Another suspect is often named, *exposure bias* (Ranzato et al., 2016): in
+# training the model only ever went on from what people had written, and here it has to go on from its own writing. That
+# is so at every temperature, and at 0.7 and at 1 much less is repeated.
 #
 # ## What the source articles got wrong here
 #
@@ -988,13 +1095,13 @@ if profile != "smoke":
 # %% [markdown]
 # ## Summary
 #
-# - The probability of a text is a product with one factor a character, each given all before it.
-# - Minus its logarithm to base 2, divided by the length, is the bits per character: the surprise, the length of the
-#   best code, and the logarithm of the perplexity, all in one.
-# - n-grams count; without smoothing they call possible things impossible, and one of those is enough for an infinite
-#   score.
-# - A recurrent network carries a state. In a plain one the derivatives vanish or explode; the LSTM's cell is a sum with
-#   gates that can learn to keep.
+# - The probability of a text is a product with one factor per character, each given all before it.
+# - Minus its logarithm to base 2, divided by the length, gives the bits per character: the mean surprise, the length of
+#   the best code, and the logarithm of the perplexity, all in one.
+# - n-grams count; without smoothing they give possible characters the probability 0, and one of those is enough for an
+#   infinite score.
+# - A recurrent network carries a state. In a plain one the derivatives vanish or explode; the LSTM's cell state is a
+#   sum, with gates that can learn to keep it.
 # - Truncated backpropagation: the state crosses the border of a chunk, the gradient does not. Chunks come in order;
 #   clip the gradients.
 #
@@ -1014,7 +1121,7 @@ assert math.isclose(bits(nats), 2, rel_tol=1e-6)
 assert math.isclose(math.exp(nats), 4, rel_tol=1e-6)
 
 # %% [markdown]
-# **2.** Two models, one with bytes and one with pieces of words of 3.5 characters on average, both report "2.8 nats a
+# **2.** Two models, one with bytes and one with pieces of words of 3.5 characters on average, both report "2.8 nats per
 # token". Which one is better, and what are their bits per character?
 
 # %% tags=["hide-cell"]
@@ -1053,7 +1160,7 @@ for f in (0.5, 0.9, 0.99):
 #
 # </details>
 #
-# **5.** In words: the highest n-gram and the LSTM make different mistakes. How could one use both?
+# **5.** In words: the n-gram of high order and the LSTM make different mistakes. How could one use both?
 #
 # <details><summary>Answer</summary>
 #
@@ -1079,8 +1186,8 @@ for f in (0.5, 0.9, 0.99):
 #   gate $f$.
 # - R. Pascanu, T. Mikolov and Y. Bengio, [On the difficulty of training Recurrent Neural
 #   Networks](https://arxiv.org/abs/1211.5063) (2013): vanishing, exploding, clipping.
-# - M. Ranzato et al., [Sequence Level Training with Recurrent Neural Networks](https://arxiv.org/abs/1511.06732) (2016):
-#   exposure bias.
+# - M. Ranzato et al., [Sequence Level Training with Recurrent Neural Networks](https://arxiv.org/abs/1511.06732)
+#   (2016): exposure bias.
 # - A. Karpathy, J. Johnson and L. Fei-Fei, [Visualizing and Understanding Recurrent
 #   Networks](https://arxiv.org/abs/1506.02078) (2015): single numbers that follow quotes, lines and brackets.
 #

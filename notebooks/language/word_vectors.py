@@ -18,7 +18,7 @@
 # - say what is wrong with giving every word a number, and how the company of a word tells what it means;
 # - turn counts of neighbours into pointwise mutual information, and that into short vectors by a singular value
 #   decomposition;
-# - write skip-gram with negative sampling, its loss and its gradient, and say what its best weights are;
+# - write skip-gram with negative sampling, its loss and its gradient, and say which inner products are optimal;
 # - measure on held-out text what vectors know, and judge an analogy with the control it needs;
 # - recognise four ways in which word vectors mislead.
 #
@@ -50,7 +50,7 @@ import torch.nn.functional as F
 from scipy.stats import rankdata, spearmanr
 from torch import nn
 
-from aigc_course import plots, results, training
+from aigc_course import diagrams, plots, results, training
 from aigc_course.data import load_text
 
 
@@ -75,9 +75,9 @@ print(
 # sentence in 1957: *you shall know a word by the company it keeps*.
 #
 # A computer starts from less. Text is cut into words, each word gets a number, and for a network the number becomes a
-# **one-hot vector**: as long as the vocabulary, with a 1 at the word's own place and 0 elsewhere. Our text is Python's own
-# documentation, which comes with every Python. A word here is a run of letters, digits and underscores in lower case; those
-# that come fewer than five times in the training text are left out, and so is all punctuation.
+# **one-hot vector**: as long as the vocabulary, with a 1 at the word's own number and 0 elsewhere. Our text is Python's
+# own documentation, which comes with every Python. A word here is a run of letters, digits and underscores in lower
+# case; those that occur fewer than five times in the training text are left out, and so is all punctuation.
 
 
 # %%
@@ -129,9 +129,9 @@ print(
 #
 # ## Counting company
 #
-# Take every word together with each word at most two places to its left or right. The first is called the **word** $w$,
-# the second its **context** $c$; the number of places is the **window**. Each pair is taken both ways round. Let $n_{wc}$
-# be how often the pair comes, $N$ the number of all pairs.
+# Take every word together with each word at most two positions to its left or right. The first is called the **word**
+# $w$, the second its **context** $c$; the number of positions is the **window**. Each pair is counted in both
+# directions. Let $n_{wc}$ be the number of times the pair occurs, and $N$ the number of all pairs.
 
 
 # %%
@@ -161,12 +161,15 @@ print(
 )
 near_raise = [vocabulary[c] for c in counts[number["raise"]].topk(8).indices]
 print(textwrap.fill(f"'raise' is most often near: {', '.join(near_raise)}", 80))
+# which share of all words has one of the ten most frequent ones in its first three
+led = (counts.topk(3, dim=1).indices < 10).any(dim=1).double().mean()
+assert led > 0.8
 
 
 # %% [markdown]
-# A row of this table describes a word by its company, but badly: near the top of every row stand `the`, `a` and their
-# like. They are near `raise` because they are near everything. What we want to know is which words come near `raise` *more
-# often than they would by chance*.
+# A row of this table describes a word by its company, but badly: nearly every row is led by `the`, `a` and their like.
+# They are near `raise` as they are near everything. What we want to know is which words come near `raise` *more often
+# than they would by chance*.
 #
 # ### Pointwise mutual information
 #
@@ -178,8 +181,8 @@ print(textwrap.fill(f"'raise' is most often near: {', '.join(near_raise)}", 80))
 # $$\mathrm{PMI}(w, c) = \log \frac{p(w, c)}{p(w)\, p(c)} .$$
 #
 # It is 0 for chance, $\log 10$ for a pair that is ten times as frequent, negative for words that avoid each other. For
-# pairs that never came it is $-\infty$, which in a text this short says nothing: most of them were just never tried. The
-# usual way out is to cut it off at 0, the **positive PMI**: $\mathrm{PPMI}(w, c) = \max(0, \mathrm{PMI}(w, c))$.
+# pairs that never occurred it is $-\infty$, which in a text this short says little: most of them just had no occasion.
+# The usual way out is to cut it off at 0, the **positive PMI**: $\mathrm{PPMI}(w, c) = \max(0, \mathrm{PMI}(w, c))$.
 
 
 # %%
@@ -193,18 +196,18 @@ def positive_pmi(counts):
 
 ppmi = positive_pmi(counts)
 row = torch.where(counts[number["raise"]] >= 3, ppmi[number["raise"]], 0)
-print("by chance least expected near 'raise':")
+print("near 'raise' far more often than by chance:")
 print(textwrap.fill(", ".join(vocabulary[c] for c in row.topk(8).indices), 80))
 
 # %% [markdown]
-# (Only pairs that came three times or more are shown. A pair of two rare words has a huge PMI after a single meeting:
-# remember this for the end of the chapter.)
+# (Only pairs that occurred three times or more are shown. A pair of two rare words has a huge PMI after a single
+# occurrence: remember this for the end of the chapter.)
 #
 # ### Short vectors
 #
-# A row of PPMI is still as long as the vocabulary, and mostly zeros. `raise` and `raised` may have met different
-# exceptions, and then their rows have little in common, although those exceptions resemble each other. We want few
-# numbers per word, so that similar contexts have to share them.
+# A row of PPMI is still as long as the vocabulary, and mostly zeros. `raise` and `raised` may have occurred with
+# different exceptions, and then their rows have little in common, although those exceptions resemble each other. We
+# want few numbers per word, so that similar contexts have to share them.
 #
 # The **singular value decomposition** writes the matrix $M$ of all PPMI values as $M = U S V^\top$: $U$ and $V$ have
 # orthogonal columns of length 1, $S$ is diagonal with $s_1 \ge s_2 \ge \dots \ge 0$. Keep the first $d$ columns:
@@ -231,8 +234,9 @@ print(f"{width} of {size} columns keep {100 * kept:.0f} % of the sum of squares"
 assert torch.allclose(1 - kept, error, atol=1e-5)
 
 # %% [markdown]
-# To compare two vectors we take the **cosine** of the angle between them, $\cos(a, b) = a^\top b / (\lVert a \rVert
-# \lVert b \rVert)$: 1 if they point the same way, 0 if they are orthogonal. Length would mostly say how frequent a word is.
+# To compare two vectors we take the **cosine** of the angle between them,
+# $\cos(a, b) = a^\top b / (\lVert a \rVert \lVert b \rVert)$: 1 if they point the same way, 0 if they are orthogonal.
+# (The length of a vector would enter the plain inner product as well.)
 
 
 # %%
@@ -247,8 +251,8 @@ for word in shown:
     print(f"{word:>11}: {', '.join(nearest(svd_words, word))}")
 
 # %% [markdown]
-# No grammar, no dictionary, no labels; counting and one decomposition. Some of these rows are striking and some have
-# a guest that nobody invited. We shall not judge by looking: there is a measurement further down.
+# No grammar, no dictionary, no labels; counting and one decomposition. Some of these rows are striking, and some
+# contain a word that does not belong. We shall not judge by looking: there is a measurement further down.
 #
 # ## A game instead of counts
 #
@@ -257,19 +261,38 @@ for word in shown:
 # word and one vector $v_c$ for each context, and answers with the probability
 #
 # $$P(\text{real} \mid w, c) = \sigma(u_w^\top v_c), \qquad \sigma(a) = \frac{1}{1 + e^{-a}} .$$
-#
-# The inner product is the logit: a large one says "real". For each real pair, $k$ contexts $c'_1, \dots, c'_k$ are drawn
-# from a noise distribution $q$. The loss is the binary cross-entropy, in nats a real pair, averaged over a batch:
+
+# %% tags=["hide-input"]
+diagrams.draw(
+    "The word w picks the vector u in the table E, the context c picks v in a "
+    "second table, E prime. The sigmoid of the inner product of u and v is the "
+    "probability P.",
+    {
+        **{"w": (0, 0), "E": (1.1, 0), "u": (2.2, 0)},
+        **{"c": (0, 1.2), "E′": (1.1, 1.2), "v": (2.2, 1.2)},
+        **{"uᵀv": (3.3, 0.6), "σ": (4.4, 0.6), "P": (5.5, 0.6)},
+    },
+    [("w", "E", "u", "uᵀv", "σ", "P"), ("c", "E′", "v", "uᵀv")],
+    observed=["w", "c"],
+    bare=["u", "v", "P"],
+    notes={"u": "d", "v": "d"},
+)
+
+# %% [markdown]
+# The inner product is the logit: a large one says "real". In the diagram $E$ and $E'$ are the two tables; each picks
+# the row of its word, $d$ numbers long. For each real pair, $k$ contexts $c'_1, \dots, c'_k$ are drawn from a noise
+# distribution $q$. The loss is the binary cross-entropy, in nats per real pair, averaged over a batch:
 #
 # $$
 # L = -\log \sigma(u_w^\top v_c) - \sum_{j=1}^{k} \log \sigma(-u_w^\top v_{c'_j}), \qquad c'_j \sim q .
 # $$
 #
-# This is **skip-gram with negative sampling** (SGNS). Two details of the original: the noise is $q(c) \propto
-# p(c)^{0.75}$, which offers rare words a little more often than the text does; and the most frequent words are thinned
-# out beforehand, a word of frequency $f$ being kept with probability $\min(1, \sqrt{t / f})$ (**subsampling**, $t$ is a
-# small number such as $10^{-5}$ in a large text). The second spares time where a billion words are to be read, and in
-# their large texts it also made the vectors of rarer words better. In our small one we leave it out.
+# This is **skip-gram with negative sampling** (SGNS). Two details of the original: the noise is
+# $q(c) \propto p(c)^{0.75}$, which offers rare words a little more often than the text does; and the most frequent
+# words are thinned out beforehand, a word with relative frequency $f$ being kept with probability
+# $\min(1, \sqrt{t / f})$ (**subsampling**, $t$ is a small number such as $10^{-5}$ in a large text). The second spares
+# time where a billion words are to be read, and in the large texts of Mikolov and others it also made the vectors of
+# rarer words better. With our small one we leave it out.
 #
 # ### From scratch
 
@@ -282,7 +305,7 @@ class SkipGram:
         self.words = (0.1 * torch.randn(size, width)).requires_grad_()
         self.contexts = torch.zeros(size, width, requires_grad=True)  # v
 
-    # (batch,), (batch,), (batch, k) -> nats a real pair
+    # (batch,), (batch,), (batch, k) -> nats per real pair
     def loss(self, word, context, noise):
         u = self.words[word]
         real = (u * self.contexts[context]).sum(dim=-1)
@@ -325,9 +348,9 @@ def one_epoch(model, optimiser, pairs, noise, pull=0.01, batch_size=2048):
 # \frac{\partial L}{\partial u_w} = -\big(1 - \sigma(u_w^\top v_c)\big)\, v_c + \sum_j \sigma(u_w^\top v_{c'_j})\, v_{c'_j} .
 # $$
 #
-# Descending, the word is pulled towards the context it was seen with, and pushed away from those drawn by lot; each the
-# more strongly, the more surprised the network was. Two words with the same company are pulled to the same place, without
-# ever having met.
+# Descending, the word is pulled towards the context it was seen with, and pushed away from those drawn at random; the
+# more surprised the network was, the stronger the pull or push. Two words with the same company are pulled to the same
+# point, even if they never occur together.
 
 # %%
 model = SkipGram(6, 4)
@@ -359,13 +382,14 @@ print(
 
 
 # %% [markdown]
-# Only the words that took part get a gradient. A frequent word is moved thousands of times, a rare one a few times.
+# Only the words that took part get a gradient. With two neighbours on each side, a word that occurs 3,000 times is in
+# about 12,000 of the pairs that a pass goes through, and one that occurs five times in about 20.
 #
 # ### With PyTorch: `nn.Embedding`
 #
-# Picking a row is the same as multiplying a one-hot vector by a matrix, only without the multiplications by 0. PyTorch's
-# name for a matrix that is used so is `nn.Embedding`; every language model of this part starts with one. It has the same
-# values as our lookup, and the same gradient: a row that is looked up twice collects both.
+# Picking a row is the same as multiplying a one-hot vector by a matrix, only without the multiplications by 0.
+# PyTorch's name for a matrix that is used in this way is `nn.Embedding`; every language model of this part starts with
+# one. It has the same values as our lookup, and the same gradient: a row that is looked up twice collects both.
 
 # %%
 torch.manual_seed(0)
@@ -384,8 +408,8 @@ print(own.grad)
 # %% [markdown]
 # ## The game counts, too
 #
-# What are the best vectors of that game? Suppose they are long enough that each inner product $a = u_w^\top v_c$ can be
-# chosen freely. Sum the loss over the whole text: the pair is real $n_{wc} = N p(w, c)$ times, and drawn by lot
+# What are the optimal vectors of that game? Suppose they are long enough that each inner product $a = u_w^\top v_c$ can
+# be chosen freely. Sum the loss over the whole text: the pair is real $n_{wc} = N p(w, c)$ times, and drawn at random
 # $k N p(w)\, q(c)$ times on average. So
 #
 # $$-N \big[\, p(w, c) \log \sigma(a) + k\, p(w)\, q(c) \log \sigma(-a) \,\big]$$
@@ -417,7 +441,7 @@ optimiser = torch.optim.LBFGS([u, v], line_search_fn="strong_wolfe", **solver)
 
 
 # %%
-def exact_loss():  # nats a real pair
+def exact_loss():  # nats per real pair
     optimiser.zero_grad()
     a = u @ v.T
     loss = -(joint * F.logsigmoid(a) + k * chance * F.logsigmoid(-a)).sum()
@@ -446,17 +470,17 @@ assert torch.allclose(found, pmi, atol=0.01)
 #
 # $$\widehat{\mathrm{PMI}}(w, c) = u_w^\top v_c + \log k + \log \frac{q(c)}{p(c)} .$$
 #
-# And PMI is itself the answer to a game: *is this pair real, or were the two words shuffled?* If real pairs and shuffled
-# ones are equally many, the log-odds of "real" are $\log p(w, c) / p(w) p(c)$. So every method of this chapter can be
-# asked the same question, about pairs of **held-out** text, and is scored by its cross-entropy in bits a pair.
+# And PMI is itself the answer to a game: *is this pair real, or were the two words shuffled?* If real pairs and
+# shuffled ones are equally many, the log-odds of "real" are $\log p(w, c) / p(w) p(c)$. So every method of this chapter
+# can be asked the same question, about pairs of **held-out** text, and is scored by its cross-entropy in bits per pair.
 #
-# The shuffled pairs are made of the held-out pairs themselves: words and contexts are torn apart and put together by lot.
-# All words are then equally frequent among both kinds, so nobody can win by knowing that `the` is frequent. Someone who
-# knows only frequencies has to answer PMI = 0, and pays exactly 1 bit.
+# The shuffled pairs are made of the held-out pairs themselves: the contexts are dealt out anew among the words, at
+# random. Every word is then equally frequent among both kinds, so it does not help to know that `the` is frequent. A
+# model that knows only frequencies has to answer PMI = 0, and pays exactly 1 bit.
 
 
 # %%
-# an estimate of PMI, (size, size) -> area under the curve, bits a pair
+# an estimate of PMI, (size, size) -> area under the curve, bits per pair
 def score(estimate, split):
     real, generator = pairs[split], torch.Generator().manual_seed(0)
     order = torch.randperm(real.shape[1], generator=generator)
@@ -501,39 +525,45 @@ best = min(range(epochs), key=validation.__getitem__)
 sgns_words, sgns_contexts = kept[best]
 print(
     "best pass on the validation text: "
-    f"{best + 1}, {validation[best]:.3f} bits a pair"
+    f"{best + 1}, {validation[best]:.3f} bits per pair"
 )
 
 
-# %% mystnb={"image": {"alt": "Left: the training loss falls with each pass and keeps falling. Right: the bits a pair on the validation text fall at first, then rise again past a marked best pass."}}
+# %% mystnb={"image": {"alt": "Left: the training loss falls with each pass and keeps falling. Right: the bits per pair on the validation text fall at first, then rise again past a marked best pass."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
 passes = range(1, epochs + 1)
 left.plot(passes, train_loss, "o-", markersize=4)
-left.set_ylabel("training loss (nats a real pair)")
+left.set_ylabel("training loss (nats per real pair)")
 right.plot(passes, validation, "o-", markersize=4, color=plots.COLOURS[3])
 circle = {"markersize": 10, "markerfacecolor": "none", "color": "black"}
 right.plot(best + 1, validation[best], "o", **circle)
 right.axhline(1, color="grey", linestyle=":")
-right.set_ylabel("validation (bits a pair)")
+right.set_ylabel("validation (bits per pair)")
 for ax in (left, right):
     ax.set_xlabel("pass through the text")
     ax.set_xticks(passes[1::2])
 plt.show()
 
 
+# %%
+if profile != "smoke":
+    assert train_loss == sorted(train_loss, reverse=True)
+    assert validation[0] > validation[best] < validation[-1] - 0.005
+
+
 # %% [markdown]
-# On the left nothing looks wrong; that curve would go on falling for long. On the right the same network gets *worse* after
-# a few passes, back towards the dotted line, where someone sits who knows frequencies only: it has begun to learn single
-# pairs of the training text by heart, and is sure of them. In a text of billions of words that hardly happens. In ours it
-# happens at once, and only held-out text shows it.
+# On the left nothing looks wrong: the curve falls with every pass. On the right the same network gets *worse* after a
+# few passes, back towards the dotted line, the bit of a model that knows frequencies only. It **overfits**: what it
+# goes on learning about the pairs of the training text no longer holds for those of another. In a text this short that
+# takes only a few passes, and only held-out text shows it.
 #
 # ## Who knows more?
 #
 # Four answers to the same question, on the test text, which nothing has seen so far:
 #
 # - **frequencies** only; for its AUC we let it prefer pairs of frequent words;
-# - **the table itself**: PMI from the counts, with 1 added to the count of each pair and to what is expected by chance, so
-#   that a pair never met gets a cautious answer in place of $-\infty$;
+# - **the table itself**: PMI from the counts, with 1 added to the count of each pair and to what is expected by chance,
+#   so that a pair that never occurred gets a cautious answer in place of $-\infty$;
 # - **PPMI and SVD**;
 # - **SGNS**.
 #
@@ -561,7 +591,7 @@ lot = real[1][
 ]
 new, new_lot = counts[real[0], real[1]] == 0, counts[real[0], lot] == 0
 print(
-    f"never met in training: {100 * new.double().mean():.0f} % of real, "
+    f"new, not in the training text: {100 * new.double().mean():.0f} % of real, "
     f"{100 * new_lot.double().mean():.0f} % of shuffled"
 )
 
@@ -574,16 +604,29 @@ for name, estimate in estimates.items():
     )
     auc, bits = scores[name]
     print(
-        f"{name:>12}: AUC {auc:.3f}, {bits:.3f} bits a pair; "
-        f"pairs never met: AUC {unseen[name]:.3f}"
+        f"{name:>12}: AUC {auc:.3f}, {bits:.3f} bits per pair; "
+        f"new pairs: AUC {unseen[name]:.3f}"
     )
 
 
-# %% mystnb={"image": {"alt": "For each of four methods two bars, on all test pairs and on pairs never met in training. Frequencies lie at chance on all pairs; the others above it, and on unmet pairs the vectors stand above the table."}}
+# %%
+if profile != "smoke":
+    auc, bits = zip(*scores.values(), strict=True)  # frequencies, table, SVD, SGNS
+    assert unseen["SGNS"] > unseen["SVD"] + 0.01 > unseen["table"] + 0.02
+    assert unseen["frequencies"] < 0.48
+    assert abs(unseen["table"] + unseen["frequencies"] - 1) < 1e-3, "the reverse"
+    assert new.double().mean() < 0.4, "most test pairs occurred before"
+    assert auc[1] > auc[2] + 0.01
+    assert auc[3] > auc[2] + 0.01
+    assert bits[3] < bits[2] - 0.01
+    assert min(bits) > 0.88
+
+
+# %% mystnb={"image": {"alt": "For each of four methods two bars, on all test pairs and on new ones. Frequencies lie near chance on all pairs, the others above it; on new pairs the vectors stand above the table, and the bar of the frequencies points down."}}
 figure, ax = plt.subplots(figsize=(6, 3.2))
 areas = {
     "all test pairs": [scores[name][0] for name in scores],
-    "never met in training": [unseen[name] for name in scores],
+    "new pairs": [unseen[name] for name in scores],
 }
 places = torch.arange(len(scores))
 for offset, (label, values) in zip((-0.2, 0.2), areas.items(), strict=True):
@@ -597,18 +640,19 @@ plt.show()
 
 
 # %% [markdown]
-# On the pairs never met it is (c). The table can only say how frequent the two words are, and that is worth little. The
-# vectors know that a context which goes with *similar* words is likely here, too: that is what a word vector is for.
-# (The bar of the frequencies points down: among the pairs never met the real ones are made of somewhat *rarer* words
-# than the shuffled ones, since frequent words that go together have mostly met. The table ranks such pairs the other
-# way round, and its bar is as high as that one is deep.) Over all pairs the table is hard to beat, for it remembers
-# every meeting, and most test pairs were met before. Of the two ways to make vectors the game is the better one here,
-# and two reasons are near at hand: it weighs a pair by its frequency, and it takes notice of pairs that come *less*
-# often than by chance, which the positive PMI has thrown away.
+# On the new pairs it is (c). With a count of 0 the table's number depends on the frequencies of the two words alone,
+# and that is worth little. The vectors have something to go by even here: if the context goes with words *similar* to
+# $w$, its vector lies close to theirs. (The bar of the frequencies points down: among the new pairs the real ones are
+# made of somewhat *rarer* words than the shuffled ones. A likely reason: if frequent words go together, an example of
+# it is nearly always in the training text. The table ranks new pairs the other way round, the rarer the words the
+# higher, so its bar is as high as that one is deep.) Over all pairs the table is hard to beat, for most test pairs
+# occurred in the training text too. Of the two ways to make vectors the game is the better one here. Two likely
+# reasons: it weighs a pair by its frequency, and it takes notice of pairs that occur *less* often than by chance, which
+# the positive PMI has thrown away.
 #
-# And look at the size of the numbers. The best of the four saves less than a tenth of a bit, out of one. Company within two
-# words, in sections that none of the methods has read, is mostly unpredictable. That is no reason to be disappointed: a
-# model of language has to gain such fractions at every word.
+# And look at the size of the numbers. The best of the four saves about a tenth of a bit at most, out of one. Company
+# within two words, in sections that none of the methods has read, is mostly unpredictable. That is no reason to be
+# disappointed: a model of language has to gain such fractions at every word.
 #
 # ## A map
 #
@@ -640,16 +684,27 @@ points = points - points.mean(dim=0)
 # %%
 x, y = (points @ torch.linalg.svd(points)[2][:2].T).T
 apart = x - x[:, None]
+squared = (apart**2 + (y - y[:, None]) ** 2).fill_diagonal_(torch.inf)
+group_of = [group for group, _ in chosen]
+alike = [
+    group_of[i] == group_of[j] for i, j in enumerate(squared.argmin(1).tolist())
+]
+
+
+# %%
 # no room for letters on the right
 crowded = ((apart > 0) & (apart < 0.3) & ((y - y[:, None]).abs() < 0.04)).any(dim=1)
 print(
     f"{len(chosen)} words, "
     f"{100 * (x.var() + y.var()) / points.var(dim=0).sum():.0f} "
-    "% of their variance is in the map"
+    "% of their variance is in the map;"
 )
+print(f"{sum(alike)} have one of their own group as the nearest")
+named = [alike[i] for i, group in enumerate(group_of) if group != "small words"]
+assert profile == "smoke" or sum(named) > 0.6 * len(named)
 
 
-# %% mystnb={"image": {"alt": "A map of about twenty words in four colours; words of one colour mostly lie in the same region: exceptions, names with underscores and plurals each on a side of their own, small words between them."}}
+# %% mystnb={"image": {"alt": "A map of about twenty words in four colours; words of one colour mostly lie in the same region: exceptions, names with underscores and plurals."}}
 figure, ax = plt.subplots(figsize=(6, 5))
 for group, colour in zip(groups, (3, 0, 2, 4), strict=True):
     members = [place for place, (name, _) in enumerate(chosen) if name == group]
@@ -665,10 +720,11 @@ ax.legend(fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 plt.show()
 
 # %% [markdown]
-# Words that are used alike lie together: the exceptions, the special names and the plurals have each a side of their
-# own. The small words, which go with everything, are scattered in the middle, and some lie nearer to a plural or an
-# exception than to each other. Do not read more from it: two directions of all those in the vectors are drawn, and two
-# words that lie on top of each other here may be far apart in the others.
+# Words that are used alike mostly lie together: the exceptions, the special names and the plurals each have a region of
+# their own, with a stray word here and there. The printed share says how many words have one of their own group as the
+# nearest in the map. The small words, which go with everything, hold together least. Do not read more from it: two
+# directions of all those in the vectors are drawn, and two words that lie on top of each other here may be far apart in
+# the others.
 #
 # ## Analogies, and a control
 #
@@ -788,17 +844,29 @@ for method in share:
         f"{method:>4}: {share[method]:.2f} of all are first, "
         f"{control[method]:.2f} without the example"
     )
+assert profile == "smoke" or max(share.values()) < 0.35
+
+
+# %%
+first = {  # with the example, without
+    key: [sum(row[k] == 0 for row in rows) / len(rows) for k in (1, 2)]
+    for key, rows in asked.items()
+}
+if profile != "smoke":
+    assert first["SGNS", "plural"][1] < 0.1
+    assert first["SVD", "plural"][0] < first["SVD", "plural"][1] + 0.08
+    for method in ("SVD", "SGNS"):
+        assert 0.1 < first[method, "opposite"][0] < first[method, "opposite"][1]
+        assert first[method, "participle"][0] < 0.15
+        assert first[method, "third person"][0] < 0.2
 
 
 # %%
 plurals = asked["SGNS", "plural"]
-first = [
-    sum(ranks[column] == 0 for _, *ranks in plurals) / len(plurals)
-    for column in (0, 1)
-]
+with_example, without = first["SGNS", "plural"]
 plural_shares = {
-    "plurals_share": round(first[0], 3),
-    "plurals_control": round(first[1], 3),
+    "plurals_share": round(with_example, 3),
+    "plurals_control": round(without, 3),
 }
 for wanted, verdict in ((True, "comes out"), (False, "does not")):
     some = [words for words, rank, _ in plurals if (rank == 0) == wanted]
@@ -806,25 +874,26 @@ for wanted, verdict in ((True, "comes out"), (False, "does not")):
         print(f"{verdict:>9}: {a} → {b}, {c} → {d}")
 
 # %% [markdown]
-# A word drawn blindly from the vocabulary would be right about once in a thousand questions, and most of these questions are
-# answered wrongly. In between lies what is worth knowing:
+# A word drawn at random from the vocabulary would be right about once in a thousand questions, and most of these
+# questions are answered wrongly. The results lie in between:
 #
-# - **Plurals**, (b): in the game's vectors a good part comes out, and hardly any of it without the example. There is a
-#   direction from one to many in these vectors, found by nobody but the game. In the vectors of the decomposition the
-#   example hardly helps: what comes out there is mostly next to its singular anyway.
-# - **Opposites** have large shares, and it would be easy to boast of them. But without the example they are larger still.
-#   `left` and `right` keep the same company, so they are neighbours already, and adding a difference only disturbs.
-# - **Forms of verbs** hardly come out. `raise`, `raises` and `raised` stand in different places of a sentence, each comes
-#   a few dozen times, and nothing in the method sees that they share five letters.
+# - **Plurals**, (b): in the game's vectors a good part comes out, and hardly any of it without the example. So there is
+#   a common direction from one to many in these vectors. In the vectors of the decomposition the example hardly helps:
+#   what comes out there mostly comes out without it.
+# - **Opposites** have large shares, and it would be easy to boast of them. But without the example they are larger
+#   still. `left` and `right` keep the same company, so they are neighbours already, and the difference of another pair
+#   leads away.
+# - **Forms of verbs** hardly come out. Each form occurs only a few dozen times, and nothing in the method sees that
+#   `raise`, `raises` and `raised` share five letters.
 #
-# So: a little can be calculated with these vectors, far less than the famous example suggests, and without the control we
-# should have praised the wrong relation. Whoever shows you a few analogies should be asked for the list they were picked from.
+# So a little can be calculated with these vectors, far less than the famous example suggests, and without the control
+# we should have praised the wrong relation. If you are shown a few analogies, ask for the list they were picked from.
 #
 # ## When it fails
 #
 # ### Rare words
 #
-# Deal the training text out in two halves, a few hundred words to the one, the next to the other, and make vectors from
+# Deal the training text out to two halves, a few hundred words to one, the next to the other, and make vectors from
 # each half alone. A word that has been learnt should have the same neighbours in both.
 
 # %%
@@ -835,7 +904,7 @@ for half in (0, 1):
         positive_pmi(count(pairs_in(tokens["train"][block == half])))
     )
     unit = F.normalize(vectors, dim=1)
-    cosines = unit @ unit.T - 2 * torch.eye(size)  # nobody is their own neighbour
+    cosines = unit @ unit.T - 2 * torch.eye(size)  # no word is its own neighbour
     halves.append(
         torch.zeros(size, size).scatter_(1, cosines.topk(10).indices, 1.0)
     )
@@ -849,6 +918,9 @@ bands = [
     shared[(times >= low) & (times < high)].mean().item()
     for low, high in itertools.pairwise(edges)
 ]
+if profile != "smoke":
+    assert bands == sorted(bands)
+    assert 10 / size < bands[0] < 0.1 < bands[-1] < 0.5
 
 
 # %% mystnb={"image": {"alt": "Bars, one for each band of frequency, all above the dotted line of chance: rare words share few of their neighbours between the two halves of the text, the bars grow towards frequent words."}}
@@ -863,16 +935,16 @@ plt.show()
 
 # %% [markdown]
 # The bars grow with the frequency. All are above chance, the dotted line; but for the rarest words fewer than one
-# neighbour in ten is found again, and even for the most frequent ones most are not. The neighbours of a word that comes
-# five times are little more than an accident of which five sentences it stood in, although its cosines look as precise
+# neighbour in ten is found again, and even for the most frequent ones most are not. The neighbours of a word that
+# occurs five times are mostly an accident of the five sentences in which it does, although its cosines look as precise
 # as any others. There is no cure but more text, or pieces of words in place of words, which are less rare ([byte-pair
 # encoding](gpt.ipynb)).
 #
 # ### One vector for two senses
 #
-# A word has one vector, however many meanings it has. To see what becomes of them we *make* a word with two meanings: by lot,
-# about every second `left` and every second `exception` is replaced by a word `X`. The other half stays, so that there is
-# something to compare with.
+# A word has one vector, however many meanings it has. To see what becomes of them we *make* a word with two meanings:
+# about half of all `left` and half of all `exception`, chosen at random, are replaced by a word `X`. The others stay,
+# so that there is something to compare with.
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -894,22 +966,26 @@ print(
     "cosine of X with its senses: "
     f"{', '.join(f'{s} {cosines[number[s]]:.2f}' for s in senses)}"
 )
-print(
-    "cosine of the two senses with each other: "
-    f"{unit[number[senses[0]]] @ unit[number[senses[1]]]:.2f}"
-)
+apart = (unit[number[senses[0]]] @ unit[number[senses[1]]]).item()
+print(f"cosine of the two senses with each other: {apart:.2f}")
+if profile != "smoke":
+    assert min(cosines[number[sense]] for sense in senses) > apart + 0.2
 closest = [vocabulary[c] for c in cosines.argsort(descending=True)[1:9].tolist()]
 print(textwrap.fill(f"nearest to X: {', '.join(closest)}", 80))
 
 
 # %% [markdown]
-# `X` stands between two words that have nothing to do with each other, and is a neighbour of both. In real text
-# `return`, `set` or `class` live like that. The cure is a vector that depends on the sentence, not on the word alone: that
-# is what [attention](attention.ipynb) computes.
+# `X` lies between two words that are far from each other, close to both. In real text `return`, `set` and `class` are
+# such words. The cure is a vector that depends on the sentence, not on the word alone: that is what
+# [attention](attention.ipynb) computes.
 #
-# ### Everybody's neighbour
+# ### A neighbour of all
 #
 # Each word has ten nearest neighbours. If these were spread evenly, each word would be in ten such lists.
+
+# %%
+middles, hubs = {}, {}
+
 
 # %%
 for method, vectors in (("SVD", svd_words), ("SGNS", sgns_words)):
@@ -917,6 +993,7 @@ for method, vectors in (("SVD", svd_words), ("SGNS", sgns_words)):
     near = (unit @ unit.T - 2 * torch.eye(size)).topk(10).indices
     lists = torch.bincount(near.flatten(), minlength=size)
     middle = spearmanr(lists, unit @ unit.mean(dim=0)).statistic
+    middles[method], hubs[method] = middle, times[lists.topk(4).indices].tolist()
     print(
         f"{method}: {(lists == 0).sum()} words in no list; "
         f"rank correlation with nearness to the middle {middle:.2f}"
@@ -927,19 +1004,26 @@ for method, vectors in (("SVD", svd_words), ("SGNS", sgns_words)):
             f"times in the text, is in {lists[place]} lists"
         )
 
+
+# %%
+if profile != "smoke":
+    assert min(hubs["SVD"]) > 500
+    assert sorted(hubs["SGNS"])[1] < 20
+    assert abs(middles["SVD"]) < 0.15 < 0.2 < middles["SGNS"]
+
 # %% [markdown]
-# They are not. A few words, the **hubs**, are neighbours of very many, and some are nobody's. In the vectors made from
+# They are not. A few words, the **hubs**, are neighbours of very many, and some of none. In the vectors made from
 # counts the largest hubs are words like `the`, which keep company with everything. In the game's vectors they are rare
-# words, which were moved a few times only. There another cause is at work, which is known from all spaces of many
-# dimensions: what lies near the common mean of all vectors is near to everybody (Radovanović et al., 2010). So "*u* is
-# among the neighbours of *v*" says less if *u* is a hub. Subtracting the mean of all vectors before taking cosines is a
-# simple first aid; exercise 3 tries it.
+# words. A general cause is known from all spaces of many dimensions: what lies near the common mean of all vectors is
+# near to very many of them (Radovanović et al., 2010). In the game's vectors the printed correlation agrees with that;
+# in the others there is hardly one. So "*u* is among the neighbours of *v*" says less if *u* is a hub. Subtracting the
+# mean of all vectors before taking cosines is a simple first aid; exercise 3 tries it.
 #
 # ### Embeddings that never learn
 #
-# In article 003 a matrix of embeddings is set up and announced as the result, and no update ever mentions it. We rebuild
-# two programs of that kind. In the first, the loss is computed and printed in every pass, and no step is taken. In the
-# second the other matrix is trained, and the embeddings are left out of the optimiser.
+# In article 003 a matrix of embeddings is set up and announced as the result, and no update ever mentions it. We
+# rebuild two programs of that kind. In the first, the loss is computed and printed in every pass, and no step is taken.
+# In the second the other matrix is trained, and the embeddings are missing from the optimiser.
 #
 # > **Predict, then run.** In the second, does the loss fall? (a) No, the words are random. (b) A little. (c) As far as with
 # > both.
@@ -950,7 +1034,7 @@ torch.manual_seed(1)
 same_for_all = draw_noise(q, pairs["validation"])
 
 
-def validation_loss(model):  # nats a real pair
+def validation_loss(model):  # nats per real pair
     with torch.no_grad():
         return model.loss(*pairs["validation"], same_for_all).item()
 
@@ -984,19 +1068,21 @@ for _ in range(best + 1):
     ):
         one_epoch(model, optimiser, pairs["train"], q)
         curve.append(validation_loss(model))
-print("loss after each pass, nats a real pair")
+print("loss after each pass, nats per real pair")
 for name, curve in curves.items():
     print(f"{name:>14}: {', '.join(f'{value:.3f}' for value in curve)}")
 print(f"nearest to 'raise': {', '.join(nearest(both.words.detach(), 'raise'))}")
 print(f"  words left alone: {', '.join(nearest(frozen.words.detach(), 'raise'))}")
+fall = {name: curve[0] - curve[-1] for name, curve in curves.items()}
+assert profile == "smoke" or 0 < fall["contexts only"] < fall["both"] / 2
 assert torch.equal(frozen.words, SkipGram(size, width).words)
 
 
 # %% [markdown]
-# Without a step the loss is the same to the last digit: that is easy to notice, if one looks. The second program is the more
-# dangerous. It is (b): the loss does fall, for the trained matrix makes some use even of random vectors, and the curve
-# looks like learning. But the word vectors are as random as on the first day, and so are their neighbours. After building
-# a network, check that every weight you mean to train *changes*.
+# Without a step the loss is the same to the last digit: that is easy to notice, if one looks. The second program is the
+# more dangerous. It is (b): the loss does fall, by a small part of what is possible, since the other matrix can make
+# some use even of random vectors. The curve looks like learning. But the word vectors are as random as at the start,
+# and so are their neighbours. After building a network, check that every parameter you mean to train *changes*.
 #
 # ## What the source articles got wrong here
 #
@@ -1007,9 +1093,9 @@ assert torch.equal(frozen.words, SkipGram(size, width).words)
 #
 # ## The promise
 #
-# On held-out text, on pairs whose words are as frequent among the shuffled as among the real, both kinds of vectors tell real
-# from shuffled clearly better than chance; the game's vectors cost less than the 1 bit of someone who knows frequencies only,
-# on pairs that never occurred they beat the table, and the example helps them to find plurals.
+# On held-out text, on pairs whose words are as frequent among the shuffled as among the real, both kinds of vectors
+# tell real from shuffled clearly better than chance; the game's vectors cost less than the 1 bit of a model that knows
+# frequencies only, on new pairs they beat the table, and the example helps them to find plurals.
 
 # %%
 table = {
@@ -1052,27 +1138,27 @@ if profile != "smoke":
 # ## Summary
 #
 # - One-hot words are all equally far apart. The company a word keeps tells which are alike.
-# - Pointwise mutual information compares how often a pair comes with how often it would by chance. Cut off at 0 and
+# - Pointwise mutual information compares how often a pair occurs with how often it would by chance. Cut off at 0 and
 #   decomposed, it gives short vectors whose cosines compare words.
-# - Skip-gram with negative sampling plays "real or drawn by lot". Each step pulls a word to its context and pushes it from a
-#   few others. Its best logits are $\mathrm{PMI} - \log k$, if the noise has the text's own frequencies.
-# - Vectors are worth more than the table where the table is empty. Only held-out text shows that, and only held-out text
-#   shows when a network begins to learn pairs by heart.
+# - Skip-gram with negative sampling plays "real or drawn at random". Each step pulls a word to its context and pushes
+#   it from a few others. Its best logits are $\mathrm{PMI} - \log k$, if the noise has the text's own frequencies.
+# - Vectors are worth more than the table where the table is empty. Only held-out text shows that, and only held-out
+#   text shows when a network begins to overfit.
 # - Analogies need a list made beforehand, and a control without the example.
-# - Rare words have accidental neighbours, ambiguous words stand between their senses, hubs are near everything, and a falling
-#   loss does not prove that the vectors learn.
+# - Rare words have accidental neighbours, ambiguous words lie between their senses, hubs are near everything, and a
+#   falling loss does not prove that the vectors learn.
 #
 # ## Check yourself
 #
-# **1.** Two words come 50 times each among a million pairs, and 5 times together. What is their PMI? How large can the PMI of
-# two words be that met once and never stood anywhere else? What does that mean for rare words?
+# **1.** Two words occur 50 times each among a million pairs, and 5 times together. What is their PMI? How large can the
+# PMI of two words be that occur once each, in the same pair? What does that mean for rare words?
 
 # %% tags=["hide-cell"]
 # @title Solution
 N = 1_000_000
 print(
     f"{math.log((5 / N) / (50 / N) ** 2):.2f} nats; "
-    f"a single meeting: {math.log((1 / N) / (1 / N) ** 2):.2f} nats"
+    f"a single pair: {math.log((1 / N) / (1 / N) ** 2):.2f} nats"
 )
 assert abs(math.log((5 / N) / (50 / N) ** 2) - math.log(2000)) < 1e-9
 assert abs(math.log((1 / N) / (1 / N) ** 2) - math.log(N)) < 1e-9
@@ -1080,9 +1166,9 @@ assert abs(math.log((1 / N) / (1 / N) ** 2) - math.log(N)) < 1e-9
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# $\log 2000$. A single meeting gives $\log N$, the largest PMI there can be, for what is the weakest evidence. So the highest values
-# of a PMI table are mostly accidents of rare words; adding something to every count, or asking for a least count, is
-# not a detail.
+# $\log 2000$. A single occurrence gives $\log N$, the largest PMI there can be, for the weakest evidence there can be.
+# So the highest values of a PMI table are mostly accidents of rare words; adding something to every count, or asking
+# for a least count, is not a detail.
 #
 # </details>
 #
@@ -1130,9 +1216,9 @@ for name, vectors in (
 #
 # <details><summary>Answer</summary>
 #
-# All that the methods see is company. Opposites answer the same question, so they stand in the same places: "a mutable
-# object", "an immutable object". Being *used* alike and *meaning* the same are different things, and the text alone shows
-# the first.
+# All that the methods see is company. Opposites answer the same question, so they occur in the same contexts: "a
+# mutable object", "an immutable object". Being *used* alike and *meaning* the same are different things, and the text
+# alone shows the first.
 #
 # </details>
 #
