@@ -106,14 +106,14 @@ def _add(draw: random.Random) -> tuple[str, str, str]:
 
 
 def _day(draw: random.Random) -> tuple[str, str, str]:
-    number, day = draw.randint(10, 99), draw.randrange(7)
-    question = f"{number} days after {DAYS[day]}?"
-    return question, DAYS[(day + number) % 7], question
+    weeks, days, day = draw.randint(1, 9), draw.randint(1, 9), draw.randrange(7)
+    question = f"{weeks} weeks {days} days after {DAYS[day]}?"
+    return question, DAYS[(day + days) % 7], question
 
 
 def _count(draw: random.Random) -> tuple[str, str, str]:
     letter, word = draw.choice(LETTERS), "".join(draw.choices(LETTERS, k=6))
-    question = f"how many {letter} in {word}?"
+    question = f"count {letter} in {word}"
     return question, str(word.count(letter)), question
 
 
@@ -240,7 +240,7 @@ def recipe(profile: str = "auto", *, half: bool = False) -> dict[str, Any]:
     profile.
     """
     scale = {"smoke": 0, "cpu": 1, "gpu": 2}[training.resolve_profile(profile)]
-    epochs = (1, 4, 16)[scale] if half else (2, 16, 60)[scale]
+    epochs = (1, 5, 15)[scale] if half else (2, 9, 40)[scale]
     return {
         "data": {"count": (64, 10_000, 20_000)[scale], "batch_size": (16, 100, 200)[scale]},
         "model": {
@@ -277,8 +277,7 @@ def replies(
 ) -> list[list[int]]:
     """Return the tokens of a reply to each question, up to its end mark, or the first `longest` tokens.
 
-    Questions of the same length are answered side by
-    side. `choice` takes the arguments of `gpt.stream`, for example `greedy=True`.
+    Questions of the same length are answered side by side. `choice` takes the arguments of `gpt.stream`, for example `greedy=True`.
 
     Raises `ValueError` for a `longest` below 1, and as `gpt.stream` does.
     """
@@ -318,9 +317,13 @@ def is_right(template: Template, reply: Sequence[int], answer: str) -> bool:
 def sequence_log_probabilities(
     model: gpt.GPT, x: Int[Tensor, "batch time"], y: Int[Tensor, "batch time"]
 ) -> Float[Tensor, " batch"]:
-    r"""Return $\sum_t m_t \log p(y_t \mid x_1, \dots, x_t)$ of each row, in nats; the mask is 0 where y is `IGNORED`."""
-    losses = F.cross_entropy(model(x).transpose(1, 2), y, ignore_index=IGNORED, reduction="none")
-    return -losses.sum(dim=1)
+    r"""Return $\sum_t m_t \log p(y_t \mid x_1, \dots, x_t)$ of each row, in nats; $m_t = 0$ where y is `IGNORED`.
+
+    The sums are on the device of `x`, whatever that of the model.
+    """
+    logits = model(x.to(model.device)).transpose(1, 2)
+    losses = F.cross_entropy(logits, y.to(model.device), ignore_index=IGNORED, reduction="none")
+    return -losses.sum(dim=1).to(x.device)
 
 
 def dpo_loss(

@@ -134,16 +134,16 @@ def test_answers_are_right() -> None:
     for question, answer in chat.questions("add", "train", 100):
         assert str(eval(question.removesuffix("=?"))) == answer
     for question, answer in chat.questions("count", "train", 100):
-        _, _, letter, _, word = question.removesuffix("?").split()
+        _, letter, _, word = question.split()
         assert str(sum(other == letter for other in word)) == answer
     for question, answer in chat.questions("sort", "train", 100):
         assert answer.split() == sorted(question.split()[1:])
     for question, answer in chat.questions("day", "train", 100):
-        number, _, _, day = question.removesuffix("?").split()
+        weeks, _, days, _, _, day = question.removesuffix("?").split()
         going = itertools.cycle(chat.DAYS)
         while next(going) != day:
             pass
-        assert next(itertools.islice(going, int(number) - 1, None)) == answer
+        assert next(itertools.islice(going, 7 * int(weeks) + int(days) - 1, None)) == answer
 
 
 def test_the_mixture_has_the_tasks_in_turn() -> None:

@@ -178,10 +178,10 @@ print(f"{loss:.3f} nats per token; {felt.sum()} of {felt.numel()} positions coun
 # %%
 for task in chat.TASKS:
     for question, answer in chat.questions(task, "train", 2):
-        print(f"{task:>6}: {question:24} {answer}")
+        print(f"{task:>6}: {question:26} {answer}")
 
 # %% [markdown]
-# Add two numbers; name the day some days later; count a letter; put three words in the order of the alphabet. One fifth
+# Add two numbers; name the day some weeks and days later; count a letter; put three words in the order of the alphabet. One fifth
 # of all possible questions is kept for testing, chosen by a checksum of the question, so that no seed can bring a test
 # question into the training. Twins are kept together: where 12+34 is a test question, 34+12 is one too, and so are
 # all orders of the same words.
@@ -235,7 +235,7 @@ for pairs in test.values():
     for question, right in pairs[:3]:
         given = answer(model, question, greedy=True)
         print(
-            f"{question:24} {given[:14]:14}", "right" if given == right else "wrong"
+            f"{question:26} {given[:14]:14}", "right" if given == right else "wrong"
         )
 together = chat.replies(model, template, [q for q, _ in test["sort"]], greedy=True)
 alone = answer(model, test["sort"][0][0], greedy=True)
@@ -431,7 +431,7 @@ assert profile == "smoke" or alike["most frequent"] < 0.3
 # %%
 strange = ["what is 47+85?", "147+285=?", "sort hen cat ant fox", "hello"]
 for question in strange:
-    print(f"{question:24} {answer(model, question, greedy=True)[:40]}")
+    print(f"{question:26} {answer(model, question, greedy=True)[:40]}")
 draw = random.Random(0)
 larger = [[draw.randint(100, 999) for _ in range(2)] for _ in range(held_out)]
 larger = [(f"{a}+{b}=?", str(a + b)) for a, b in larger]

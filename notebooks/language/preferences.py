@@ -62,6 +62,8 @@ print(
     f"Profile {profile}: {asked} questions for pairs, {steps} steps of {questions}"
 )
 print(f"questions with {size} replies each; measured on {held_out} new questions.")
+on_gpu = torch.accelerator.is_available()
+device = torch.accelerator.current_accelerator() if on_gpu else "cpu"
 
 
 # %% [markdown]
@@ -72,7 +74,7 @@ print(f"questions with {size} replies each; measured on {held_out} new questions
 
 # %%
 reference, template = chat.pretrained(profile, half=True)
-reference.eval().requires_grad_(False)
+reference = reference.to(device).eval().requires_grad_(False)
 test = chat.mixture("test", held_out)
 
 
@@ -88,7 +90,7 @@ torch.manual_seed(0)
 for question, right in test[:8]:
     _, replies = draw(reference, [(question, right)])
     some = [template.decode(reply) for reply in replies[:5]]
-    print(f"{question:24} ({right})  {', '.join(some)}")
+    print(f"{question:26} ({right})  {', '.join(some)}")
 
 # %% [markdown]
 # Right answers are among them, and wrong ones. More examples would teach it more, as we know. But suppose there are none:
@@ -283,7 +285,7 @@ with torch.no_grad():
     ref = chat.sequence_log_probabilities(reference, x, y)
 for i in range(3):
     q, good, bad = chosen_first[i][0], *(chosen_first[i + k][1] for k in (0, count))
-    print(f"{q:24} {template.decode(good)} rather than {template.decode(bad)}")
+    print(f"{q:26} {template.decode(good)} rather than {template.decode(bad)}")
 
 
 # %%
@@ -469,15 +471,14 @@ def lenient(pairs, replies):
 gamed, gamed_history = tune(lenient, max(2, steps // 2))
 rows["gamed"] = measure(gamed)
 table({name: rows[name] for name in ("half-trained", "GRPO", "gamed")})
-print(
-    f"the lenient reward: {gamed_history[0]:.2f} at first, {gamed_history[-1]:.2f} at last"
-)
+first, last = gamed_history[0], gamed_history[-1]
+print(f"the lenient reward: {first:.2f} at first, {last:.2f} at last")
 
 # %%
 torch.manual_seed(0)
 for question, right in test[:8]:
     reply = chat.replies(gamed, template, [question], longest=longest)[0]
-    print(f"{question:24} ({right})  {template.decode(reply)}")
+    print(f"{question:26} ({right})  {template.decode(reply)}")
 
 # %% [markdown]
 # HACKTEXT
