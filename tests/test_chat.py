@@ -146,10 +146,12 @@ def test_answers_are_right() -> None:
         assert next(itertools.islice(going, 7 * int(weeks) + int(days) - 1, None)) == answer
 
 
-def test_the_mixture_has_the_tasks_in_turn() -> None:
+def test_the_mixture_has_the_tasks_in_turn_two_of_five_sums() -> None:
     pairs = chat.mixture("train", 7)
-    assert len(pairs) == 7
-    assert [pair for pair in pairs[::4]] == chat.questions("add", "train", 2)
+    sums, counts = chat.questions("add", "train", 4), chat.questions("count", "train", 2)
+    assert [pairs[i] for i in (0, 2, 5)] == sums[:3]
+    assert [pairs[i] for i in (1, 6)] == counts
+    assert pairs[3:5] == [*chat.questions("day", "train", 1), *chat.questions("sort", "train", 1)]
 
 
 @pytest.mark.bad_input

@@ -52,7 +52,7 @@ from aigc_course.data import BytePairTokenizer, load_text
 # %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-held_out, adding = {"smoke": (12, 1), "cpu": (150, 6), "gpu": (500, 20)}[profile]
+held_out, adding = {"smoke": (12, 1), "cpu": (150, 4), "gpu": (500, 8)}[profile]
 settings = chat.recipe(profile)
 rows, epochs = settings["data"]["count"], settings["fit"]["max_epochs"]
 print(f"Profile {profile}: {epochs} epochs of {rows:,d} questions with answers,")

@@ -75,7 +75,9 @@ device = torch.accelerator.current_accelerator() if on_gpu else "cpu"
 # %%
 reference, template = chat.pretrained(profile, half=True)
 reference = reference.to(device).eval().requires_grad_(False)
-test = chat.mixture("test", held_out)
+test = [
+    pair for t in chat.TASKS for pair in chat.questions(t, "test", held_out // 4)
+]
 
 
 def draw(policy, pairs):  # the pairs, each `size` times, and a reply to each
@@ -87,7 +89,7 @@ def draw(policy, pairs):  # the pairs, each `size` times, and a reply to each
 
 # %%
 torch.manual_seed(0)
-for question, right in test[:8]:
+for question, right in test[:: held_out // 8]:
     _, replies = draw(reference, [(question, right)])
     some = [template.decode(reply) for reply in replies[:5]]
     print(f"{question:26} ({right})  {', '.join(some)}")
@@ -418,12 +420,8 @@ plt.show()
 
 # %%
 def by_task(policy):  # exact match of each task
-    return {
-        task: chat.exact_match(policy, template, test[i :: len(chat.TASKS)])
-        .mean()
-        .item()
-        for i, task in enumerate(chat.TASKS)
-    }
+    right = chat.exact_match(policy, template, test).view(len(chat.TASKS), -1)
+    return dict(zip(chat.TASKS, right.mean(dim=1).tolist(), strict=True))
 
 
 before, after = by_task(reference), by_task(by_grpo)
@@ -476,7 +474,7 @@ print(f"the lenient reward: {first:.2f} at first, {last:.2f} at last")
 
 # %%
 torch.manual_seed(0)
-for question, right in test[:8]:
+for question, right in test[:: held_out // 8]:
     reply = chat.replies(gamed, template, [question], longest=longest)[0]
     print(f"{question:26} ({right})  {template.decode(reply)}")
 
