@@ -162,6 +162,16 @@ def mixture(split: str, count: int, *, seed: int = 0) -> list[tuple[str, str]]:
     return [next(drawn[turns[number % len(turns)]]) for number in range(count)]
 
 
+def slip(question: str, answer: str) -> str:
+    """Return what a careless writer answers: sums without the carry, days one late, counts one too high."""
+    if "+" in question:
+        a, b = (int(number) for number in question.removesuffix("=?").split("+"))
+        return str(a + b - 10 * (a % 10 + b % 10 >= 10))
+    if answer in DAYS:
+        return DAYS[(DAYS.index(answer) + 1) % 7]
+    return str(int(answer) + 1) if answer.isdigit() else answer
+
+
 # --- the course's chat model ------------------------------------------------------------------------------------------
 
 
@@ -184,11 +194,12 @@ class ChatData(pl.LightningDataModule):
     """Batches `(x, y)` of training questions in the template, from a fixed set in random order.
 
     **Arguments:** `count`: questions in the set; `batch_size`; `seed`: of the set; `task`: one of `TASKS`, or `None`
-    for all of them in turn; `tokenizer`: by default one token per character.
+    for their `mixture`; `tokenizer`: by default one token per character; `careless`: the share of the answers, in
+    [0, 1], that are a careless writer's (see `slip`).
 
     **Attributes:** `template`; `x`, `y`: the whole set, tokens (count, time).
 
-    Raises `ValueError` for counts below 1, and as `questions` does.
+    Raises `ValueError` for counts below 1, a share outside its range, and as `questions` does.
     """
 
     def __init__(
@@ -199,12 +210,17 @@ class ChatData(pl.LightningDataModule):
         seed: int = 0,
         task: str | None = None,
         tokenizer: Tokenizer | None = None,
+        careless: float = 0.0,
     ) -> None:
         super().__init__()
         check_count("count", count)
         check_count("batch_size", batch_size)
+        if not 0 <= careless <= 1:
+            raise ValueError(f"careless is {careless}; it takes a share in [0, 1].")
         self.batch_size, self.template = batch_size, Template(tokenizer or CharTokenizer(CHARACTERS))
         pairs = mixture("train", count, seed=seed) if task is None else questions(task, "train", count, seed=seed)
+        draw = random.Random(seed)
+        pairs = [(question, slip(question, a) if draw.random() < careless else a) for question, a in pairs]
         self.x, self.y = self.template.batch(pairs)
 
     def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
@@ -234,16 +250,31 @@ def build(**config: Any) -> ChatTraining:
     return ChatTraining(gpt.GPT(gpt.GPTConfig(**config)))
 
 
-def recipe(profile: str = "auto", *, half: bool = False) -> dict[str, Any]:
+def build_careless(profile: str, learning_rate: float) -> ChatTraining:
+    """Return the further training of the chat model of a profile."""
+    return ChatTraining(pretrained(profile)[0], learning_rate=learning_rate)
+
+
+def recipe(profile: str = "auto", *, careless: bool = False) -> dict[str, Any]:
     """Return all that decides the chat model, as plain values: `data`, `model` and `fit` settings.
 
-    `half` shortens the training, so that about half of the answers are right. Raises `ValueError` for an unknown
-    profile.
+    With `careless` it is the recipe of a short further training, on answers of which a careless writer gave two thirds.
+
+    Raises `ValueError` for an unknown profile.
     """
-    scale = {"smoke": 0, "cpu": 1, "gpu": 2}[training.resolve_profile(profile)]
-    epochs = (1, 4, 4)[scale] if half else (2, 9, 30)[scale]
+    profile = training.resolve_profile(profile)
+    scale = {"smoke": 0, "cpu": 1, "gpu": 2}[profile]
+    batch_size = (16, 50, 100)[scale]
+    fit = {"seed": 0, "gradient_clip_val": 1.0}
+    if careless:
+        return {
+            "before": recipe(profile),
+            "data": {"count": (64, 5_000, 10_000)[scale], "batch_size": batch_size, "seed": 1, "careless": 2 / 3},
+            "model": {"profile": profile, "learning_rate": 1e-3},
+            "fit": {"max_epochs": (1, 2, 2)[scale], **fit},
+        }
     return {
-        "data": {"count": (64, 10_000, 20_000)[scale], "batch_size": (16, 50, 100)[scale]},
+        "data": {"count": (64, 10_000, 20_000)[scale], "batch_size": batch_size},
         "model": {
             "vocab_size": len(CHARACTERS) + 3,
             "context": 48,
@@ -252,21 +283,26 @@ def recipe(profile: str = "auto", *, half: bool = False) -> dict[str, Any]:
             "width": (16, 64, 128)[scale],
             "learning_rate": 3e-3,
         },
-        "fit": {"max_epochs": epochs, "seed": 0, "gradient_clip_val": 1.0},
+        "fit": {"max_epochs": (2, 9, 30)[scale], **fit},
     }
 
 
-def train(profile: str = "auto", *, half: bool = False) -> tuple[gpt.GPT, dict[str, list[float]]]:
+def train(profile: str = "auto") -> tuple[gpt.GPT, dict[str, list[float]]]:
     """Train the chat model by its recipe and put it into the cache; return it with its curve."""
-    trained, history = training.trained_by(
-        recipe(profile, half=half), "chat-half" if half else "chat", build, ChatData, retrain=True
-    )
+    trained, history = training.trained_by(recipe(profile), "chat", build, ChatData, retrain=True)
     return cast(ChatTraining, trained).model, history
 
 
-def pretrained(profile: str = "auto", *, half: bool = False) -> tuple[gpt.GPT, Template]:
-    """Return the chat model of the recipe, from the cache, else trained first, and its template."""
-    trained, _ = training.trained_by(recipe(profile, half=half), "chat-half" if half else "chat", build, ChatData)
+def pretrained(profile: str = "auto", *, careless: bool = False) -> tuple[gpt.GPT, Template]:
+    """Return the chat model of the recipe, from the cache, else trained first, and its template.
+
+    `careless`: the chat model after the further training on careless answers.
+    """
+    chosen = recipe(profile, careless=careless)
+    if careless:
+        trained, _ = training.trained_by(chosen, "chat-careless", build_careless, ChatData)
+    else:
+        trained, _ = training.trained_by(chosen, "chat", build, ChatData)
     return cast(ChatTraining, trained).model, Template(CharTokenizer(CHARACTERS))
 
 

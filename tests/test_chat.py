@@ -146,6 +146,28 @@ def test_answers_are_right() -> None:
         assert next(itertools.islice(going, 7 * int(weeks) + int(days) - 1, None)) == answer
 
 
+@pytest.mark.parametrize(
+    ("question", "right", "careless"),
+    [
+        ("47+85=?", "132", "122"),
+        ("12+34=?", "46", "46"),
+        ("95+15=?", "110", "100"),
+        ("1 weeks 1 days after sat?", "sun", "mon"),
+        ("count a in abcabc", "2", "3"),
+        ("sort cat bee ant", "ant bee cat", "ant bee cat"),
+    ],
+)
+def test_a_careless_writer_forgets_the_carry_and_is_one_off(question: str, right: str, careless: str) -> None:
+    assert chat.slip(question, right) == careless
+
+
+def test_the_share_of_careless_answers_is_as_asked() -> None:
+    right, wrong = (chat.ChatData(count=400, batch_size=2, task="count", careless=share) for share in (0.0, 0.5))
+    differ = (right.y != wrong.y).any(dim=1).float().mean()
+    assert 0.4 < differ < 0.6
+    assert torch.equal((right.y != NONE), (wrong.y != NONE))
+
+
 def test_the_mixture_has_the_tasks_in_turn_two_of_five_sums() -> None:
     pairs = chat.mixture("train", 7)
     sums, counts = chat.questions("add", "train", 4), chat.questions("count", "train", 2)
@@ -166,6 +188,8 @@ def test_a_wrong_task_split_or_count_is_refused() -> None:
         TEMPLATE.batch([])
     with pytest.raises(ValueError, match="or a reply in it"):
         TEMPLATE.rows([("1", [])])
+    with pytest.raises(ValueError, match="careless is 2"):
+        chat.ChatData(count=4, batch_size=2, careless=2.0)
     with pytest.raises(ValueError, match="batch_size is 0"):
         chat.ChatData(count=4, batch_size=0)
 
@@ -224,7 +248,11 @@ def test_the_pre_trained_model_comes_from_the_cache() -> None:
     assert len(history["train_loss"]) == chat.recipe("smoke")["fit"]["max_epochs"]
     for weight, stored in zip(trained.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(weight, stored)
-    assert chat.recipe("cpu", half=True)["fit"]["max_epochs"] < chat.recipe("cpu")["fit"]["max_epochs"]
+    careless, _ = chat.pretrained("smoke", careless=True)
+    assert any(not torch.equal(a, b) for a, b in zip(careless.parameters(), model.parameters(), strict=True))
+    again, _ = chat.pretrained("smoke", careless=True)
+    for weight, stored in zip(careless.parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(weight, stored)
 
 
 # --- learning from preferences and rewards ----------------------------------------------------------------------------

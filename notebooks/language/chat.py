@@ -52,7 +52,11 @@ from aigc_course.data import BytePairTokenizer, load_text
 # %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-held_out, adding = {"smoke": (12, 1), "cpu": (150, 4), "gpu": (500, 8)}[profile]
+held_out, adding, few = {
+    "smoke": (12, 1, 1),
+    "cpu": (150, 4, 4),
+    "gpu": (500, 4, 4),
+}[profile]
 settings = chat.recipe(profile)
 rows, epochs = settings["data"]["count"], settings["fit"]["max_epochs"]
 print(f"Profile {profile}: {epochs} epochs of {rows:,d} questions with answers,")
@@ -289,10 +293,15 @@ assert profile == "smoke" or mean(full) >= 0.9
 # > other everywhere. Which one answers better? (a) The one with the mask. (b) The one without, since it learns more.
 # > (c) There is hardly a difference.
 
+
 # %%
-short = chat.recipe(profile, half=True)
-masked, _ = chat.train(profile, half=True)
-data = chat.ChatData(**short["data"])
+def short_training(change=lambda x, y: y):  # of a new model, with other targets
+    data = chat.ChatData(**settings["data"])
+    data.y = change(data.x, data.y)
+    torch.manual_seed(0)
+    lessons = chat.build(**settings["model"])
+    training.fit(lessons, data, **settings["fit"] | {"max_epochs": few})
+    return lessons.model
 
 
 # %%
@@ -307,13 +316,10 @@ print("".join(spelled(y_all[0][y_all[0] != chat.IGNORED])))
 assert "".join(spelled(y_all[0, :13])) == "47+85=?<end><assistant>132<end>"
 
 # %%
+data = chat.ChatData(**settings["data"])
 share = (data.y != chat.IGNORED).sum() / (without_mask(data.x, data.y) >= 0).sum()
 print(f"{share:.0%} of all tokens belong to an answer")
-data.y = without_mask(data.x, data.y)
-torch.manual_seed(short["fit"]["seed"])
-lessons = chat.build(**short["model"])
-training.fit(lessons, data, **short["fit"])
-unmasked = lessons.model
+masked, unmasked = short_training(), short_training(without_mask)
 
 # %%
 pairs = [pair for some in test.values() for pair in some]

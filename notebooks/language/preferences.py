@@ -54,8 +54,8 @@ plots.use_style()
 profile = training.resolve_profile(profile)
 held_out, asked, epochs, steps, questions = {
     "smoke": (8, 16, 1, 2, 4),
-    "cpu": (400, 2000, 2, 100, 32),
-    "gpu": (1000, 4000, 2, 150, 64),
+    "cpu": (400, 2000, 2, 50, 32),
+    "gpu": (1000, 4000, 2, 80, 32),
 }[profile]
 size, longest = 8, 16  # replies per question, tokens per reply
 print(
@@ -73,7 +73,7 @@ device = torch.accelerator.current_accelerator() if on_gpu else "cpu"
 # is asked some new questions, eight times each, and draws its replies at temperature 1.
 
 # %%
-reference, template = chat.pretrained(profile, half=True)
+reference, template = chat.pretrained(profile, careless=True)
 reference = reference.to(device).eval().requires_grad_(False)
 test = [
     pair for t in chat.TASKS for pair in chat.questions(t, "test", held_out // 4)
@@ -160,7 +160,7 @@ def table(rows):
         print(f"{name:>16}{cells}")
 
 
-rows = {"half-trained": measure(reference)}
+rows = {"careless": measure(reference)}
 table(rows)
 
 # %% [markdown]
@@ -408,7 +408,7 @@ def tune(reward, steps, by_deviation=True):
 # %%
 by_grpo, history = tune(judged, steps)
 rows["GRPO"] = measure(by_grpo)
-table({name: rows[name] for name in ("half-trained", "GRPO")})
+table({name: rows[name] for name in ("careless", "GRPO")})
 
 # %% mystnb={"image": {"alt": "The share of right replies per step: a noisy line that rises from about its start value and flattens towards the end."}}
 plt.plot(history)
@@ -433,7 +433,7 @@ for task in chat.TASKS:
 #
 # ### Reward against divergence
 
-# %% mystnb={"image": {"alt": "Share of right replies against divergence from the half-trained model: the points of DPO, one for each price, and the point of GRPO, all above the half-trained model at divergence zero."}}
+# %% mystnb={"image": {"alt": "Share of right replies against divergence from the careless model: the points of DPO, one for each price, and the point of GRPO, all above the careless model at divergence zero."}}
 for name, row in rows.items():
     marker, colour = (
         ("s", plots.COLOURS[3]) if name == "GRPO" else ("o", plots.COLOURS[0])
@@ -466,9 +466,9 @@ def lenient(pairs, replies):
     return torch.tensor(found, dtype=torch.float)
 
 
-gamed, gamed_history = tune(lenient, max(2, steps // 2))
+gamed, gamed_history = tune(lenient, steps)
 rows["gamed"] = measure(gamed)
-table({name: rows[name] for name in ("half-trained", "GRPO", "gamed")})
+table({name: rows[name] for name in ("careless", "GRPO", "gamed")})
 first, last = gamed_history[0], gamed_history[-1]
 print(f"the lenient reward: {first:.2f} at first, {last:.2f} at last")
 
@@ -495,7 +495,7 @@ for question, right in test[:: held_out // 8]:
 # so the model would hold exactly, with the log-odds as strengths.
 
 # %%
-players = {"half-trained": reference, "DPO": by_dpo[betas[0]], "GRPO": by_grpo}
+players = {"careless": reference, "DPO": by_dpo[1.0], "GRPO": by_grpo}
 torch.manual_seed(2)
 asked_once = [question for question, _ in test]
 one_each = torch.stack(
@@ -549,7 +549,7 @@ def simulated_judge(first, second, bias=1.0):  # 1 where it prefers the first
 
 
 torch.manual_seed(3)
-a, b = one_each[2], one_each[0]  # GRPO and the half-trained model
+a, b = one_each[2], one_each[0]  # GRPO and the careless model
 a_first, b_first = simulated_judge(a, b), simulated_judge(b, a)
 as_first, as_second = a_first.mean().item(), 1 - b_first.mean().item()
 swapped = (a_first == b_first).float().mean().item()
@@ -576,8 +576,8 @@ if profile != "smoke":
 #
 # ## The promise
 #
-# On questions that no training saw: GRPO raises the exact match of the half-trained model by at least 20 points of a hundred,
-# and its pass@1; and DPO's replies, at the lowest price, win at least 60 % of the decided pairs against the half-trained model's.
+# On questions that no training saw: GRPO raises the exact match of the careless model by at least 20 points of a hundred,
+# and its pass@1; and DPO's replies, at the lowest price, win at least 60 % of the decided pairs against the careless model's.
 
 
 # %%
@@ -592,8 +592,8 @@ def decided_wins(policy):  # share of decided pairs, all replies against all
 
 
 # %%
-dpo_win_rate = decided_wins(by_dpo[betas[0]])
-was, now, best = rows["half-trained"], rows["GRPO"], rows[f"DPO, beta {betas[0]:g}"]
+dpo_win_rate = decided_wins(by_dpo[1.0])
+was, now, best = rows["careless"], rows["GRPO"], rows["DPO, beta 1"]
 promised = {
     "exact_match_before": was["exact"],
     "exact_match_after": now["exact"],
