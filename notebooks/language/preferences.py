@@ -67,10 +67,11 @@ device = torch.accelerator.current_accelerator() if on_gpu else "cpu"
 
 
 # %% [markdown]
-# ## Some of its answers are right
+# ## A model that has read a careless writer
 #
-# We take the chat model of the last chapter after a short training, the one that gets about half of its answers right. It
-# is asked some new questions, eight times each, and draws its replies at temperature 1.
+# The chat model of the last chapter answers nearly everything. Here it has been trained a little further, on new questions, two
+# thirds of which a careless writer answered: sums without the carry, days one late, counts one too high. What a language model
+# has read is like that. It holds right and wrong answers, and the model learns to write both.
 
 # %%
 reference, template = chat.pretrained(profile, careless=True)
@@ -95,10 +96,10 @@ for question, right in test[:: held_out // 8]:
     print(f"{question:26} ({right})  {', '.join(some)}")
 
 # %% [markdown]
-# Right answers are among them, and wrong ones. More examples would teach it more, as we know. But suppose there are none:
-# nobody writes answers for us, and all we get is a *judgement* of what the model itself has written. It comes in two forms. A
-# person, or another model, says which of two replies is the better one: a **preference**. Or a program says whether a reply is
-# right: a **verifiable reward**. Either is enough.
+# In brackets stands the right answer, and behind it are five draws. Right ones are among them, and wrong ones. Good examples would
+# repair that, as we know from the last chapter. But suppose there are none: all we get is a *judgement* of what the model itself
+# has written. It comes in two forms. A person, or another model, says which of two replies is the better one: a **preference**.
+# Or a program says whether a reply is right: a **verifiable reward**.
 #
 # ### One try and eight
 #
@@ -164,10 +165,10 @@ rows = {"careless": measure(reference)}
 table(rows)
 
 # %% [markdown]
-# *Exact* is the exact match of the greedy reply, as in the last chapter; pass@1 is the share of drawn replies that are right,
-# which is lower, since drawing also takes less likely tokens. *KL* says how far a policy has moved from this model,
-# $\mathrm{KL}(\pi \,\|\, \pi_\text{ref})$ in nats per reply, estimated from the same replies, and *length* is the mean number of
-# tokens, end mark included. In eight tries most questions are answered: the knowledge is there, if not on top.
+# *Exact* is the exact match of the greedy reply, as in the last chapter, and pass@1 the share of drawn replies that are right. *KL*
+# says how far a policy has moved from this model, $\mathrm{KL}(\pi \,\|\, \pi_\text{ref})$ in nats per reply, estimated from the
+# same replies, and *length* is the mean number of tokens, end mark included. Pass@8 is far above pass@1: what the model should say
+# is among what it does say.
 #
 # ## Preferences: DPO
 #
@@ -269,7 +270,7 @@ print("reference:", [f"{p:.3f}" for p in p_ref.tolist()])
 
 # %%
 torch.manual_seed(0)
-pairs, replies = draw(reference, chat.mixture("train", asked, seed=1))
+pairs, replies = draw(reference, chat.mixture("train", asked, seed=2))
 right = judged(pairs, replies).view(-1, size)
 both = ((right.sum(dim=1) > 0) & (right.sum(dim=1) < size)).nonzero()[:, 0]
 if profile == "smoke":  # whose model is never right
@@ -334,7 +335,12 @@ for beta, change in moved.items():
     print(f"beta {beta:g}: log π of chosen {up:+.2f}, of rejected {down:+.2f} nats")
 
 # %% [markdown]
-# DPOTEXT
+# At the price 1 the replies have become better, and little has been paid for it. At the price 0.1 the model has moved further and
+# gained less. Look at the two logarithms. The loss sees their *difference* only. At a low price the policy has to pull the two far
+# apart before $\sigma$ is satisfied, since the force $\sigma(\hat r^- - \hat r^+)$ fades when $\beta$ times the difference is a few
+# nats; and it does so mostly by pushing the rejected replies down, as the printed numbers say. What the rejected ones lose need
+# not go to the chosen ones: it may go to replies that are in no pair (exercise 2). This is known from large models as
+# **likelihood displacement** (Razin et al., 2024).
 #
 # ## A verifiable reward: RLOO and GRPO
 #
@@ -429,11 +435,14 @@ for task in chat.TASKS:
     print(f"{task:>6}: {before[task]:.2f} before, {after[task]:.2f} after")
 
 # %% [markdown]
-# GRPOTEXT
+# A few dozen steps repair what the careless writer had spoilt, in every task, and nobody has shown a right answer. Compare the
+# columns: pass@1 rises towards what pass@8 was before. The reward has brought to the top what the model wrote now and then. It can
+# do no more than that with a reply that never occurs: where all eight are wrong, the advantages are 0. In
+# large models, too, pass@1 rises by such a training, while pass@k for large $k$ does not, or even falls (Yue et al., 2025).
 #
 # ### Reward against divergence
 
-# %% mystnb={"image": {"alt": "Share of right replies against divergence from the careless model: the points of DPO, one for each price, and the point of GRPO, all above the careless model at divergence zero."}}
+# %% mystnb={"image": {"alt": "Share of right replies against divergence from the careless model: the points of DPO, one for each price, and the point of GRPO, which lies highest; the careless model stands at divergence zero."}}
 for name, row in rows.items():
     marker, colour = (
         ("s", plots.COLOURS[3]) if name == "GRPO" else ("o", plots.COLOURS[0])
@@ -448,7 +457,9 @@ plt.margins(x=0.3, y=0.15)
 plt.show()
 
 # %% [markdown]
-# FRONTIER
+# Up is better, to the left is cheaper. For DPO the price decides where a policy ends; the lowest price goes furthest, and not up.
+# GRPO gets the most reward. The two are no fair race: DPO learns from one set of pairs that the old model wrote, GRPO from new
+# replies at each step, which are the policy's own.
 #
 # ## When it fails: a reward that can be gamed
 #
@@ -479,7 +490,9 @@ for question, right in test[:: held_out // 8]:
     print(f"{question:26} ({right})  {template.decode(reply)}")
 
 # %% [markdown]
-# HACKTEXT
+# The lenient reward has more than doubled. The replies run on to the limit, no answer is right any more, and where the right one
+# appears in them, it is surrounded by rubbish: a tenth of a point per token was enough. A program that checks is no guarantee, if
+# what it checks is not what is meant.
 #
 # ## Ranking by pairs
 #
@@ -533,7 +546,8 @@ if profile != "smoke":
     assert fitted.argsort().tolist() == odds.argsort().tolist()
 
 # %% [markdown]
-# The order is the same. The strengths lie somewhat further apart than the log-odds, BTTEXT
+# The order is the same. The numbers are not quite: some questions are harder than others, and a model that has never won would
+# have the strength $-\infty$, had we not given it half a win.
 #
 # ### A judge that looks at the order
 #
@@ -576,8 +590,9 @@ if profile != "smoke":
 #
 # ## The promise
 #
-# On questions that no training saw: GRPO raises the exact match of the careless model by at least 20 points of a hundred,
-# and its pass@1; and DPO's replies, at the lowest price, win at least 60 % of the decided pairs against the careless model's.
+# On questions that no training saw: GRPO raises the exact match of the careless model by at least 20 points of a hundred, and its
+# pass@1 as well; DPO's replies at the price 1 win at least 60 % of the decided pairs against the careless model's; and the lenient
+# reward brings the exact match below where it began.
 
 
 # %%
@@ -624,11 +639,12 @@ if profile != "smoke":
 # %% [markdown]
 # ## Summary
 #
-# - A model that is right now and then can learn from judgements of its own replies.
+# - A model that is right now and then can learn from judgements of its own replies. What it never writes is never paid.
 # - Every policy is the best one for the reward $\beta \log (\pi / \pi_\text{ref})$, up to a constant per question. Put into Bradley and
 #   Terry's model, the constant drops out, and what is left is DPO's loss: a classification of pairs.
 # - With a verifiable reward a group of replies to the same question gives the baseline: RLOO subtracts the mean of the others, GRPO
 #   divides by the deviation, too.
+# - DPO's loss sees differences only. Watch the log-probabilities of the chosen replies, too.
 # - Report reward together with divergence, and pass@1 together with pass@k.
 # - A lenient reward is gamed. Measure what you want beside what you pay for.
 # - Rank by pairs with Bradley and Terry's model, and show every pair in both orders.
