@@ -92,11 +92,11 @@ def draw(policy, pairs):  # the pairs, each `size` times, and a reply to each
 torch.manual_seed(0)
 for question, right in test[:: held_out // 8]:
     _, replies = draw(reference, [(question, right)])
-    some = [template.decode(reply) for reply in replies[:5]]
+    some = [template.decode(reply)[:11] for reply in replies[:3]]
     print(f"{question:26} ({right})  {', '.join(some)}")
 
 # %% [markdown]
-# In brackets stands the right answer, and behind it are five draws. Right ones are among them, and wrong ones. Good examples would
+# In brackets stands the right answer, and behind it are three draws. Right ones are among them, and wrong ones. Good examples would
 # repair that, as we know from the last chapter. But suppose there are none: all we get is a *judgement* of what the model itself
 # has written. It comes in two forms. A person, or another model, says which of two replies is the better one: a **preference**.
 # Or a program says whether a reply is right: a **verifiable reward**.
@@ -288,7 +288,8 @@ with torch.no_grad():
     ref = chat.sequence_log_probabilities(reference, x, y)
 for i in range(3):
     q, good, bad = chosen_first[i][0], *(chosen_first[i + k][1] for k in (0, count))
-    print(f"{q:26} {template.decode(good)} rather than {template.decode(bad)}")
+    good, bad = (template.decode(reply)[:20] for reply in (good, bad))
+    print(f"{q:26} {good} rather than {bad}")
 
 
 # %%
@@ -487,7 +488,7 @@ print(f"the lenient reward: {first:.2f} at first, {last:.2f} at last")
 torch.manual_seed(0)
 for question, right in test[:: held_out // 8]:
     reply = chat.replies(gamed, template, [question], longest=longest)[0]
-    print(f"{question:26} ({right})  {template.decode(reply)}")
+    print(f"{question:26} ({right})  {template.decode(reply)[:30]}")
 
 # %% [markdown]
 # The lenient reward has more than doubled. The replies run on to the limit, no answer is right any more, and where the right one
