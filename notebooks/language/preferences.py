@@ -54,8 +54,8 @@ plots.use_style()
 profile = training.resolve_profile(profile)
 held_out, asked, epochs, steps, questions = {
     "smoke": (8, 16, 1, 2, 4),
-    "cpu": (400, 2000, 2, 50, 32),
-    "gpu": (1000, 4000, 2, 80, 32),
+    "cpu": (400, 2000, 2, 90, 32),
+    "gpu": (1000, 4000, 2, 90, 32),
 }[profile]
 size, longest = 8, 16  # replies per question, tokens per reply
 print(
@@ -335,6 +335,16 @@ for beta, change in moved.items():
     up, down = (part.mean().item() for part in change.chunk(2))
     print(f"beta {beta:g}: log π of chosen {up:+.2f}, of rejected {down:+.2f} nats")
 
+# %%
+if profile != "smoke":
+    chosen = {beta: change[:count].mean() for beta, change in moved.items()}
+    assert chosen[0.1] < chosen[1.0] - 0.5
+    assert chosen[0.1] < -0.3
+    low, high = (rows[f"DPO, beta {beta:g}"] for beta in (0.1, 1.0))
+    assert high["pass@1"] > low["pass@1"] + 0.05
+    assert high["KL"] < low["KL"]
+    assert high["pass@1"] > rows["careless"]["pass@1"] + 0.05
+
 # %% [markdown]
 # At the price 1 the replies have become better, and little has been paid for it. At the price 0.1 the model has moved further and
 # gained less. Look at the two logarithms. The loss sees their *difference* only. At a low price the policy has to pull the two far
@@ -434,6 +444,8 @@ def by_task(policy):  # exact match of each task
 before, after = by_task(reference), by_task(by_grpo)
 for task in chat.TASKS:
     print(f"{task:>6}: {before[task]:.2f} before, {after[task]:.2f} after")
+spoilt = ("add", "day", "count")
+assert profile == "smoke" or all(after[t] > before[t] + 0.1 for t in spoilt)
 
 # %% [markdown]
 # A few dozen steps repair what the careless writer had spoilt, in every task, and nobody has shown a right answer. Compare the
@@ -478,11 +490,12 @@ def lenient(pairs, replies):
     return torch.tensor(found, dtype=torch.float)
 
 
-gamed, gamed_history = tune(lenient, steps)
+gamed, gamed_history = tune(lenient, min(steps, 50))
 rows["gamed"] = measure(gamed)
 table({name: rows[name] for name in ("careless", "GRPO", "gamed")})
 first, last = gamed_history[0], gamed_history[-1]
 print(f"the lenient reward: {first:.2f} at first, {last:.2f} at last")
+assert profile == "smoke" or (last > 1.5 * first and rows["gamed"]["exact"] < 0.1)
 
 # %%
 torch.manual_seed(0)
@@ -632,7 +645,7 @@ for name, number in rounded.items():
 if profile != "smoke":
     gain = figures["exact_match_after"] - figures["exact_match_before"]
     assert gain >= 0.2, "a verifiable reward teaches"
-    assert figures["pass_at_1_after"] > figures["pass_at_1_before"] + 0.2
+    assert figures["pass_at_1_after"] > figures["pass_at_1_before"] + 0.1
     assert figures["dpo_win_rate"] >= 0.6, "pairs teach, too"
     assert figures["exact_match_gamed"] < figures["exact_match_before"]
 
