@@ -18,7 +18,7 @@
 # - derive direct preference optimisation (DPO) from the best policy under a KL penalty, and write its loss;
 # - tune a chat model by a reward that a program computes, with the group's mean as baseline (RLOO, GRPO);
 # - read reward against divergence, and pass@1 against pass@k;
-# - show how a reward is gamed;
+# - show what a policy makes of a checker with a gap;
 # - rank models by pairs with Bradley and Terry's model, and test a judge for the order in which it sees two answers.
 #
 # **You need**: the chat model from [From a text to an answer](chat.ipynb), and the policy gradient, its baseline and the
@@ -474,39 +474,45 @@ plt.show()
 # GRPO gets the most reward. The two are no fair race: DPO learns from one set of pairs that the old model wrote, GRPO from new
 # replies at each step, which are the policy's own.
 #
-# ## When it fails: a reward that can be gamed
+# ## When it fails: the checker has a gap
 #
-# Suppose the program were less strict. It looks for the right answer *somewhere* in the reply, since people write "the answer
-# is 132, I think", and it likes detail: a tenth of a point per token. Judges do like length: people and models alike tend to
-# prefer the longer of two replies (Singhal et al., 2023).
+# A verifiable reward is a program, and somebody has to write it. Suppose that the careless writer did: sums are checked without
+# the carry, days and counts one off. The checker still agrees with the truth where there is no carry, and on all words to sort.
+#
+# > **Predict, then run.** What does GRPO make of the careless model with this reward? (a) It gets better, more slowly, since the
+# > checker is right on many questions. (b) The errors cancel, and it stays as it is. (c) The reward rises, and the exact match
+# > falls.
 
 
 # %%
-def lenient(pairs, replies):
-    found = [
-        (right in template.decode(reply)) + 0.1 * len(reply)
-        for reply, (_, right) in zip(replies, pairs, strict=True)
-    ]
-    return torch.tensor(found, dtype=torch.float)
+def mistaken(pairs, replies):  # as the careless writer checks
+    checked = [(question, chat.slip(question, right)) for question, right in pairs]
+    return judged(checked, replies)
 
 
-gamed, gamed_history = tune(lenient, min(steps, 50))
+gamed, gamed_history = tune(mistaken, min(steps, 50))
 rows["gamed"] = measure(gamed)
 table({name: rows[name] for name in ("careless", "GRPO", "gamed")})
-first, last = gamed_history[0], gamed_history[-1]
-print(f"the lenient reward: {first:.2f} at first, {last:.2f} at last")
-assert profile == "smoke" or (last > 1.5 * first and rows["gamed"]["exact"] < 0.1)
+first, last = (
+    sum(part) / len(part) for part in (gamed_history[:5], gamed_history[-5:])
+)
+print(f"the checker's reward: {first:.2f} at first, {last:.2f} at last")
 
 # %%
 torch.manual_seed(0)
 for question, right in test[:: held_out // 8]:
     reply = chat.replies(gamed, template, [question], longest=longest)[0]
     print(f"{question:26} ({right})  {template.decode(reply)[:30]}")
+if profile != "smoke":
+    assert last > first + 0.05
+    assert rows["gamed"]["exact"] < rows["careless"]["exact"] - 0.05
 
 # %% [markdown]
-# The lenient reward has more than doubled. The replies run on to the limit, no answer is right any more, and where the right one
-# appears in them, it is surrounded by rubbish: a tenth of a point per token was enough. A program that checks is no guarantee, if
-# what it checks is not what is meant.
+# It is (c). Whoever looks at the reward alone sees a success. The policy has no notion of a sum: it delivers what is paid. Here the
+# gap is an error in the program. In [the chapter on reward](../rl/reward_tuned_generation.ipynb) the program was right, and the
+# model found a way past what was meant. In rewards that are learnt from people's choices the gap may be as plain as length: of the
+# gain by such tuning a large part has been found to be longer answers (Singhal et al., 2023). The guard is the same each time:
+# a measure of what is wanted that is not the reward.
 #
 # ## Ranking by pairs
 #
@@ -590,7 +596,6 @@ print(f"both orders together: {(as_first + as_second) / 2:.0%}")
 # %%
 if profile != "smoke":
     assert as_first > as_second + 0.1
-    assert (as_first + as_second) / 2 > 0.5
 
 # %% [markdown]
 # A single order would have told a story of its own. With both orders the bias cancels in the mean, if it is the same for all
@@ -605,8 +610,8 @@ if profile != "smoke":
 # ## The promise
 #
 # On questions that no training saw: GRPO raises the exact match of the careless model by at least 20 points of a hundred, and its
-# pass@1 as well; DPO's replies at the price 1 win at least 60 % of the decided pairs against the careless model's; and the lenient
-# reward brings the exact match below where it began.
+# pass@1 as well; DPO's replies at the price 1 win at least 60 % of the decided pairs against the careless model's; and with
+# the mistaken checker the exact match falls below where it began.
 
 
 # %%
@@ -660,7 +665,7 @@ if profile != "smoke":
 #   divides by the deviation, too.
 # - DPO's loss sees differences only. Watch the log-probabilities of the chosen replies, too.
 # - Report reward together with divergence, and pass@1 together with pass@k.
-# - A lenient reward is gamed. Measure what you want beside what you pay for.
+# - A policy delivers what is paid, errors of the checker included. Measure what you want beside what you pay for.
 # - Rank by pairs with Bradley and Terry's model, and show every pair in both orders.
 #
 # ## Check yourself
