@@ -287,7 +287,8 @@ assert profile == "smoke" or mean(full) >= 0.9
 # ## What the mask does
 #
 # Without the mask the questions are targets as well, and the model has to predict them: which two numbers somebody will
-# add, which words are to be sorted. That cannot be predicted; the numbers are drawn at random. Does it hurt to try?
+# add, which words are to be sorted. That cannot be predicted; the numbers are drawn at random. The mask leaves that out. What
+# else does it leave out?
 #
 # > **Predict, then run.** Two models are trained for the same, shorter, time. One has targets in the answers only, the
 # > other everywhere. Which of them could *ask* questions like ours? (a) Both. (b) The one without the mask. (c) Neither.
@@ -337,8 +338,9 @@ for name, model_ in mask_effect.items():
 # %% [markdown]
 # It is (b). The one with the mask finds questions stranger than drawing tokens blindly, which would cost $\log V$ nats per token
 # for $V$ tokens: no target ever told it what comes next in a question. The one without has learnt how questions are written.
-# Which of the two *answers* better is not settled by one training each, broken off while the tasks are being learnt. In large models a loss on the questions, too, has been
-# found to help where the questions are long, the answers short and the examples few (Shi et al., 2024).
+# Which of the two *answers* better is not settled by one training each, broken off while the tasks are being learnt. In large
+# models a loss on the questions, too, has been found to help where the questions are long, the answers short and the examples
+# few (Shi et al., 2024).
 #
 # ## What a tokenizer does to numbers
 #

@@ -652,6 +652,7 @@ if profile != "smoke":
     assert gain >= 0.2, "a verifiable reward teaches"
     assert figures["pass_at_1_after"] > figures["pass_at_1_before"] + 0.1
     assert figures["dpo_win_rate"] >= 0.6, "pairs teach, too"
+    assert now["pass@1"] > best["pass@1"], "GRPO gets the most reward"
     assert figures["exact_match_gamed"] < figures["exact_match_before"]
 
 
