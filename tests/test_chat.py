@@ -266,7 +266,7 @@ def test_the_probabilities_of_all_answers_sum_to_one() -> None:
         allowed = torch.full((TEMPLATE.vocab_size,), -math.inf)
         allowed[ids] = 0.0
     head = model.head.forward
-    model.head.forward = lambda stream: head(stream) + allowed  # type: ignore[method-assign]
+    model.head.forward = lambda stream: head(stream) + allowed  # type: ignore[method-assign,assignment]
     answers = ["".join(letters) for n in range(9) for letters in itertools.product(characters, repeat=n)]
     x, y = TEMPLATE.batch([("1", answer) for answer in answers])
     with torch.no_grad():
@@ -331,7 +331,7 @@ def test_dpos_optimum_is_the_tilted_reference() -> None:
         loss.backward()
         return loss
 
-    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    optimizer.step(closure)
     tilted = (reference + r / beta).softmax(dim=0)
     torch.testing.assert_close(logits.softmax(dim=0).detach(), tilted, atol=1e-5, rtol=1e-4)
 
