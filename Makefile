@@ -20,7 +20,7 @@ vae_MODULES := diagrams.py vae.py metrics.py judge.safetensors
 gan_MODULES := diagrams.py gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
 evaluation_MODULES := gan.py vae.py gpt.py lora.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
 rl_MODULES := diagrams.py dqn.py playing.py own_games.py gpt.py lora.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
-language_MODULES := gpt.py lora.py gpt2_weights.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json
+language_MODULES := chat.py diagrams.py gpt.py lora.py gpt2_weights.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json
 practice_MODULES := dqn.py playing.py own_games.py gan.py gpt.py lora.py vae.py data/text.py data/tokens.py
 COMMON_MODULES := __init__.py checks.py tensors.py data/__init__.py data/files.py data/images.py training.py results.py plots.py
 
@@ -127,6 +127,8 @@ $(BUILD)/vae/conditional_vae.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb
 $(BUILD)/gan/dcgan.ipynb: | $(BUILD)/gan/adversarial_game.ipynb
 $(BUILD)/gan/conditional_gan.ipynb: | $(BUILD)/gan/dcgan.ipynb
 $(BUILD)/language/decoding.ipynb $(BUILD)/language/inference.ipynb $(BUILD)/language/fine_tuning.ipynb: | $(BUILD)/language/gpt.ipynb
+$(BUILD)/language/chat.ipynb: | $(BUILD)/language/gpt.ipynb
+$(BUILD)/language/preferences.ipynb: | $(BUILD)/language/chat.ipynb
 $(BUILD)/rl/reward_tuned_generation.ipynb $(BUILD)/evaluation/text_quality.ipynb: | $(BUILD)/language/gpt.ipynb
 $(BUILD)/evaluation/image_quality.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb $(BUILD)/gan/dcgan.ipynb
 

@@ -801,7 +801,7 @@ plt.show()
 # | Mixture | several bells, one hidden choice | exactly | choose a bell, then draw | [the next](gaussian_mixture.ipynb) |
 # | Variational autoencoder (VAE) | a hidden code, unfolded by a network | a lower bound | draw a code, unfold it | [plain](../vae/variational_autoencoder.ipynb), [conditional](../vae/conditional_vae.ipynb) |
 # | Adversarial network (GAN) | a generator against a discriminator | no | one pass through the generator | [the game](../gan/adversarial_game.ipynb), [DCGAN](../gan/dcgan.ipynb), [in colour](../gan/colour_images.ipynb), [conditional](../gan/conditional_gan.ipynb), [Wasserstein](../gan/wasserstein_gan.ipynb) |
-# | Autoregressive model | the next symbol, given all before | exactly | one symbol after the other | [recurrent](../language/recurrent_language_model.ipynb), [attention](../language/attention.ipynb), [GPT](../language/gpt.ipynb), [scaling](../language/scaling.ipynb), [decoding](../language/decoding.ipynb), [fine-tuning](../language/fine_tuning.ipynb) |
+# | Autoregressive model | the next symbol, given all before | exactly | one symbol after the other | [recurrent](../language/recurrent_language_model.ipynb), [attention](../language/attention.ipynb), [GPT](../language/gpt.ipynb), [scaling](../language/scaling.ipynb), [decoding](../language/decoding.ipynb), [inference](../language/inference.ipynb), [fine-tuning](../language/fine_tuning.ipynb), [chat](../language/chat.ipynb) |
 # | Normalising flow | an invertible network with a known change of volume | exactly | one pass through the inverse | – |
 # | Energy-based model | any function for $-\log p(x)$, up to a constant | up to a constant | a Markov chain | – |
 # | Diffusion and score model | undo noise, step by step | a lower bound | many small steps from noise | – |
@@ -810,7 +810,8 @@ plt.show()
 # A dash marks a family without a chapter of its own here. Two parts stand beside the table.
 # [Word vectors](../language/word_vectors.ipynb) prepare the language models. Reinforcement learning
 # ([Q-learning](../rl/q_learning.ipynb), [DQN](../rl/dqn.ipynb), [DQN from pixels](../rl/dqn_from_pixels.ipynb)) learns how
-# to *act* for a reward, and [can steer a generator](../rl/reward_tuned_generation.ipynb). How to use your own pictures,
+# to *act* for a reward, and [can steer a generator](../rl/reward_tuned_generation.ipynb), as [preferences
+# can](../language/preferences.ipynb). How to use your own pictures,
 # texts and games is shown in [With your own data](../practice/own_data.ipynb).
 
 # %% [markdown]

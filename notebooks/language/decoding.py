@@ -377,7 +377,8 @@ if profile != "smoke":
 # %% [markdown]
 # With the trained model it is (c). So a fixed $k$, here 20, is wrong twice. In the sharp context it lets in a dozen
 # tokens and more that the model all but excludes; in the flat one it throws away a good part of what could well follow.
-# Top-p follows the dashed line: the number of tokens moves with the context. That is its whole advantage.
+# Top-p follows the dashed line: the number of tokens moves with the context. That is its whole advantage. (A relative of
+# it, **min-p**, keeps the tokens whose probability is at least a fixed share of the largest one; Nguyen et al., 2024.)
 #
 # Is the tail *wrong*, then? The held-out text can tell: how often does its next token lie outside the nucleus, and how
 # often should it, by the model's own probabilities?
@@ -1520,6 +1521,8 @@ assert (side_by_side, shared) == (30, 122)
 #
 # - A. Holtzman et al., [The Curious Case of Neural Text Degeneration](https://arxiv.org/abs/1904.09751) (2020):
 #   top-p, and why likely text is dull; most of this chapter's figures are there for a large model.
+# - M. N. Nguyen et al., [Turning Up the Heat: Min-p Sampling for Creative and Coherent LLM
+#   Outputs](https://arxiv.org/abs/2407.01082) (2024).
 # - J. Li et al., [A Diversity-Promoting Objective Function for Neural Conversation
 #   Models](https://arxiv.org/abs/1510.03055) (2016): distinct n-grams.
 # - F. Stahlberg and B. Byrne, [On NMT Search Errors and Model Errors: Cat Got Your

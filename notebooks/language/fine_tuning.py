@@ -1108,6 +1108,7 @@ assert [token for token in guarded if token >= V] == [V + 1, V + 3]
 # %% [markdown]
 # Pasted, one message of a user becomes a user's and a system's. Guarded, the same characters stay characters. (They can
 # still ask for things in words, and a model may obey them: no encoding prevents that kind of prompt injection.)
+# [From a text to an answer](chat.ipynb) trains a model in such a template, with marks that are tokens.
 #
 # ## Where real checkpoints come in
 #
@@ -1392,5 +1393,4 @@ print(f"rank of the sum: {torch.linalg.matrix_rank(changes[0] + changes[1])}")
 # - L. Ouyang et al., [Training language models to follow instructions with human
 #   feedback](https://arxiv.org/abs/2203.02155) (2022): from going on with a text to answering.
 #
-# Next: the assignment [on the pieces of a GPT](../exercises/language.ipynb), and then [How good is this
-# text?](../evaluation/text_quality.ipynb).
+# Next: [From a text to an answer](chat.ipynb).

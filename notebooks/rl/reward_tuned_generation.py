@@ -935,7 +935,8 @@ plt.show()
 #   wanted, and that is the reference. A policy gradient can only strengthen what is written now and then: a text
 #   that never occurs is never paid.
 #
-# The KL penalty is the same, as part of the reward, with the same $\pi^*$ as its aim.
+# The KL penalty is the same, as part of the reward, with the same $\pi^*$ as its aim. [Better answers from judged
+# ones](../language/preferences.ipynb) goes on from here: pairs without a reward model, and groups of answers as a baseline.
 #
 # ## What the source articles got wrong here
 #
