@@ -96,25 +96,6 @@ def stage(profile: str, root: Path = ROOT) -> None:
     _write(root / "book" / "results.md", results_page(profile, root))
     _write(root / "book" / "gallery.md", gallery(profile, root))
     _write(root / "book" / "plan.md", plan(profile, root))
-    _write(root / "book" / "sprint_table.md", sprint_table(root))
-
-
-def sprint_table(root: Path = ROOT) -> str:
-    """Return the entries of the CPU sprint, the best first."""
-    path = root / "aigc_course" / "benchmarks" / "sprint.json"
-    lines = [
-        "| Entry | Loss (nats) | CPU-seconds | Operations | Weights | Version |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in json.loads(path.read_text(encoding="utf-8"))["entries"]:
-        seconds = max(run["cpu_seconds"] for run in row["runs"])
-        exponent = len(f"{row['operations']:.0f}") - 1
-        lines.append(
-            f"| `{row['name']}`: {row['what']} | {row['nats']:.3f} ± {row['spread'] / 2:.3f} | {seconds:.0f} | "
-            f"${row['operations'] / 10**exponent:.1f} \\cdot 10^{{{exponent}}}$ | {row['runs'][0]['weights']:,} | "
-            f"{row['commit']}, {row['date']} |"
-        )
-    return "\n".join(lines) + "\n"
 
 
 def plan(profile: str, root: Path = ROOT) -> str:
