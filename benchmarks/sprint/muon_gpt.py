@@ -39,7 +39,7 @@ class Attention(nn.Module):
         for part in (normalise(q), normalise(k)):
             a, b = part.chunk(2, dim=-1)
             turned.append(torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1))
-        gathered = F.scaled_dot_product_attention(*turned, v, is_causal=True)
+        gathered = F.scaled_dot_product_attention(turned[0], turned[1], v, is_causal=True)
         return self.out(gathered.transpose(1, 2).flatten(2)), v if first is None else first
 
 
@@ -59,6 +59,8 @@ class Block(nn.Module):
 
 class Model(nn.Module):
     context = CONTEXT
+    cos: Tensor
+    sin: Tensor
 
     def __init__(self, vocab_size: int) -> None:
         super().__init__()
