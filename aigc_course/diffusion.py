@@ -23,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from aigc_course import training
 from aigc_course.checks import check_count, check_not_negative, check_positive
+from aigc_course.data import ImageData
 from aigc_course.tensors import one_hot
 
 # --- the path from data to noise --------------------------------------------------------------------------------------
@@ -303,7 +304,7 @@ class UNet(nn.Module):
         self.middle_1 = _Residual(channels, 2 * channels, given)
         self.attention = _SelfAttention(2 * channels)
         self.middle_2 = _Residual(2 * channels, 2 * channels, given)
-        self.grow = nn.Conv2d(2 * channels, channels, 3, padding=1)
+        self.grow = nn.Conv2d(2 * channels, channels, 3, padding=1)  # before it is enlarged: a quarter of the work
         self.up = _Residual(2 * channels, channels, given)
         self.last = nn.Conv2d(channels, folded, 3, padding=1)
         nn.init.zeros_(self.last.weight)
@@ -322,7 +323,7 @@ class UNet(nn.Module):
         given = self.given(torch.cat([time_features(t, self.channels), classes], dim=1))
         wide = self.down(self.first(F.pixel_unshuffle(x, self.PATCH)), given)
         h = self.middle_2(self.attention(self.middle_1(self.shrink(wide), given)), given)
-        h = self.grow(h.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3))  # nearest neighbours
+        h = self.grow(h).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)  # nearest neighbours
         h = self.up(torch.cat([h, wide], dim=1), given)
         return F.pixel_shuffle(self.last(F.silu(h)), self.PATCH)
 
@@ -401,7 +402,8 @@ class Diffusion(training.NetworkModel):
         With `guidance` $w$ other than 1 the network's answer with the class, $f_y$, is taken further away from its
         answer without: $f + w (f_y - f)$. Source: Ho and Salimans (2022), https://arxiv.org/abs/2207.12598.
 
-        Raises `ValueError` for a guidance that is not a number, or that needs labels which are not given.
+        Raises `ValueError` for a guidance that is not a number, or that needs labels which are not given; and, when it
+        is called, where the prediction is the noise and no signal is left, so that it says nothing about $x_0$.
         """
         if not math.isfinite(guidance):
             raise ValueError(f"guidance is {guidance}; it takes a finite number, 1 for none.")
@@ -415,7 +417,13 @@ class Diffusion(training.NetworkModel):
                 plain = network(x, t, None)
                 said = plain + guidance * (said - plain)
             at = _beside(t, x)
-            return self.prediction.split(said, x, *self.path.shares(at), *self.path.slopes(at))
+            a, s = self.path.shares(at)
+            if self.prediction is PREDICTIONS["noise"] and float(a.min()) < 1e-3:
+                raise ValueError(
+                    f"at the time {float(t.max()):.4g} less than a thousandth of the signal is left, and a prediction "
+                    "of the noise says nothing about the example; sample with first=0.99, or train another prediction."
+                )
+            return self.prediction.split(said, x, a, s, *self.path.slopes(at))
 
         return split
 
@@ -476,3 +484,46 @@ def check_path(path: Path) -> Path:
             place = float((~(rises >= 0)).nonzero()[0, 0]) / 1000
             raise ValueError(f"on a path the {name} all the way; here it does not near the time {place:.3g}.")
     return path
+
+
+def build(network: dict[str, Any], **settings: Any) -> Diffusion:
+    """Return a `Diffusion` around a new `UNet` with the arguments `network`; the weights come from the global seed."""
+    return Diffusion(UNet(**network), **settings)
+
+
+# --- the model of the chapters ----------------------------------------------------------------------------------------
+
+
+def recipe(profile: str = "auto") -> dict[str, Any]:
+    """Return all that decides the model of digits, as plain values: `data`, `model` and `fit` settings and the seed.
+
+    Raises `ValueError` for an unknown profile.
+    """
+    profile = training.resolve_profile(profile)
+    return {
+        "data": {"name": "digits", "batch_size": 64, "signed": True},
+        "model": {
+            "network": {
+                "shape": [1, 28, 28],
+                "channels": {"smoke": 8, "cpu": 32, "gpu": 96}[profile],
+                "num_classes": 10,
+            },
+            "path": "cosine",
+            "prediction": "velocity",
+            "learning_rate": {"smoke": 2e-3, "cpu": 2e-3, "gpu": 1e-3}[profile],
+            "ema_decay": {"smoke": 0.9, "cpu": 0.99, "gpu": 0.999}[profile],
+            "untold": 0.1,
+        },
+        "fit": {"max_epochs": {"smoke": 1, "cpu": 30, "gpu": 200}[profile], "seed": 0},
+    }
+
+
+def train(profile: str = "auto") -> tuple[Diffusion, dict[str, list[float]]]:
+    """Train the model by its recipe and put it into the cache; return it with its curve (see `training.fit`)."""
+    model, history = training.trained_by(recipe(profile), "diffusion", build, ImageData, retrain=True)
+    return cast(Diffusion, model), history
+
+
+def pretrained(profile: str = "auto") -> Diffusion:
+    """Return the model of the recipe: from the cache, else trained first (see `training.trained_by`)."""
+    return cast(Diffusion, training.trained_by(recipe(profile), "diffusion", build, ImageData)[0])
