@@ -1,4 +1,4 @@
-"""The errata on diffusion, checked like the others: small reconstructions of our own that have the faults described there.
+"""The errata on diffusion, checked like the others: small reconstructions of our own with the same faults.
 
 `tests/test_errata.py` holds the other parts' checks, and the test that keeps the errata's list and these names equal.
 """

@@ -167,6 +167,8 @@ plt.xlabel("time")
 plt.ylabel("share of signal (solid), of noise (dashed)")
 plt.legend()
 plt.show()
+
+# %%
 a_linear, a_cosine = (
     diffusion.PATHS[n]().shares(t)[0] for n in ("linear", "cosine")
 )
@@ -234,9 +236,9 @@ assert abs((e_r - slope * e_t).var() - (1 - rho**2)) < 0.02
 
 # %% tags=["hide-input"]
 diagrams.draw(
-    "A chain of circles from the observed example x0 on the left to noise x1 on the "
-    "right. Solid arrows lead to the right. Dashed arrows lead back to the left, and "
-    "the weights theta point to them.",
+    "A chain of circles from the observed example x0 on the left to noise x1 on "
+    "the right. Solid arrows lead to the right, dashed arrows back to the left. "
+    "Below stands theta.",
     {
         **{"x₀": (0, 1), "…": (1.15, 1), "xᵣ": (2.3, 1), "xₜ": (3.7, 1)},
         **{"‥": (4.85, 1), "x₁": (6, 1), "θ": (3, 2.1)},
@@ -339,12 +341,11 @@ for name, path in diffusion.PATHS.items():
 
 # %% mystnb={"image": {"alt": "Four curves on a logarithmic axis. Those of the bound, the noise and the velocity fall from high values near time 0; that of the clean example is level. Near time 1 those of the bound and the noise fall towards zero, that of the velocity stays near one."}}
 t = torch.linspace(0.01, 0.99, 99)
-a, s = diffusion.cosine_path().shares(t)
-da, ds = diffusion.cosine_path().slopes(t)
+ratio = (1 / (math.pi / 2 * t).tan()) ** 2  # signal to noise, on the cosine path
 weights = {
-    "bound": -(a * da * s - a * a * ds) / s**3,  # half of minus the ratio's slope
-    "noise": a**2 / s**2,
-    "velocity": 1 + a**2 / s**2,  # up to a constant; see below
+    "bound": -torch.gradient(ratio, spacing=0.01)[0] / 2,
+    "noise": ratio,
+    "velocity": 1 + ratio,  # up to a constant; see below
     "clean example": torch.ones_like(t),
 }
 for name, weight in weights.items():
@@ -387,18 +388,22 @@ assert weights["bound"][4] > 10 * weights["noise"][4]
 # becomes an error of $0.01\, s / a$ in the example. Near $t = 0$ it is the other way round.
 
 # %%
-names, path = ("noise", "clean", "velocity"), diffusion.cosine_path()
-grown = {}  # an error of 0.01 in what the network says; in the example, in the noise
-for t in torch.tensor([0.02, 0.5, 0.98]):
-    at = (*path.shares(t), *path.slopes(t))
-    for name in names:
+grown, path = {}, diffusion.cosine_path()
+x = torch.tensor(0.5)  # any point
+for t in (0.02, 0.5, 0.98):
+    at = path.shares(torch.tensor(t)) + path.slopes(torch.tensor(t))
+    for name in ("noise", "clean", "velocity"):
         split = diffusion.PREDICTIONS[name].split
         right, wrong = (
-            split(torch.tensor(y), torch.tensor(0.5), *at) for y in (0, 0.01)
+            split(torch.tensor(0.0), x, *at),
+            split(torch.tensor(0.01), x, *at),
         )
-        grown[name, round(t.item(), 2)] = [
-            abs(w - r).item() for r, w in zip(right, wrong, strict=True)
+        grown[name, t] = [
+            (w - r).abs().item() for r, w in zip(right, wrong, strict=True)
         ]
+
+
+# %%
 print("an error of 0.01 becomes, in the example and in the noise:")
 for (name, t), (clean, noise) in grown.items():
     print(f"t = {t:.2f}, said as {name:8s}: {clean:.4f} and {noise:.4f}")
@@ -458,6 +463,13 @@ def loss_of(network, x, t, noise):
 
 
 # %%
+@torch.no_grad()
+def follow(slow, quick, share=0.005):
+    for mine, others in zip(slow.parameters(), quick.parameters(), strict=True):
+        mine.lerp_(others, share)
+
+
+# %%
 torch.manual_seed(0)
 network = PointDenoiser()
 averaged, stored = copy.deepcopy(network), []
@@ -468,10 +480,7 @@ for update in range(1, updates + 1):
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    for slow, quick in zip(
-        averaged.parameters(), network.parameters(), strict=True
-    ):
-        slow.data.lerp_(quick.data, 0.005)
+    follow(averaged, network)
     if update % (updates // 8) == 0:
         stored.append((copy.deepcopy(network), copy.deepcopy(averaged)))
 
@@ -637,7 +646,7 @@ assert torch.allclose(again, chain[-1], atol=1e-2)
 
 # %%
 means = torch.tensor([[1.0, 0.5], [-1.0, 0.0], [0.2, -1.0]])
-stds, shares_of = torch.tensor([0.3, 0.2, 0.4]), torch.tensor([0.5, 0.3, 0.2])
+stds, shares_of = torch.tensor([0.3, 0.2, 0.4]), torch.tensor([0.7, 0.2, 0.1])
 
 
 def parts(x, a, s):  # logarithms of each component's part of the density
@@ -648,6 +657,7 @@ def parts(x, a, s):  # logarithms of each component's part of the density
     return logs + shares_of.log(), off, variance
 
 
+# %%
 def exact(path):  # the best guesses of x0 and of the noise
     def guess(x, t):
         a, s = path.shares(t[:, None])
@@ -669,6 +679,9 @@ x.requires_grad_()
 score = torch.autograd.grad(parts(x, a, s)[0].logsumexp(dim=1).sum(), x)[0]
 with torch.no_grad():
     clean, noise = exact(path)(x, t)
+
+
+# %%
 error = (score + noise / s).abs().max().item()
 print(f"score against minus noise / s: largest difference {error:.1g},")
 print(f"the scores have lengths up to {score.norm(dim=1).max():.0f}")
@@ -684,22 +697,24 @@ torch.manual_seed(0)
 centre = shares_of @ means
 second = (means.T * shares_of) @ means + (shares_of * stds**2).sum() * torch.eye(2)
 truth = centre, second - torch.outer(centre, centre)
-off = {}
-for name, sampler, options in [
-    ("ancestral", diffusion.ddim, {"eta": 1.0}),
-    ("DDIM", diffusion.ddim, {}),
-    ("Heun", diffusion.heun, {}),
-]:
+
+
+def off_by(x):  # largest errors of the mean and of the covariance
+    wrong = x.mean(dim=0) - truth[0], x.T.cov() - truth[1]
+    return [part.abs().max().item() for part in wrong]
+
+
+# %%
+three = {
+    "ancestral": (diffusion.ddim, {"eta": 1.0}),
+    "DDIM": (diffusion.ddim, {}),
+    "Heun": (diffusion.heun, {}),
+}
+for name, (sampler, options) in three.items():
     start = torch.randn(crowd, 2)
-    x = sampler(exact(path), path, start, 100, first=0.99, **options)
-    off[name] = [
-        (x.mean(0) - truth[0]).abs().max(),
-        (x.T.cov() - truth[1]).abs().max(),
-    ]
-    print(
-        f"{name:>9}: mean off by {off[name][0]:.3f}, covariance by {off[name][1]:.3f}"
-    )
-assert profile == "smoke" or max(map(max, off.values())) < 0.04
+    wrong = off_by(sampler(exact(path), path, start, 100, first=0.99, **options))
+    print(f"{name:>9}: mean off by {wrong[0]:.3f}, covariance by {wrong[1]:.3f}")
+    assert profile == "smoke" or max(wrong) < 0.04
 
 # %% [markdown]
 # (`first=0.99` begins a little before the end, where the last bit of signal, $a = 0.016$, still tells the components
@@ -715,20 +730,16 @@ assert profile == "smoke" or max(map(max, off.values())) < 0.04
 # and up again, and hands what it saw at the high resolution across to the way up.
 
 # %% tags=["hide-input"]
+across = ["xₜ", "P", "R₁", "↓", "R₂", "A", "R₃", "↑", "R₄", "P⁻¹", "v"]
+columns = [0, 0.9, 1.8, 1.8, 2.7, 3.6, 4.5, 5.4, 5.4, 6.3, 7.2]
+rows = [0, 0, 0, 1.2, 1.2, 1.2, 1.2, 1.2, 0, 0, 0]
+places = dict(zip(across, zip(columns, rows, strict=True), strict=True))
 diagrams.draw(
-    "The noisy picture goes through P, R1, a downward arrow, R2, A and R3, an upward "
-    "arrow, R4 and the inverse of P to the velocity v. A second path leads from R1 "
-    "straight to R4. Time t and class y go into g, and g into R2.",
-    {
-        **{"xₜ": (0, 0), "P": (0.9, 0), "R₁": (1.8, 0), "R₄": (5.4, 0)},
-        **{"P⁻¹": (6.3, 0), "v": (7.2, 0), "↓": (1.8, 1.2), "R₂": (2.7, 1.2)},
-        **{"A": (3.6, 1.2), "R₃": (4.5, 1.2), "↑": (5.4, 1.2)},
-        **{"t": (0.9, 2.1), "y": (0.9, 2.8), "g": (1.8, 2.45)},
-    },
-    [
-        ("xₜ", "P", "R₁", "↓", "R₂", "A", "R₃", "↑", "R₄", "P⁻¹", "v"),
-        *[("R₁", "R₄"), ("t", "g"), ("y", "g"), ("g", "R₂")],
-    ],
+    "The noisy picture goes through P, R1, a downward arrow, R2, A and R3, an "
+    "upward arrow, R4 and the inverse of P to the velocity v. A second path leads "
+    "from R1 straight to R4. Time t and class y go into g, and g into R2.",
+    {**places, "t": (0.9, 2.1), "y": (0.9, 2.8), "g": (1.8, 2.45)},
+    [tuple(across), ("R₁", "R₄"), ("t", "g"), ("y", "g"), ("g", "R₂")],
     observed=["xₜ", "y"],
     bare=["t", "v"],
     notes={"xₜ": "28×28", "P": "14×14", "A": "7×7", "P⁻¹": "28×28"},
@@ -832,10 +843,9 @@ rows = [
 sheet = torch.stack([picture for row in rows for picture in row])
 plots.image_grid((sheet.clamp(-1, 1) + 1) / 2, row_labels=["held", "guessed"] * 2)
 plt.show()
+# %%
 spread = [pair[1].std().item() for pair in (seen[0], seen[-1])]
-print(
-    f"spread of the guessed pixels: {spread[0]:.2f} at first, {spread[1]:.2f} at last"
-)
+print(f"spread of the guessed pixels: {spread[0]:.2f} first, {spread[1]:.2f} last")
 assert profile == "smoke" or spread[0] < 0.8 * spread[1]
 
 # %% [markdown]
@@ -911,20 +921,20 @@ assert profile == "smoke" or near["samples"] > 0.7 * near["held-out"]
 # ## When it fails
 #
 # **Signal is left at the end.** The forward process must end where sampling begins. Suppose the rates of a linear path are too
-# small, 0.1 to 3 instead of 0.1 to 20. Then at time 1 a good share of signal is left in every training example, and sampling
+# small, 0.1 to 2 instead of 0.1 to 20. Then at time 1 a good share of signal is left in every training example, and sampling
 # begins at noise without any. On the mixture, with the exact denoiser of each path:
 
 # %%
 torch.manual_seed(0)
 start = torch.randn(crowd, 2)
-for last in (20.0, 3.0):
+for last in (20.0, 2.0):
     path = diffusion.linear_path(0.1, last)
     left = path.shares(torch.tensor(1.0))[0]
     x = diffusion.ddim(exact(path), path, start, 200, eta=1.0)
-    wrong = (x.mean(0) - truth[0]).abs().max(), (x.T.cov() - truth[1]).abs().max()
+    wrong = off_by(x)
     print(f"rates up to {last:2.0f}: signal left {left:.3f};", end=" ")
     print(f"mean off by {wrong[0]:.3f}, covariance by {wrong[1]:.3f}")
-assert profile == "smoke" or max(wrong) > 0.1
+assert profile == "smoke" or max(wrong) > 0.08
 
 # %% [markdown]
 # With a perfect denoiser the second crowd is still wrong. The error is in where it began.
