@@ -320,7 +320,7 @@ class UNet(nn.Module):
         if self.num_classes and labels is None:
             labels = torch.full((len(x),), self.num_classes, device=x.device)
         classes = one_hot(labels, self.num_classes + 1 if self.num_classes else 0, x)
-        given = self.given(torch.cat([time_features(t, self.channels), classes], dim=1))
+        given = self.given(torch.cat([time_features(t, self.channels).to(x), classes], dim=1))
         wide = self.down(self.first(F.pixel_unshuffle(x, self.PATCH)), given)
         h = self.middle_2(self.attention(self.middle_1(self.shrink(wide), given)), given)
         h = self.grow(h).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)  # nearest neighbours

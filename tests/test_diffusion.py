@@ -244,6 +244,37 @@ def test_a_checkpoint_brings_network_and_settings_back(tmp_path: Any) -> None:
     torch.testing.assert_close(again.guess()(x, t), model.guess()(x, t))
 
 
+def test_the_recipe_trains_and_is_kept(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIGC_COURSE_DATA", str(tmp_path))
+    model, history = diffusion.train("smoke")
+    assert set(history) == {"train_loss", "val_loss"}
+    assert history["val_loss"][-1] < 2  # a network that says 0 has about 2.4
+    monkeypatch.setattr(training, "fit", lambda *_, **__: pytest.fail("it was trained again"))
+    again, labels, x = diffusion.pretrained("smoke"), torch.tensor([3, 7]), torch.randn(2, 1, 28, 28)
+    drawn = [diffusion.ddim(m.guess(labels), m.path, x, 3) for m in (model, again)]
+    assert torch.equal(*drawn)
+    for profile in training.PROFILES:
+        settings = diffusion.recipe(profile)
+        assert set(settings) == {"data", "model", "fit"}
+        settings["fit"]["seed"] = 99
+        assert diffusion.recipe(profile)["fit"]["seed"] != 99
+
+
+@pytest.mark.bad_input
+def test_a_prediction_of_the_noise_is_refused_where_it_says_nothing() -> None:
+    model, x = diffusion.Diffusion(small(), path="cosine", prediction="noise"), torch.randn(2, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"at the time 1 less than a thousandth of the signal is left.*first=0\.99"):
+        diffusion.ddim(model.guess(), model.path, x, 5)
+    assert diffusion.ddim(model.guess(), model.path, x, 5, first=0.99).isfinite().all()
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("call", [diffusion.recipe, diffusion.train, diffusion.pretrained])
+def test_profiles_that_do_not_exist(call: Any) -> None:
+    with pytest.raises(ValueError, match=r"profile is 'fast'"):
+        call("fast")
+
+
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("make", "message"),

@@ -91,13 +91,14 @@ plots.image_grid((noisy.clamp(-1, 1) + 1) / 2)
 plt.show()
 
 # %% [markdown]
-# In the last column nothing of the digit is left. Nobody can say from it which digit it was, and a network asked for the
-# way back in *one* step can only answer with an average of all digits. But from one column to the one on its left the way
-# is short, and even for us it is not hard to guess what should become lighter and what darker.
+# In the last column nothing of the digit is left. Nobody can tell from it which digit it was, and a network that is asked
+# for the way back in *one* step, and is judged by its squared error, does best to answer with an average of all digits.
+# (We shall measure that.) But from one column to the one on its left the way is short, and even we can guess what should
+# become lighter and what darker.
 #
 # A **diffusion model** learns these short ways. It is trained to take noise away, at all amounts of noise. To draw, it
-# begins with pure noise and takes away a little of it, many times over. That is all there is to it; what has to be
-# worked out is how much noise to add, what exactly to ask of the network, and how to take one step back.
+# begins with pure noise and takes away a little of it, many times over. What remains to be worked out is how much noise
+# to add, what exactly to ask of the network, and how to take one step back.
 
 # %% [markdown]
 # ## Noise in closed form
@@ -111,7 +112,7 @@ plt.show()
 # there, so that a variance of 1 stays 1: $(1 - \beta_k) + \beta_k = 1$. The chain of these steps is called the **forward
 # process**.
 #
-# To train at step 700 we should not have to walk through 699 others, and we need not. Let $\bar\alpha_k$ be the product
+# To train at step 700 one need not go through the 699 before it. Let $\bar\alpha_k$ be the product
 # $(1 - \beta_1)(1 - \beta_2) \cdots (1 - \beta_k)$. Then
 #
 # $$x_k = \sqrt{\bar\alpha_k}\; x_0 + \sqrt{1 - \bar\alpha_k}\; \epsilon, \qquad \epsilon \sim \mathcal N(0, I) .$$
@@ -144,7 +145,7 @@ for k, rate in enumerate(rates, start=1):
         assert abs(x.std() - std) < 0.03
 
 # %% [markdown]
-# Since the steps are not needed, we drop their number too. From here on **time** $t$ runs from 0, the data, to 1, the
+# The steps themselves are no longer needed, nor is their number. From here on **time** $t$ runs from 0, the data, to 1, the
 # noise, and at each time there is a share $a_t$ of signal and a share $s_t$ of noise:
 #
 # $$x_t = a_t\, x_0 + s_t\, \epsilon .$$
@@ -190,12 +191,12 @@ assert a_linear[500] < 0.4 < 0.7 < a_cosine[500]
 #
 # $$s_t\, e_t = c\, s_r\, e_r + d\, \eta .$$
 #
-# Both $e_t$ and $e_r$ are standard normal, and the covariance of one with the other is
+# Both $e_t$ and $e_r$ are standard normal, and their covariance is
 #
 # $$\rho = \frac{c\, s_r}{s_t} = \frac{a_t\, s_r}{a_r\, s_t} ,$$
 #
-# which is their correlation: a number from 0 to 1, near 1 for times close together. For two standard normal numbers of
-# correlation $\rho$, the first given the second is normal with mean $\rho\, e_t$ and variance $1 - \rho^2$. Therefore
+# which is their correlation: a number from 0 to 1, near 1 for times close together. Given $e_t$, a jointly normal number of
+# correlation $\rho$ with it is normal with mean $\rho\, e_t$ and variance $1 - \rho^2$. Therefore
 #
 # $$x_r = a_r\, x_0 + s_r \big( \rho\, e_t + \sqrt{1 - \rho^2}\; z \big), \qquad e_t = \frac{x_t - a_t x_0}{s_t},
 #   \qquad z \sim \mathcal N(0, I) .$$
@@ -241,7 +242,7 @@ diagrams.draw(
     "Below stands theta.",
     {
         **{"x₀": (0, 1), "…": (1.15, 1), "xᵣ": (2.3, 1), "xₜ": (3.7, 1)},
-        **{"‥": (4.85, 1), "x₁": (6, 1), "θ": (3, 2.1)},
+        **{"‥": (4.85, 1), "x₁": (6, 1), "θ": (3, 1.75)},
     },
     [("x₀", "…", "xᵣ", "xₜ", "‥", "x₁")],
     dashed=[("x₁", "‥", "xₜ", "xᵣ", "…", "x₀")],
@@ -267,7 +268,7 @@ diagrams.draw(
 # $$\log p_\theta(x_0) \;\ge\; \mathbb E_q\Big[ \log p(x_{(K)}) + \sum_{k=1}^K \log p_\theta(x_{(k-1)} \mid x_{(k)})
 #   - \sum_{k=1}^K \log q(x_{(k)} \mid x_{(k-1)}) \Big] .$$
 #
-# Here $q$ runs forwards and $p_\theta$ backwards. To compare them, turn $q$ round by Bayes' rule, everything given $x_0$.
+# Here $q$ runs forwards and $p_\theta$ backwards. To compare them, reverse $q$ by Bayes' rule, everything given $x_0$.
 # (Given $x_{(k-1)}$, the next point does not depend on $x_0$, so $x_0$ may be added to the condition.) For $k \ge 2$
 #
 # $$q(x_{(k)} \mid x_{(k-1)}) = q(x_{(k-1)} \mid x_{(k)}, x_0)\;
@@ -285,7 +286,10 @@ diagrams.draw(
 # \end{aligned}
 # $$
 #
-# **The prior term** contains no weights. It is zero if no signal is left at the end, and a fixed price if some is.
+# **The reconstruction term** belongs to the last and smallest step. With a Gaussian decoder it is
+# [a squared error as well](../vae/variational_autoencoder.ipynb).
+#
+# **The prior term** contains no weights. It is zero if no signal is left at the end, and a constant cost if some is.
 #
 # **A step** compares two normal distributions: the way back that knows the example, and the same formula with the
 # guess. Both have the variance $\sigma^2 = s_r^2 (1 - \rho^2)$ (again $r = t_{k-1}$ and $t = t_k$). For normal
@@ -322,8 +326,7 @@ for name, path in diffusion.PATHS.items():
     print(f"to {weight[-1]:.4f} near the noise")
 
 # %% [markdown]
-# A sum of squared errors: nothing is left of the latent variables, of sampling inside the network, or of a KL term that
-# could [collapse](../vae/variational_autoencoder.ipynb). One draws a time, adds noise, and asks for the example back.
+# So the whole bound is a sum of squared errors. To train, one draws a time, adds noise, and asks for the example back.
 #
 # **Which weights?** The same error can be written in terms of the noise. Since
 # $x_t = a\, x_0 + s\, \epsilon = a\, \hat x_0 + s\, \hat\epsilon$, we have
@@ -357,9 +360,9 @@ plt.show()
 assert weights["bound"][4] > 10 * weights["noise"][4]
 
 # %% [markdown]
-# The bound counts errors at small noise far more than at large: it pays for every nat of detail, down to the last grey
-# value. The unweighted loss of the noise moves attention towards larger noise, where the shape of a digit is decided,
-# and that of the velocity does not vanish even at the end.
+# The bound counts errors at small noise far more than errors at large noise. The unweighted loss of the noise shifts the
+# balance towards larger noise, where the first figure of this chapter shows the shape of a digit but not its grey
+# values. The loss of the velocity does the same, and its weight does not vanish at the end.
 
 # %% [markdown]
 # ## Three questions with one answer
@@ -372,7 +375,7 @@ assert weights["bound"][4] > 10 * weights["noise"][4]
 # where the dot marks the slope of a share ([Salimans and Ho, 2022](https://arxiv.org/abs/2202.00512), up to a constant).
 # As $x_t$ is known, each answer contains the others:
 #
-# | the network says | the clean example | the noise |
+# | predicted | the clean example | the noise |
 # | --- | --- | --- |
 # | noise $\hat\epsilon$ | $(x_t - s\, \hat\epsilon) / a$ | $\hat\epsilon$ |
 # | clean example $\hat x_0$ | $\hat x_0$ | $(x_t - a\, \hat x_0) / s$ |
@@ -383,8 +386,8 @@ assert weights["bound"][4] > 10 * weights["noise"][4]
 # $\frac{2}{\pi} v = \cos\varphi\; \epsilon - \sin\varphi\; x_0$ are $x_0$ and $\epsilon$, turned by the angle $\varphi$.
 # Turning back divides by nothing, and a turn makes no error larger.
 #
-# The other two rows do divide, and that is where they are blind. Near $t = 1$ the point *is* the noise: a network that hands its
-# input through predicts the noise almost perfectly and knows nothing of the example. An error of 0.01 in the noise then
+# The other two rows divide, by $a$ or by $s$, and that is where they tell nothing. Near $t = 1$ the point *is* the noise: a
+# network that returns its input predicts the noise almost perfectly and knows nothing of the example. An error of 0.01 in the noise then
 # becomes an error of $0.01\, s / a$ in the example. Near $t = 0$ it is the other way round.
 
 # %%
@@ -421,15 +424,16 @@ assert all(max(grown["velocity", t]) < 0.01 for t in (0.02, 0.5, 0.98))
 # %% [markdown]
 # ## From scratch
 #
-# Now a model on points in the plane, where everything can be seen. The data lie on a spiral.
+# Now a model on points in the plane, where everything can be seen. The data lie on a spiral, which is as wide as
+# standard normal noise, so that neither outweighs the other.
 
 
 # %%
 def spiral(n):
     along = torch.rand(n, 1).sqrt()  # evenly along the arm, nearly
     turn = 3 * math.pi * along
-    points = along * torch.cat([turn.cos(), turn.sin()], dim=1)
-    return points + 0.02 * torch.randn(n, 2)
+    points = 2 * along * torch.cat([turn.cos(), turn.sin()], dim=1)
+    return points + 0.04 * torch.randn(n, 2)
 
 
 def shares(t):  # the cosine path
@@ -457,9 +461,9 @@ def loss_of(network, x, t, noise):
 
 
 # %% [markdown]
-# Training is a loop without surprises: points, times, noise, a squared error. Beside the network walks a copy of it whose
-# weights are a running average, $\bar\theta \leftarrow 0.995\, \bar\theta + 0.005\, \theta$; samples are drawn with the copy. What
-# that is for is measured in "When it fails", for which we keep both networks at eight moments.
+# The training loop draws points, times and noise and lowers a squared error. Besides, we keep a copy of the network whose
+# weights are a running average, $\bar\theta \leftarrow 0.995\, \bar\theta + 0.005\, \theta$, and draw samples with the copy.
+# What that is good for is measured in "When it fails", for which we store both networks at eight moments.
 
 
 # %%
@@ -512,7 +516,7 @@ figure, panels = plt.subplots(2, 3, figsize=(6, 4.2), sharex=True, sharey=True)
 for ax, step in zip(panels.flat, [0, 40, 60, 75, 88, 100], strict=True):
     ax.scatter(*chain[step].T, s=1)
     ax.set_title(f"time {1 - step / 100:.2f}", fontsize=11)
-    ax.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
+    ax.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
 plt.show()
 
 # %% [markdown]
@@ -523,14 +527,14 @@ plt.show()
 # %%
 line = torch.linspace(0, 1, 2001)[:, None]
 turn = 3 * math.pi * line
-line = line * torch.cat([turn.cos(), turn.sin()], dim=1)
+line = 2 * line * torch.cat([turn.cos(), turn.sin()], dim=1)
 
 
 def on_the_line(x):  # median distance; share near; share in the emptiest tenth
     distance, place = torch.cdist(x, line).min(dim=1)
     tenth = (10 * (place / 2001) ** 2).long()  # as many data in each
     least = torch.bincount(tenth, minlength=10).min() / len(x)
-    return distance.median().item(), (distance < 0.08).float().mean().item(), least
+    return distance.median().item(), (distance < 0.15).float().mean().item(), least
 
 
 # %%
@@ -548,14 +552,14 @@ if profile != "smoke":
     assert quality["samples"][2] > 0.04
 
 # %% [markdown]
-# Nearly all samples lie on the arm, and no part of it is missing. There was one network, one loss and no opponent.
+# Most samples lie on the arm, and no part of it is missing. There was one network, one loss and no opponent.
 #
-# **The field of arrows.** At any place and time the network says a velocity. Forwards in time the points move with it, so the
+# **The field of arrows.** At any place and time the network predicts a velocity: that of the points when noise is added. The
 # way back goes along $-\hat v$. Here is that field at four times, over noisy data of the same time.
 
 
 # %%
-side = torch.linspace(-1.8, 1.8, 15)
+side = torch.linspace(-2.8, 2.8, 15)
 grid = torch.cartesian_prod(side, side)
 
 
@@ -566,15 +570,15 @@ def guesses(x, t):  # what the averaged network takes for the clean points
 
 
 spread = {}
-for t in (0.98, 0.7, 0.4, 0.1):
+for t in (0.95, 0.6, 0.3, 0.1):
     a, s = shares(torch.tensor(t))
     x = a * spiral(2000) + s * torch.randn(2000, 2)
     spread[t] = guesses(x, t).std(dim=0).mean().item()
     print(f"time {t:.2f}: the guesses of x0 have a spread of {spread[t]:.2f}")
-assert profile == "smoke" or 4 * spread[0.98] < spread[0.1]
+assert profile == "smoke" or 3 * spread[0.95] < spread[0.1]
 
 
-# %% mystnb={"image": {"alt": "Four panels of arrows over grey points. At time 0.98 the arrows all lead towards one region in the middle; at the earlier times they bend more and more towards the arms of the spiral."}}
+# %% mystnb={"image": {"alt": "Four panels of arrows over grey points. At time 0.95 the arrows are short and much alike; at the earlier times they point inwards, and then, more and more, to the nearest stretch of the spiral."}}
 figure, panels = plt.subplots(2, 2, figsize=(6, 6), sharex=True, sharey=True)
 for ax, t in zip(panels.flat, spread, strict=True):
     a, s = shares(torch.tensor(t))
@@ -584,13 +588,14 @@ for ax, t in zip(panels.flat, spread, strict=True):
     ax.scatter(*cloud.T, s=1, color="#999999")
     ax.quiver(*grid.T, *arrows.T, color=plots.COLOURS[0], width=0.006)
     ax.set_title(f"time {t:.2f}", fontsize=11)
-    ax.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal")
+    ax.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal")
 plt.show()
 
 # %% [markdown]
-# At time 0.98 a point says next to nothing about where it came from. The best guess is then the mean of the data, the
-# same for all, and the printed spread of the guesses is small: the arrows point inwards. With less noise the guesses
-# spread out, and an arrow leads to that stretch of the arm that is near. At time 0.1 the field draws the spiral.
+# At time 0.95 a point says next to nothing about where it came from. The best guess is close to the mean of the data for
+# all of them, and the printed spread of the guesses is small. (The arrows are short because the cosine path takes little
+# noise away near its end, where $\dot s_t$ is almost 0.) With less noise the guesses spread out, and an arrow leads to that
+# stretch of the arm that is near. At time 0.1 the field draws the spiral.
 
 # %% [markdown]
 # ## With the package
@@ -689,7 +694,7 @@ assert torch.allclose(score, -noise / s, rtol=1e-3, atol=1e-2)
 assert torch.allclose(clean, (x + s**2 * score) / a, rtol=1e-3, atol=1e-2)
 
 # %% [markdown]
-# With this exact denoiser a sampler has no excuse: it must draw from the mixture. Three samplers of the package, with
+# With this exact denoiser a sampler must draw from the mixture itself. Three samplers of the package, with
 # 100 steps each:
 
 # %%
@@ -719,7 +724,7 @@ for name, (sampler, options) in three.items():
 # %% [markdown]
 # (`first=0.99` begins a little before the end, where the last bit of signal, $a = 0.016$, still tells the components
 # apart in single precision.) Mean and covariance come out right, and what is left shrinks with the number of points and
-# of steps. So whatever a trained model draws wrongly is due to its network, or to too few steps.
+# of steps. So what a trained model draws wrongly is due to its network, to where it begins, or to too few steps.
 
 # %% [markdown]
 # ## Digits: the U-Net
