@@ -319,8 +319,9 @@ class UNet(nn.Module):
         """Return one number per pixel; without labels, as for examples whose class is not told."""
         if self.num_classes and labels is None:
             labels = torch.full((len(x),), self.num_classes, device=x.device)
-        classes = one_hot(labels, self.num_classes + 1 if self.num_classes else 0, x)
-        given = self.given(torch.cat([time_features(t, self.channels).to(x), classes], dim=1))
+        # As large as the features of time.
+        told = one_hot(labels, self.num_classes + 1 if self.num_classes else 0, x) * (self.channels / 2) ** 0.5
+        given = self.given(torch.cat([time_features(t, self.channels).to(x), told], dim=1))
         wide = self.down(self.first(F.pixel_unshuffle(x, self.PATCH)), given)
         h = self.middle_2(self.attention(self.middle_1(self.shrink(wide), given)), given)
         h = self.grow(h).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)  # nearest neighbours
@@ -501,7 +502,7 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
     """
     profile = training.resolve_profile(profile)
     return {
-        "data": {"name": "digits", "batch_size": 64, "signed": True},
+        "data": {"name": "digits", "batch_size": {"smoke": 32, "cpu": 32, "gpu": 128}[profile], "signed": True},
         "model": {
             "network": {
                 "shape": [1, 28, 28],

@@ -103,8 +103,8 @@ plt.show()
 # %% [markdown]
 # ## Noise in closed form
 #
-# Let $x_0$ be an example: a picture, or a point, whose numbers are scaled to about $[-1, 1]$. A small step mixes in a
-# little noise,
+# Let $x_0$ be an example: a picture, or a point, scaled so that its numbers have a size of about 1. A small step mixes in
+# a little noise,
 #
 # $$x_k = \sqrt{1 - \beta_k}\; x_{k-1} + \sqrt{\beta_k}\; \eta_k, \qquad \eta_k \sim \mathcal N(0, I),$$
 #
