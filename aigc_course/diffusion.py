@@ -502,7 +502,7 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
     """
     profile = training.resolve_profile(profile)
     return {
-        "data": {"name": "digits", "batch_size": {"smoke": 32, "cpu": 32, "gpu": 128}[profile], "signed": True},
+        "data": {"name": "digits", "batch_size": {"smoke": 16, "cpu": 16, "gpu": 128}[profile], "signed": True},
         "model": {
             "network": {
                 "shape": [1, 28, 28],
@@ -512,7 +512,7 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
             "path": "cosine",
             "prediction": "velocity",
             "learning_rate": {"smoke": 2e-3, "cpu": 2e-3, "gpu": 1e-3}[profile],
-            "ema_decay": {"smoke": 0.9, "cpu": 0.99, "gpu": 0.999}[profile],
+            "ema_decay": {"smoke": 0.9, "cpu": 0.995, "gpu": 0.999}[profile],
             "untold": 0.1,
         },
         "fit": {"max_epochs": {"smoke": 1, "cpu": 30, "gpu": 200}[profile], "seed": 0},
