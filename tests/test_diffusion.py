@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from aigc_course import diffusion, training
 
 NAMES = sorted(diffusion.PATHS)
+UNUSED: Any = None  # what an error comes before
 
 
 class Mixture:
@@ -283,7 +284,7 @@ def test_profiles_that_do_not_exist(call: Any) -> None:
         (lambda: diffusion.linear_path(-1.0), "first is -1.0"),
         (lambda: diffusion.times(0), "steps is 0"),
         (lambda: diffusion.times(5, 1.5), "first is 1.5"),
-        (lambda: diffusion.ddim(None, diffusion.cosine_path(), torch.zeros(1, 2), 5, eta=2.0), "eta is 2.0"),
+        (lambda: diffusion.ddim(UNUSED, diffusion.cosine_path(), torch.zeros(1, 2), 5, eta=2.0), "eta is 2.0"),
         (lambda: diffusion.UNet((1, 10, 8)), r"shape is \(1, 10, 8\); height and width take multiples of 4"),
         (lambda: diffusion.UNet((1, 8, 8), 12), "channels is 12; it takes a multiple of 8"),
         (lambda: diffusion.UNet((1, 8, 8), 8, -1), "num_classes is -1"),
@@ -294,10 +295,10 @@ def test_profiles_that_do_not_exist(call: Any) -> None:
         (lambda: diffusion.Diffusion(small()).guess(None, 2.0), "guidance is 2.0 and there are no labels"),
         (lambda: diffusion.Diffusion(small()).guess(None, math.nan), "guidance is nan"),
         (
-            lambda: diffusion.check_path(diffusion.Path(lambda t: (1 - t, (3 * t).sin()), None)),
+            lambda: diffusion.check_path(diffusion.Path(lambda t: (1 - t, (3 * t).sin()), UNUSED)),
             "the noise rises all the way; here it does not near the time 0.52",
         ),
-        (lambda: diffusion.check_path(diffusion.Path(lambda t: (t, 1 - t), None)), "begins with the shares 0 and 1"),
+        (lambda: diffusion.check_path(diffusion.Path(lambda t: (t, 1 - t), UNUSED)), "begins with the shares 0 and 1"),
     ],
 )
 def test_wrong_arguments_are_named(make: Any, message: str) -> None:
