@@ -148,7 +148,7 @@ Guess = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # from x_t and t to g
 # --- samplers ---------------------------------------------------------------------------------------------------------
 
 
-def times(steps: int, first: float = 1.0) -> Float[Tensor, " steps+1"]:
+def times(steps: int, first: float = 1.0) -> Float[Tensor, " moments"]:
     """Return evenly spaced times from `first` down to 0. Raises `ValueError` for fewer than one step."""
     check_count("steps", steps)
     if not 0 < first <= 1:
