@@ -59,11 +59,16 @@ def cosine_path() -> Path:
 
     Source: Nichol and Dhariwal (2021), https://arxiv.org/abs/2102.09672, without their offset.
     """
-    quarter = math.pi / 2
-    return Path(
-        lambda t: ((quarter * t).cos(), (quarter * t).sin()),
-        lambda t: (-quarter * (quarter * t).sin(), quarter * (quarter * t).cos()),
-    )
+    return Path(_cosine_shares, _cosine_slopes)
+
+
+# Functions of the module and not of the function that returns the path: a model that is pickled has to find them.
+def _cosine_shares(t: Tensor) -> tuple[Tensor, Tensor]:
+    return (math.pi / 2 * t).cos(), (math.pi / 2 * t).sin()
+
+
+def _cosine_slopes(t: Tensor) -> tuple[Tensor, Tensor]:
+    return -math.pi / 2 * (math.pi / 2 * t).sin(), math.pi / 2 * (math.pi / 2 * t).cos()
 
 
 def linear_path(first: float = 0.1, last: float = 20.0) -> Path:
@@ -84,20 +89,30 @@ def linear_path(first: float = 0.1, last: float = 20.0) -> Path:
             f"last is {last} and first {first}; the rate of noise takes a last value of at least the first."
         )
 
-    def shares(t: Tensor) -> tuple[Tensor, Tensor]:
-        total = first * t + (last - first) * t * t / 2
-        return (-total / 2).exp(), (-(-total).expm1()).sqrt()
+    return Path(partial(_linear_shares, first, last), partial(_linear_slopes, first, last))
 
-    def slopes(t: Tensor) -> tuple[Tensor, Tensor]:
-        (a, s), rate = shares(t), first + (last - first) * t
-        return -rate * a / 2, rate * a * a / (2 * s)
 
-    return Path(shares, slopes)
+def _linear_shares(first: float, last: float, t: Tensor) -> tuple[Tensor, Tensor]:
+    total = first * t + (last - first) * t * t / 2
+    return (-total / 2).exp(), (-(-total).expm1()).sqrt()
+
+
+def _linear_slopes(first: float, last: float, t: Tensor) -> tuple[Tensor, Tensor]:
+    (a, s), rate = _linear_shares(first, last, t), first + (last - first) * t
+    return -rate * a / 2, rate * a * a / (2 * s)
 
 
 def straight_path() -> Path:
     r"""Return $x_t = (1 - t)\,x_0 + t\,\epsilon$, the path of flow matching (Lipman et al., 2023)."""
-    return Path(lambda t: (1 - t, t), lambda t: (-torch.ones_like(t), torch.ones_like(t)))
+    return Path(_straight_shares, _straight_slopes)
+
+
+def _straight_shares(t: Tensor) -> tuple[Tensor, Tensor]:
+    return 1 - t, t
+
+
+def _straight_slopes(t: Tensor) -> tuple[Tensor, Tensor]:
+    return -torch.ones_like(t), torch.ones_like(t)
 
 
 PATHS = {"cosine": cosine_path, "linear": linear_path, "straight": straight_path}
@@ -119,6 +134,18 @@ class Prediction(NamedTuple):
     split: Callable[..., tuple[Tensor, Tensor]]
 
 
+def _target_noise(x: Tensor, noise: Tensor, a: Tensor, s: Tensor, da: Tensor, ds: Tensor) -> Tensor:
+    return noise
+
+
+def _target_clean(x: Tensor, noise: Tensor, a: Tensor, s: Tensor, da: Tensor, ds: Tensor) -> Tensor:
+    return x
+
+
+def _target_velocity(x: Tensor, noise: Tensor, a: Tensor, s: Tensor, da: Tensor, ds: Tensor) -> Tensor:
+    return da * x + ds * noise
+
+
 def _split_noise(said: Tensor, x: Tensor, a: Tensor, s: Tensor, da: Tensor, ds: Tensor) -> tuple[Tensor, Tensor]:
     return (x - s * said) / a, said
 
@@ -135,11 +162,11 @@ def _split_velocity(said: Tensor, x: Tensor, a: Tensor, s: Tensor, da: Tensor, d
 
 PREDICTIONS = {
     # Ho et al. (2020). Where no signal is left it says nothing about x_0: the path must keep some.
-    "noise": Prediction(lambda x, noise, a, s, da, ds: noise, _split_noise),
+    "noise": Prediction(_target_noise, _split_noise),
     # Where no noise is left it says nothing about the noise.
-    "clean": Prediction(lambda x, noise, a, s, da, ds: x, _split_clean),
+    "clean": Prediction(_target_clean, _split_clean),
     # dx_t/dt along the path; Salimans and Ho (2022), https://arxiv.org/abs/2202.00512, on a circle, and flow matching.
-    "velocity": Prediction(lambda x, noise, a, s, da, ds: da * x + ds * noise, _split_velocity),
+    "velocity": Prediction(_target_velocity, _split_velocity),
 }
 
 Guess = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # from x_t and t to guesses of x_0 and of the noise
@@ -419,7 +446,7 @@ class Diffusion(training.NetworkModel):
                 said = plain + guidance * (said - plain)
             at = _beside(t, x)
             a, s = self.path.shares(at)
-            if self.prediction is PREDICTIONS["noise"] and float(a.min()) < 1e-3:
+            if self.prediction == PREDICTIONS["noise"] and float(a.min()) < 1e-3:
                 raise ValueError(
                     f"at the time {float(t.max()):.4g} less than a thousandth of the signal is left, and a prediction "
                     "of the noise says nothing about the example; sample with first=0.99, or train another prediction."

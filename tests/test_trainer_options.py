@@ -216,7 +216,9 @@ SAMPLES: dict[str, Callable[[Any], Tensor]] = {
     "conditional_vae": lambda model: model.sample(2, torch.tensor([1, 2])),
     "dense_gan": lambda model: model.sample(2),
     "conditional_gan": lambda model: model.sample(2),
-    "diffusion": lambda model: model.guess()(torch.zeros(2, 1, 28, 28, dtype=model.dtype), torch.tensor([0.2, 0.7]))[0],
+    "diffusion": lambda model: model.guess()(
+        *(torch.full(size, 0.5, dtype=model.dtype) for size in ((2, 1, 28, 28), (2,)))
+    )[0],
     "gpt": lambda training: training.model(torch.tensor([[1, 2, 3]])),
     "gpt2": lambda training: training.model(torch.tensor([[1, 2, 3]])),
     "dqn": lambda model: model(torch.zeros(2, 4, dtype=torch.float64)),
