@@ -200,7 +200,7 @@ def test_guidance_goes_from_the_answer_without_a_class_through_the_one_with_it()
     network = small(num_classes=3)
     for weight in network.parameters():
         nn.init.normal_(weight, std=0.3)
-    model = diffusion.Diffusion(network, ema_decay=0)
+    model = diffusion.Diffusion(network, ema_decay=0.0)
     x, t, labels = torch.randn(4, 1, 8, 8), torch.full((4,), 0.5), torch.tensor([0, 1, 2, 0])
     without, once, twice = (model.guess(labels, scale)(x, t)[0] for scale in (0.0, 1.0, 2.0))
     torch.testing.assert_close(without, model.guess()(x, t)[0])
