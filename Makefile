@@ -18,6 +18,7 @@ endif
 foundations_MODULES := diagrams.py mixture.py
 vae_MODULES := diagrams.py vae.py metrics.py judge.safetensors
 gan_MODULES := diagrams.py gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
+diffusion_MODULES := diagrams.py diffusion.py metrics.py judge.safetensors
 evaluation_MODULES := gan.py vae.py gpt.py lora.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
 rl_MODULES := diagrams.py dqn.py playing.py own_games.py gpt.py lora.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
 language_MODULES := chat.py diagrams.py gpt.py lora.py gpt2_weights.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aigc_course import dqn, gan, gpt, lora, mixture, recurrent, training, vae
+from aigc_course import diffusion, dqn, gan, gpt, lora, mixture, recurrent, training, vae
 from aigc_course.data import ImageData, RingData, TextData, random_affine
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -158,6 +158,12 @@ def test_convolutional_gans(loss: str, normalisation: str, ways: tuple[str, str]
     )
     if penalty or loss != "wasserstein":
         assert_deterministic(model, digits(signed=True))
+
+
+@pytest.mark.parametrize("prediction", diffusion.PREDICTIONS)
+def test_diffusion(prediction: str) -> None:
+    model = diffusion.Diffusion(diffusion.UNet((1, 28, 28), 8, 10), path="linear", prediction=prediction)
+    assert_deterministic(model, digits(signed=True))
 
 
 @pytest.mark.parametrize("loss", gan.LOSSES)

@@ -126,7 +126,7 @@ def test_other_batches_are_refused_by_name(name: str, found: str) -> None:
 
 
 @pytest.mark.bad_input
-@pytest.mark.parametrize("name", ["conditional_vae", "conditional_gan", "gpt", "lstm"])
+@pytest.mark.parametrize("name", ["conditional_vae", "conditional_gan", "conditional_diffusion", "gpt", "lstm"])
 def test_a_batch_that_lacks_what_the_model_needs(name: str) -> None:
     x, _ = next(iter(tiny.loader(name)))
     shape = re.escape(str(tuple(x.shape)))
@@ -175,7 +175,7 @@ def test_networks_and_modules_that_cannot_be_trained_by_themselves() -> None:
             training.fit(model, tiny.loader("vae"), max_epochs=1)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["conditional_vae", "conditional_gan", "gpt"])
+@pytest.mark.parametrize("name", ["conditional_vae", "conditional_gan", "conditional_diffusion", "gpt"])
 @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8])
 def test_labels_are_whole_numbers_of_any_size(name: str, dtype: torch.dtype) -> None:
     x, y = tiny.loader(name).dataset[:]
@@ -216,6 +216,9 @@ SAMPLES: dict[str, Callable[[Any], Tensor]] = {
     "conditional_vae": lambda model: model.sample(2, torch.tensor([1, 2])),
     "dense_gan": lambda model: model.sample(2),
     "conditional_gan": lambda model: model.sample(2),
+    "diffusion": lambda model: model.guess()(
+        *(torch.full(size, 0.5, dtype=model.dtype) for size in ((2, 1, 28, 28), (2,)))
+    )[0],
     "gpt": lambda training: training.model(torch.tensor([[1, 2, 3]])),
     "gpt2": lambda training: training.model(torch.tensor([[1, 2, 3]])),
     "dqn": lambda model: model(torch.zeros(2, 4, dtype=torch.float64)),

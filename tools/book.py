@@ -25,6 +25,7 @@ GALLERY = {
     "foundations/gaussian_mixture": "Digits from one bell curve, and from a mixture of them.",
     "vae/variational_autoencoder": "One network, trained three times: the weight of its KL term decides what it draws.",
     "gan/adversarial_game": "Two networks play against each other, at four moments of their game.",
+    "diffusion/denoising_diffusion": "From noise to a digit, and what the network takes for the digit on the way.",
     "language/attention": "Where a small Transformer looks while it looks something up.",
     "rl/q_learning": "What each place on slippery ice is worth. The best step may lead away from the goal.",
     "evaluation/image_quality": "Pictures that were made so that the usual measures call them good.",

@@ -21,7 +21,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from aigc_course import dqn, gan, gpt, recurrent, training, vae
+from aigc_course import diffusion, dqn, gan, gpt, recurrent, training, vae
 from aigc_course.data import ImageData, TextData
 from book import chapters
 
@@ -47,6 +47,7 @@ RECIPES: dict[str, Callable[[], Made]] = {
     "dense": lambda: _made(gan.build, ImageData, gan.recipe("dense", "gpu")),
     "dcgan": lambda: _made(gan.build, ImageData, gan.recipe("dcgan", "gpu")),
     "conditional": lambda: _made(gan.build, ImageData, gan.recipe("conditional", "gpu")),
+    "diffusion": lambda: _made(diffusion.build, ImageData, diffusion.recipe("gpu")),
     "lstm": lambda: _made(recurrent.RecurrentLanguageModel, recurrent.StreamData, recurrent.recipe("gpu")),
     "gpt": lambda: _made(gpt.build, TextData, gpt.recipe("gpu")),
     "cartpole": lambda: _agent("cartpole"),
