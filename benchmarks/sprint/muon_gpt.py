@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STEPS, BATCH, CONTEXT = 1_750, 16, 128
+STEPS, BATCH, CONTEXT = 1_400, 16, 128
 LAYERS, HEADS, WIDTH, BIGRAM = 4, 4, 128, 32
 MUON_RATE, ADAM_RATE, WARMUP = 2e-2, 6e-3, 0.02
 
