@@ -29,7 +29,7 @@
 # | 5. The best size for a budget | say what a training costs, and derive the best size from a law | 3 |
 # | 6. A draft and a judge | cut off improbable tokens, and let a cheap model guess without changing the text | 4 |
 # | 7. Find the bug | tell a small loss from a model that predicts | 6 |
-# | 8. In your own words | judge whether a reported loss can be true, and whether two can be compared | 4 |
+# | 8. In your own words | judge whether a reported loss can be true, whether two can be compared, and what a reward pays for | 4 |
 #
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
 # below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
@@ -1641,7 +1641,7 @@ demonstrate(training_step)
 # %% [markdown]
 # ## 8. In your own words (4 points)
 #
-# Answer in full sentences, eight to twelve in all. This question is read by a person.
+# Answer in full sentences, ten to fourteen in all. This question is read by a person.
 #
 # 1. A colleague trains a Transformer on ordinary English, character by character, and reports after an hour: "The
 #    validation loss is 0.03 nats per character." Why can this hardly be true of a language model? Name two different
@@ -1649,7 +1649,11 @@ demonstrate(training_step)
 #    sees what it should predict. (2 points)
 # 2. Two models are compared on the same held-out text. Model A has characters as tokens and a loss of 1.2 nats per
 #    token; model B uses byte-pair encoding and has 3.4 nats per token. A friend concludes that A is the better one. Why
-#    does this not follow? Say what should be computed instead, and what else has to be known for it. (2 points)
+#    does this not follow? Say what should be computed instead, and what else has to be known for it. (1 point)
+# 3. A model is fine-tuned to answer sums, as in [From a text to an answer](../language/chat.ipynb), but in its data the
+#    end mark after the answer is no target. Then it is tuned as in [Better answers from judged
+#    ones](../language/preferences.ipynb), with a reward of 1 if the right number occurs *anywhere* in the reply, else 0.
+#    What will its replies come to look like, and which two changes repair it? (1 point)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # **Model answer.**
@@ -1669,6 +1673,10 @@ demonstrate(training_step)
 #    both, the number of characters (or bytes); divided by log 2 as well, it is in bits per character. For this one must
 #    know into how many tokens each tokeniser cuts the text. B is better if its tokens are longer than 3.4 / 1.2, about
 #    2.8 characters, on average.
+# 3. Nothing teaches the model to write the end mark, so its replies go on until the program stops them. The reward makes it
+#    worse: a reply that names many numbers is more likely to contain the right one, and costs nothing, so the policy learns
+#    to list numbers. Repair the data: the end mark after each answer is a target. And repair the reward: compare the whole
+#    reply, up to the end mark, with the answer.
 #
 # **Rubric.**
 #
@@ -1677,6 +1685,8 @@ demonstrate(training_step)
 #   mistake only, half a point. 1 point for an experiment that changes the future input, or takes gradients, and looks
 #   at earlier outputs. "Look at samples" alone: half a point, since it shows that something is wrong and not what.
 #   "Overfitting" without overlapping data: 0, since the loss is one of validation.
-# - Part 2: 1 point for "per token, and the tokens are of different length". 1 point for the conversion to bits (or
-#   nats) per character, with the number of tokens and of characters named as what has to be known. "Compare the
+# - Part 2: half a point for "per token, and the tokens are of different length". Half a point for the conversion to bits
+#   (or nats) per character, with the number of tokens and of characters named as what has to be known. "Compare the
 #   perplexities": 0 for the second half, since they are per token too.
+# - Part 3: half a point for long replies with many numbers, with a reason from the data or from the reward. Half a point for
+#   both changes; with one of them a quarter.

@@ -2205,7 +2205,6 @@ if "NBGRADER_EXECUTION" not in os.environ:  # nobody watches the grading
 #    divergence not rule it out, and what should the team look at? (1 point)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
-# %% [markdown]
 # **Model answer.**
 #
 # 1. Some of the errors are above zero and some below, and the maximum always takes one of the highest: it chooses the
