@@ -1673,10 +1673,10 @@ demonstrate(training_step)
 #    both, the number of characters (or bytes); divided by log 2 as well, it is in bits per character. For this one must
 #    know into how many tokens each tokeniser cuts the text. B is better if its tokens are longer than 3.4 / 1.2, about
 #    2.8 characters, on average.
-# 3. Nothing teaches the model to write the end mark, so its replies go on until the program stops them. The reward makes it
-#    worse: a reply that names many numbers is more likely to contain the right one, and costs nothing, so the policy learns
-#    to list numbers. Repair the data: the end mark after each answer is a target. And repair the reward: compare the whole
-#    reply, up to the end mark, with the answer.
+# 3. Nothing teaches the model to write the end mark, so its replies go on until the program stops them. The reward
+#    makes it worse: a reply that names many numbers is more likely to contain the right one, and costs nothing, so the
+#    policy learns to list numbers. Repair the data: the end mark after each answer is a target. And repair the reward:
+#    compare the whole reply, up to the end mark, with the answer.
 #
 # **Rubric.**
 #
