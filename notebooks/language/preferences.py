@@ -212,12 +212,9 @@ four = torch.randn(4, 6, dtype=torch.double).requires_grad_(True)
 loss = dpo_loss(*four, beta=0.3)
 torch.testing.assert_close(loss, chat.dpo_loss(*four, beta=0.3))
 (slope,) = torch.autograd.grad(loss, four)
-print(
-    "gradient with respect to log π(y+): ", [f"{s:+.3f}" for s in slope[0].tolist()]
-)
-print(
-    "with respect to log π(y-):          ", [f"{s:+.3f}" for s in slope[1].tolist()]
-)
+for name, part in zip(("chosen", "rejected"), slope[:2], strict=True):
+    numbers = ", ".join(f"{value:+.3f}" for value in part[:3].tolist())
+    print(f"slope along log π of the first three {name} replies: {numbers}")
 torch.testing.assert_close(slope[0], -slope[1])
 
 # %% [markdown]

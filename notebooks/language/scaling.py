@@ -197,8 +197,8 @@ for budget in budgets:
         best[budget] = n
     tokens = budget / (6 * n)
     print(
-        f"{budget:.0e} operations: best size {n:7,.0f} parameters, "
-        f"{tokens:9,.0f} tokens," + ("" if inside else " outside the sizes tried")
+        f"{budget:.0e} operations: best size {n:7,.0f}, {tokens:9,.0f} tokens"
+        + ("" if inside else "; outside the sizes tried")
     )
 growth, _ = np.polyfit(np.log(list(best)), np.log(list(best.values())), 1)
 print(f"the best size grows about as the budget to the power {growth:.1f}")
@@ -320,7 +320,7 @@ before = np.array([L[~largest & (n == N)][-1] for n in N[largest]]) - L[largest]
 for n, by_law, by_size in zip(N[largest], beyond, before, strict=True):
     print(
         f"{n:10,.0f} parameters: law off by {by_law:+.3f}, "
-        f"the same size with the budget before {by_size:+.3f}"
+        f"same size, smaller budget {by_size:+.3f}"
     )
 assert abs(beyond).mean() < 0.5 * abs(before).mean()
 assert beyond.min() > 0
@@ -389,8 +389,8 @@ for served in (0, 1e7, 1e9):
     cost = 6 * n * d + 2 * n * served
     k = np.argmin(cost)
     print(
-        f"{served:13,.0f} tokens served: {n[k]:9,.0f} parameters, "
-        f"{d[k]:12,.0f} tokens, {d[k] / n[k]:7.1f} per parameter"
+        f"{served:13,.0f} served: {n[k]:7,.0f} parameters, "
+        f"{d[k]:11,.0f} tokens, {d[k] / n[k]:6,.0f} for each"
     )
 
 # %% [markdown]

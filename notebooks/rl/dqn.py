@@ -498,7 +498,7 @@ trainings = {
 }
 for label, runs in trainings.items():
     means = ", ".join(f"{run['mean_return']:.0f}" for run in runs)
-    print(f"{label:>17}: best weights of each seed, 100 fresh games: {means}")
+    print(f"{label:>17}: best weights, 100 fresh games: {means}")
 
 
 # %% [markdown]
