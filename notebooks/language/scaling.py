@@ -120,7 +120,7 @@ for layers, width in sorted({(row["layers"], row["width"]) for row in rows}):
 #
 # The runs are made by `benchmarks/language.py`, and their figures come with the package. For each budget they take every size
 # of model that the budget can train, give it as many tokens as the budget then buys, and let the learning rate fall to
-# zero at the end of *that* run. Each is repeated with three learning rates, of which the best counts. (How much that
+# zero at the end of *that* run. Each is repeated with four learning rates, of which the best counts. (How much that
 # matters is measured below.) No run reads the text more than four times. The loss is measured once, at the end, on held-out text.
 #
 # The cheapest of them you run yourself, and it has to agree with the stored one.
@@ -346,7 +346,7 @@ assert beyond.min() > 0
 #
 # Why did the two disagree? Pearce and Song (2024) attribute much of it to what was counted: Kaplan's $N$ leaves the embedding
 # out, which in small models is a large part of all parameters. Exercise 3 repeats that mistake with our runs. The learning rate
-# is another way to go wrong: our table holds the loss for all three rates, so we can ask what we would have concluded
+# is another way to go wrong: our table holds the loss for all four rates, so we can ask what we would have concluded
 # from one rate for all.
 
 # %%
