@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from aigc_course import gpt, training
 from aigc_course.checks import check_count, check_positive
@@ -136,7 +136,7 @@ def questions(task: str, split: str, count: int, *, seed: int = 0) -> list[tuple
     """Return `count` pairs (question, answer) of a task, drawn at random from one split.
 
     A checksum of what a question is about decides its split: one fifth of all possible questions is for `"test"`, the
-    others for `"train"`, and whatever the seed, none is in tokens. Questions that differ in their order only, 12+34 and
+    others for `"train"`, and whatever the seed, none is in both. Questions that differ in their order only, 12+34 and
     34+12 or the same words to be sorted, belong to the same split.
 
     Raises `ValueError` for an unknown task or split and for a count below 1.
@@ -175,21 +175,6 @@ def slip(question: str, answer: str) -> str:
 # --- the course's chat model ------------------------------------------------------------------------------------------
 
 
-class _Rows(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, x: Tensor, y: Tensor) -> None:
-        self.x, self.y = x, y
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def __getitems__(self, numbers: list[int]) -> tuple[Tensor, Tensor]:
-        return self.x[numbers], self.y[numbers]
-
-
-def _as_is(batch: Any) -> Any:
-    return batch
-
-
 class ChatData(pl.LightningDataModule):
     """Batches `(x, y)` of training questions in the template, from a fixed set in random order.
 
@@ -223,9 +208,9 @@ class ChatData(pl.LightningDataModule):
         pairs = [(question, slip(question, a) if draw.random() < careless else a) for question, a in pairs]
         self.x, self.y = self.template.batch(pairs)
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         """Questions in random order."""
-        return DataLoader(_Rows(self.x, self.y), self.batch_size, shuffle=True, collate_fn=_as_is, drop_last=True)
+        return DataLoader(TensorDataset(self.x, self.y), self.batch_size, shuffle=True, drop_last=True)
 
 
 class ChatTraining(gpt.NextTokenTraining):

@@ -1,8 +1,8 @@
 """The CPU sprint: what is the best guess at Shakespeare's next character after 300 CPU-seconds on one thread?
 
 Run from the repository's root: python benchmarks/sprint.py NAME checks the entry benchmarks/sprint/NAME.py with five
-seeds and, if it keeps the rules, writes its row into aigc_course/benchmarks/sprint.json, from which the book's page
-draws the table. --seeds 1 is a trial: nothing is written.
+seeds and, if it keeps the rules, writes its row into aigc_course/benchmarks/sprint.json. --seeds 1 is a trial: nothing
+is written.
 
 An entry is one file with a number STEPS and a function
 
