@@ -601,9 +601,9 @@ plt.show()
 #
 # `aigc_course.diffusion` has the same parts under the same names: paths with their shares and slopes, what a network may
 # predict, and samplers. A sampler wants a function that guesses $x_0$ and $\epsilon$. `ddim` with $\eta = 1$ takes the
-# steps that we have derived; with the same noise, its points must be ours. ($\eta$ scales the fresh noise. With
-# $\eta = 0$ there is none, and a sample depends on its first noise alone; that is DDIM, [Song, Meng and Ermon,
-# 2021](https://arxiv.org/abs/2010.02502).)
+# steps that we have derived; with the same noise, its points must be ours. (This $\eta$ is a number, not the noise of
+# the forward process: it scales the fresh noise $z$. With $\eta = 0$ there is none, and a sample depends on its first
+# noise alone; that is DDIM, [Song, Meng and Ermon, 2021](https://arxiv.org/abs/2010.02502).)
 
 
 # %%
@@ -622,7 +622,7 @@ print(f"largest difference {(again - chain[-1]).abs().max():.1g}")
 assert torch.allclose(again, chain[-1], atol=1e-2)
 
 # %% [markdown]
-# ## The same thing, seen otherwise: the score
+# ## The same thing, seen in another way: the score
 #
 # There is a second way to arrive at the same network. Let $p_t$ be the density of the noisy examples at time $t$. Its
 # **score** is the gradient of its logarithm, $\nabla \log p_t(x)$, the direction in which examples become more likely.
@@ -694,7 +694,8 @@ assert torch.allclose(clean, (x + s**2 * score) / a, rtol=1e-3, atol=1e-2)
 
 # %% [markdown]
 # With this exact denoiser a sampler must draw from the mixture itself. Three samplers of the package, with
-# 100 steps each:
+# 100 steps each: ours, DDIM, and Heun's method, which goes along the same field as DDIM with two evaluations per step
+# ([Karras et al., 2022](https://arxiv.org/abs/2206.00364)):
 
 # %%
 torch.manual_seed(0)
@@ -751,17 +752,17 @@ diagrams.draw(
 # %% [markdown]
 # The letters, each a few lines in `diffusion.UNet`:
 #
-# - $P$ folds each square of 2×2 pixels into four channels, so that 28×28 pixels are 14×14 places with four numbers; $P^{-1}$
-#   unfolds them. Nothing is lost, and the convolutions have a quarter of the places to visit.
-# - $R$ is a **residual block**: two convolutions whose output is added to the input, with normalisation over groups of
-#   channels before each.
-# - ↓ is a convolution with stride 2, ↑ repeats each place four times. Where two arrows meet at $R_4$, the channels are
-#   laid side by side.
-# - $A$ is [self-attention](../language/attention.ipynb) among the 49 places.
-# - $g$ makes a vector of time $t$ and class $y$, and each $R$ (only one arrow is drawn) turns its channels up and down by
+# - $P$ folds each square of 2×2 pixels into four channels, so that 28×28 pixels become 14×14 positions with four numbers;
+#   $P^{-1}$ unfolds them. Nothing is lost, and the convolutions have a quarter of the positions to visit.
+# - $R$ is a **residual block**: two convolutions whose output is added to the input, with group normalisation before
+#   each.
+# - ↓ is a convolution with stride 2, ↑ repeats each position four times. Where two arrows meet at $R_4$, the channels are
+#   concatenated.
+# - $A$ is [self-attention](../language/attention.ipynb) among the 49 positions.
+# - $g$ makes a vector of time $t$ and class $y$, and each $R$ (only one arrow is drawn) scales and shifts its channels by
 #   it, as the class does in the [conditional GAN](../gan/conditional_gan.ipynb). Time enters as sines and cosines of
-#   several frequencies, as in "From scratch". The class is told, but for one training example in ten, whose class is
-#   withheld; the same network so learns to draw without one.
+#   several frequencies, as in "From scratch". For one training example in ten the class is withheld, so that the same
+#   network also learns to draw without one.
 
 # %%
 for part, settings in diffusion.recipe(profile).items():
@@ -927,8 +928,9 @@ assert profile == "smoke" or near["samples"] > 0.7 * near["held-out"]
 # ## When it fails
 #
 # **Signal is left at the end.** The forward process must end where sampling begins. Suppose the rates of a linear path are too
-# small, 0.1 to 2 instead of 0.1 to 20. Then at time 1 a good share of signal is left in every training example, and sampling
-# begins at noise without any. On the mixture, with the exact denoiser of each path:
+# small. Per unit of time, which is a thousand of Ho's steps, they rise from 0.1 to 20; let it be from 0.1 to 2. Then at
+# time 1 a good share of signal is left in every training example, and sampling begins at noise without any. On the
+# mixture, with the exact denoiser of each path:
 
 # %%
 torch.manual_seed(0)
@@ -986,6 +988,10 @@ for left, x in ends.items():
     nats = left**2 * energy / 2 + 392 * (-(left**2) - math.log(1 - left**2))
     print(f"signal left {left:.1f}: brightness {x.mean():.3f},", end=" ")
     print(f"as asked {right:4.0%}; prior term {nats:6.1f} nats")
+if profile != "smoke":
+    light, right = zip(*failed.values(), strict=True)
+    assert list(light) == sorted(light)
+    assert list(right) == sorted(right, reverse=True)
 
 # %% [markdown]
 # It is (c). In training, a noisy picture at that time has a dark background, $-a$ on average, with noise over it. Pure
@@ -1109,9 +1115,8 @@ if profile != "smoke":
 # %% [markdown]
 # At the first moment the average is the worse of the two: it still holds some of the random weights of the beginning. In all of
 # the last four it has the lower loss, and its samples stay closer to where they were. The gain is small beside the loss
-# itself, most of which no network can avoid. The average costs a second copy of the weights and no gradient. The other way to let
-# the weights come to rest is to lower the learning rate to zero, as `Diffusion` does too. Does the average still matter
-# then? For the digits:
+# itself. The average costs a second copy of the weights and no gradient. The other way to let the weights come to rest
+# is to lower the learning rate to zero, as `Diffusion` does too. Does the average still matter then? For the digits:
 
 
 # %%
@@ -1139,7 +1144,7 @@ print(f"as trained {as_trained:.4f}, averaged {as_averaged:.4f}")
 assert profile == "smoke" or abs(as_trained / as_averaged - 1) < 0.05
 
 # %% [markdown]
-# Hardly. Here one of the two would have been enough.
+# Hardly: with a learning rate that falls to zero, the average adds next to nothing to the loss.
 
 # %% [markdown]
 # ## What the source articles got wrong here

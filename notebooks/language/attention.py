@@ -389,9 +389,9 @@ print("and so are the gradients of q, k and v")
 #
 # ### Why the square root
 #
-# Suppose the $d$ numbers of $q$ and of $k$ are independent, with mean 0 and variance 1, as they roughly are in a
-# network before training. Each product $q_i k_i$ then has mean 0 and variance 1, and a sum of $d$ such products has the
-# variance $d$:
+# Suppose the $d$ numbers of $q$ and of $k$ are independent, with mean 0 and variance 1. (Before training the variance
+# depends on how the matrices are drawn; PyTorch's default for a linear layer makes it one third.) Each product
+# $q_i k_i$ then has mean 0 and variance 1, and a sum of $d$ such products has the variance $d$:
 #
 # $$q \cdot k = \sum_{i=1}^d q_i k_i, \qquad \mathrm{Var}(q \cdot k) = d .$$
 #
@@ -1022,8 +1022,33 @@ display(
 
 
 # %% [markdown]
-# First a chessboard appears: letters and digits are told apart. The marked cells darken later. A likely reason for the
-# wait: for looking up, neither layer is of use without the other.
+# First a chessboard appears: letters and digits are told apart. The marked cells darken later. In numbers, of the rows
+# that belong to letters:
+
+
+# %%
+def in_numbers(step):  # weight of digits over that of letters; of the marked cells
+    w = film[step].mean(dim=0)
+    kinds = [
+        torch.cat([w[t, first : t + 1 : 2] for t in range(2, 20, 2)]).mean()
+        for first in (1, 0)
+    ]
+    marked = torch.stack([w[t, s] for t, s in answers]).mean().item()
+    return (kinds[0] / kinds[1]).item(), marked
+
+
+# %%
+stages = {t: in_numbers(t) for t in (0, round(steps / 8), max(film))}
+for t, (ratio, marked) in stages.items():
+    print(f"step {t:5d}: a digit gets {ratio:5.2f} times the weight", end=" ")
+    print(f"of a letter, a marked cell {marked:.2f}")
+if profile != "smoke":
+    (even, _), (uneven, early), (_, late) = stages.values()
+    assert abs(math.log(uneven)) > 3 * abs(math.log(even)), "the chessboard"
+    assert early < 0.3 * late, "the marked cells"
+
+# %% [markdown]
+# A likely reason for the wait: for looking up, neither layer is of use without the other.
 #
 # ## When it fails
 #
@@ -1055,6 +1080,7 @@ for name, model in models.items():
 print(f"{'floor':18s} held-out loss {floor:.3f}")
 if profile != "smoke":
     assert held_out_loss(models["no mask"]) < floor / 3, "too good to be true"
+    assert table["one layer"] + 0.1 < table["no positions"]
     assert table["no positions"] < table["two layers, rotary"] - 0.05
     assert already_shown(one)[0] > 0.85
 
@@ -1152,7 +1178,7 @@ if profile != "smoke":
 
 
 # %%
-# the largest derivative of any output by any later token's vector
+# largest derivative of the middle output with respect to a later token's vector
 def looks_ahead(model, tokens):
     vectors = model.embedding(tokens).detach().requires_grad_()
     handle = model.embedding.register_forward_hook(lambda *_: vectors)
@@ -1176,9 +1202,9 @@ assert looks_ahead(models["no mask"], held_out[:4, :-1]) > 0
 # position sees one token, the tenth sees ten. Causal models without any positions can make something of that (Haviv et
 # al., 2022). It seems harder to learn: in the same number of steps this model gets only part of the way.
 #
-# **Learned positions** depend on chance in this short training: with some random numbers recall ends near 1, with
-# others on the plateau. So a single run does not tell how they compare with rotary ones. For a position beyond the
-# length of the training they have no vector.
+# **Learned positions** were trained once here, and how soon a model leaves the plateau may depend on the random numbers
+# at its start. So this run does not tell how they compare with rotary ones. For a position beyond the length of the
+# training they have no vector.
 #
 # ## What the source articles got wrong here
 #
@@ -1284,8 +1310,8 @@ print("neither changes anything")
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Not at all. The dot products are the same in the first case; in the second the factor $e^{c}$ cancels in the
-# softmax. Only *differences* between the scores of a row matter.
+# Not at all. The dot products are the same in the first case; in the second, if $a$ is the number, the factor
+# $e^{a}$ cancels in the softmax. Only *differences* between the scores of a row matter.
 #
 # </details>
 #

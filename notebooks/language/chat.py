@@ -196,6 +196,8 @@ for task, pairs in test.items():
     seen = {question for question, _ in chat.questions(task, "train", 20_000)}
     assert not seen & {question for question, _ in pairs}
     print(f"{task:>6}: {len(seen):,d} different training questions")
+of_days = {q.split(" ", 2)[2] for q, _ in chat.questions("day", "train", 20_000)}
+assert {q.split(" ", 2)[2] for q, _ in test["day"]} <= of_days  # without the weeks
 a, b = "12+34=?", "34+12=?"
 adds = {q for q, _ in chat.questions("add", "train", 40_000)}
 assert (a in adds) == (b in adds)
@@ -212,12 +214,15 @@ weights = sum(weight.numel() for weight in model.parameters())
 print(f"{weights:,d} weights; loss {history['train_loss'][-1]:.3f} nats per token")
 
 
-# %% mystnb={"image": {"alt": "The loss per answer token over the epochs: it falls steeply at first, then in steps, towards zero."}}
+# %% mystnb={"image": {"alt": "The loss per answer token over the epochs: it falls steeply at first, then more slowly, and ends near zero."}}
 plt.plot(range(1, epochs + 1), history["train_loss"], "o-")
 plt.xlabel("epoch")
 plt.ylabel("loss (nats per answer token)")
 plt.ylim(bottom=0)
 plt.show()
+if profile != "smoke":
+    assert history["train_loss"][1] < history["train_loss"][0] / 2
+    assert history["train_loss"][-1] < 0.2
 
 
 # %% [markdown]
@@ -258,8 +263,8 @@ print("without a stop:", written[:60])
 #
 # ### Exact match
 #
-# The measure is strict: the answer has to be right to the character, end mark included. We draw greedily, on questions
-# of the test split.
+# The measure is strict: the answer has to be right to the character, end mark included. We decode greedily, on
+# questions of the test split, drawn with repetition.
 
 
 # %%
@@ -283,6 +288,9 @@ assert profile == "smoke" or mean(full) >= 0.9
 
 # %% [markdown]
 # Most are right, and the questions were not among those it was trained on. So it has not merely learnt them by heart.
+# (About the days this says little: the weeks do not matter, and each pair of a number of days and a day was in the
+# training, with other weeks. A table of 63 lines would answer them all. For the other tasks there is no such short
+# table.)
 #
 # ## What the mask does
 #
@@ -333,7 +341,8 @@ for name, model_ in mask_effect.items():
     print(f"{name:>12}: {mask_effect[name]:.1%} exact;", end=" ")
     print(f"{nats[0]:.2f} nats per answer token, {nats[1]:.2f} per question token")
     blind = torch.tensor(template.vocab_size).log()
-    assert profile == "smoke" or (nats[1] > blind) == (name == "with mask")
+    if profile != "smoke":
+        assert nats[1] > blind if name == "with mask" else nats[1] < 1
 
 # %% [markdown]
 # It is (b). The one with the mask finds questions stranger than drawing tokens blindly, which would cost $\log V$ nats per token
@@ -369,9 +378,9 @@ assert len(forms) >= 4
 
 # %% [markdown]
 # The same kind of number is one token here and two there, cut now after the first digit and now after the second. The
-# token `13` in one question and the tokens `1`, `4` in the next stand for numbers that follow each other, and nothing in the
-# tokens says so: for each of them it has to be learnt. Two new models get the addition alone, with either tokenizer, and
-# the same number of steps.
+# token `34` in one question and the tokens `3`, `5` in the next stand for numbers that follow each other, and nothing
+# in the tokens says so: for each of them it has to be learnt. Two new models get the addition alone, with either
+# tokenizer, and the same number of steps.
 
 # %%
 of_sums = {"count": rows, "batch_size": settings["data"]["batch_size"]}
@@ -387,9 +396,9 @@ for name, template_ in by_tokens.items():
     print(f"{name:>19}: {by_tokens[name]:.1%} of the new sums right")
 
 # %% [markdown]
-# With one token per digit the sums are learnt. With merged digits hardly a new one is right after the same number of steps. The
-# merged tokens make the rows shorter, and they hide what a sum is made of. In large models, too, it has been found to matter for
-# arithmetic how numbers are cut (Singh and Strouse, 2024).
+# After the same number of steps more of the new sums are right with one token per digit than with merged digits. The
+# merged tokens make the rows shorter; a likely reason for the difference is that they hide what a sum is made of. In
+# large models, too, it has been found to matter for arithmetic how numbers are cut (Singh and Strouse, 2024).
 #
 # ### Tokens that were never trained
 #
@@ -434,9 +443,10 @@ assert profile == "smoke" or alike["most frequent"] < 0.3
 
 # %% [markdown]
 # So they do, and that is how one finds such tokens in a model whose training text is not known (Land and Bartolo, 2024).
-# A user can type them. The model then reads a vector that carries nothing, and answers somehow: large models have been
-# found to write gibberish or insults. Our template makes three more such tokens, the marks, and *they* are trained, since
-# they stand in every row. Marks that are added to a finished model begin as untrained tokens.
+# A user can type many of them. The model then reads a vector that no training has shaped as an input. Such tokens have
+# been found to cause unwanted behaviour in large models (Land and Bartolo, 2024). Our template adds three tokens of its
+# own, the marks. They stand in every row, so the model has learnt to read them. Marks that are added to a finished
+# model begin untrained.
 #
 # ## When it fails: outside of what was taught
 #
@@ -550,8 +560,8 @@ if profile != "smoke":
 # - Supervised fine-tuning is next-token training with a mask: the answer's tokens count, and the end mark after it.
 # - A reply ends where the model writes the end mark, because the program stops there.
 # - Exact match on new questions of the same kind is a strict measure, and says nothing about other kinds.
-# - A tokenizer that merges digits cuts like numbers unlike, and arithmetic is harder to learn from it. Tokens that never
-#   occur in the text are never trained, and their embeddings resemble each other.
+# - A tokenizer that merges digits cuts similar numbers in different ways, and here the sums are harder to learn from it.
+#   Tokens that never occur in the text are never learnt as inputs, and their embeddings resemble each other.
 # - Encode what a user typed by itself, with a tokenizer that does not know the marks.
 #
 # ## Check yourself
@@ -638,4 +648,5 @@ for a, b in [(12, 34), (52, 94), (92, 14)]:
 # - S. Land and M. Bartolo, [Fishing for Magikarp: Automatically Detecting Under-trained Tokens in Large Language
 #   Models](https://arxiv.org/abs/2405.05417) (2024).
 #
-# Next: [Better answers from judged ones](preferences.ipynb).
+# Next: [Better answers from judged ones](preferences.ipynb), which also needs [Tuning a language model by
+# reward](../rl/reward_tuned_generation.ipynb).

@@ -184,7 +184,7 @@ for kind, position in contexts.items():
     print(f"{kind}: … {tail!r},")
     print(f"    then? {entropy(logits[position].softmax(dim=-1)):.2f} bits")
 
-# %% mystnb={"image": {"alt": "Two rows of bars for the likeliest tokens: on the left one bar dwarfs the others, on the right, at a finer scale, the bars shorten gradually."}}
+# %% mystnb={"image": {"alt": "Two rows of bars for the likeliest tokens: on the left one bar dwarfs the others, on the right, at a finer scale, all twelve bars can be seen."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.6))
 for ax, (kind, position) in zip(axes, contexts.items(), strict=True):
     top = logits[position].softmax(dim=-1).topk(12)
@@ -329,7 +329,7 @@ rules = {
 rules["top-p, 0.5"] = keep_top_p(p, 0.5)
 
 
-# %% mystnb={"image": {"alt": "Three panels of bars over tokens sorted by probability: a temperature below one tilts all bars, top-k cuts after a fixed number, top-p cuts later."}}
+# %% mystnb={"image": {"alt": "Three panels of bars over tokens sorted by probability: a temperature below one tilts all bars, top-k cuts after a fixed number, top-p where half of the probability is reached."}}
 figure, axes = plt.subplots(1, 3, figsize=(6, 2.8), sharey=True)
 for ax, (rule, changed) in zip(axes, rules.items(), strict=True):
     ax.bar(ranks, changed[:30], color=plots.COLOURS[0], label="after the rule")
@@ -603,7 +603,7 @@ for title, texts in (
 stops = [
     i
     for i in range(tokenizer.vocab_size)
-    if tokenizer.decode(torch.tensor([i])).startswith(".")
+    if "." in tokenizer.decode(torch.tensor([i]))
 ]
 
 
@@ -636,10 +636,10 @@ plt.ylabel("log-probability (nats)")
 plt.show()
 
 # %% [markdown]
-# The points fall along a line whose slope is the cost of a token. The likeliest sentence is among the shortest. In
-# translation, where one can search exactly, the likeliest answer to more than half of the sentences was found to be the
-# *empty* one (Stahlberg and Byrne, 2019). So beam search divides the score by the length $n$, or by a power $n^\alpha$
-# of it (Wu et al., 2016). It is a patch, with a knob to tune.
+# The points fall along a line whose slope is about minus the mean cost of a token. The likeliest sentence is among the
+# shortest. In translation, where one can search exactly, the likeliest answer to more than half of the sentences was
+# found to be the *empty* one (Stahlberg and Byrne, 2019). So beam search divides the score by the length $n$, or by a
+# power $n^\alpha$ of it (Wu et al., 2016). It is a patch, with a knob to tune.
 #
 # ## When it fails: the loop
 #
@@ -688,7 +688,7 @@ for who, p in along.items():
 assert profile == "smoke" or rare["greedy"] < 15 < 40 < rare["held-out"]
 
 
-# %% mystnb={"image": {"alt": "Above, a jagged line that keeps jumping between nearly zero and nearly one; below, a line that soon goes through the same ups and downs again and again, well above zero."}}
+# %% mystnb={"image": {"alt": "Above, a jagged line that keeps jumping between nearly zero and nearly one; below, a line that soon goes through the same ups and downs again and again and seldom comes near zero."}}
 figure, axes = plt.subplots(2, 1, figsize=(6, 4), sharex=True, sharey=True)
 for ax, (who, p), colour in zip(
     axes, along.items(), (plots.COLOURS[0], plots.COLOURS[3]), strict=True
@@ -904,9 +904,9 @@ if profile != "smoke":
 # Down is what the judge finds ordinary, right is variety. Low is *not* good: held-out text has a value of its own, and
 # a loop of ordinary words has less. The star is where one wants to be, and the settings move along a curve that misses
 # it. At the star's variety the model's text is more ordinary than a person's; where it is as surprising as a person's,
-# it is more varied. People stay with their subject *and* write what is hard to predict. A decoding rule chooses a point
-# on the curve; it takes another model to move the curve. At the hot end the bits per byte rise far above those of
-# held-out text.
+# it is more varied. A likely reason: people stay with their subject *and* write what is hard to predict. A setting
+# chooses a point on its rule's curve, and neither curve reaches the star. At the hot end the bits per byte rise far
+# above those of held-out text.
 #
 # The last column of the table is the share of characters in stretches of fifty that occur word for word in the training
 # text (`text_metrics.copied_share`). Held-out text has some: phrases of the manual. The cold settings copy more. [How
@@ -1022,7 +1022,7 @@ for ax in (left, right):
 plt.show()
 
 # %% [markdown]
-# The rule has another flaw. The same number added to all logits changes no probability, but it changes which logits
+# The penalty has another flaw. The same number added to all logits changes no probability, but it changes which logits
 # are positive, and so the penalised probabilities:
 
 # %%
@@ -1354,7 +1354,10 @@ for piece in whole_characters(
 ):
     sentence += piece
     if "." in piece:
+        print("stopped at a full stop:")
         break
+else:
+    print("stopped by the number of tokens:")
 print(readable(sentence))
 
 # %% [markdown]
@@ -1463,8 +1466,8 @@ assert torch.allclose(top_k_heated, top_k_cut, atol=1e-6)
 # <details><summary>Answer</summary>
 #
 # Not for top-k: the temperature never changes the order of the tokens, so the same $k$ are kept, and among them the
-# ratios are the same. For top-p it does: a temperature below 1 moves probability to the front, and fewer tokens reach
-# the share. Two libraries with the same settings may differ here.
+# ratios are the same. For top-p it does: a temperature below 1 moves probability to the front, and fewer tokens are
+# needed to reach the share. Two libraries with the same settings may differ here.
 #
 # </details>
 #
@@ -1520,7 +1523,7 @@ assert (side_by_side, shared) == (30, 122)
 # ## Further reading
 #
 # - A. Holtzman et al., [The Curious Case of Neural Text Degeneration](https://arxiv.org/abs/1904.09751) (2020):
-#   top-p, and why likely text is dull; most of this chapter's figures are there for a large model.
+#   top-p, and the dullness of likely text; several of this chapter's measurements, for a large model.
 # - M. N. Nguyen et al., [Turning Up the Heat: Min-p Sampling for Creative and Coherent LLM
 #   Outputs](https://arxiv.org/abs/2407.01082) (2024).
 # - J. Li et al., [A Diversity-Promoting Objective Function for Neural Conversation

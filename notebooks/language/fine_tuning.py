@@ -126,7 +126,7 @@ print(f"\n{example}")
 # | `O: China, …` | the **origin** of the tune |
 # | `M: 2/4` | the **metre**: a bar lasts two quarters |
 # | `L: 1/8` | the **unit**: a note without a number lasts an eighth |
-# | `K: G` | the **key**: which notes are raised or lowered throughout; in G every F is |
+# | `K: G` | the **key**: which notes are raised or lowered throughout; in G every F is raised |
 # | `C D E F G A B` `c d e f g a b` | the notes from middle C up, and the same an octave higher |
 # | `C,` `c'` | an octave lower, an octave higher |
 # | `^c` `_c` `=c` | raised, lowered, or neither, against the key, until the end of the bar |
@@ -233,7 +233,7 @@ display(sound(example))
 #
 # $$\frac{\text{nats per token} \times \text{tokens}}{\text{characters} \times \ln 2} ,$$
 #
-# which do not depend on how the text is cut into tokens. From here on *old text* is the documentation, *new text* the
+# which can be compared however the text is cut into tokens. From here on *old text* is the documentation, *new text* the
 # tunes. Choices are made on the validation splits; the test splits are for the figures at the end.
 
 # %%
@@ -568,6 +568,9 @@ for name in ("all parameters", "last layer", "adapters"):
         f"{name:>14}: new text {after_new:.3f}, old text {after_old:.3f}; ", end=""
     )
     print(f"gain {gain[name]:.3f}, forgetting {forgetting[name]:.3f}")
+if profile != "smoke":
+    assert abs(forgetting["last layer"] - forgetting["adapters"]) < 0.4
+    assert abs(gain["last layer"] - gain["adapters"]) < 0.6
 
 
 # %%
@@ -585,9 +588,9 @@ assert profile == "smoke" or 0.8 < gain_share < 0.97
 # be worth a few bits, as we saw above. What one would hear is the difference that is left between the two, and there
 # full fine-tuning is ahead.
 #
-# The adapters also forget less than full fine-tuning does. The two are likely to go together, since what changes the
-# function less may be expected to do less of either. Biderman et al. (2024) found the same on large models: such
-# adapters learn less, and forget less.
+# The adapters also forget less than full fine-tuning does. Biderman et al. (2024) found the same on large models: such
+# adapters learn less, and forget less. Look at the last layer's row too. In the cpu profile it has four times as many
+# parameters to train as the adapters and ends close to them in both columns: it does not take a low rank to forget less.
 #
 # ### How high must the rank be?
 #
@@ -833,9 +836,10 @@ def bars(tune: str) -> list[float]:
     top, bottom = map(int, field(tune, "M").split("/"))
     full = int(field(tune, "L").split("/")[1]) * top / bottom  # units
     inner = [bar for line in tune.split("\n")[4:] for bar in line.split("|")[1:-1]]
-    return [
+    return [  # some real tunes have bars with nothing in them; these do not count
         sum(int(length or 1) for *_, length in re.findall(NOTE, bar)) / full
         for bar in inner
+        if bar.strip()
     ]
 
 
@@ -855,10 +859,8 @@ for name, composed in written.items():
     lengths = np.array([length for tune in valid for length in bars(tune)])
     valid_share[name] = len(valid) / len(composed)
     full_bars[name] = float((lengths == 1).mean()) if len(lengths) else 0.0
-    print(
-        f"{name:>14}: {valid_share[name]:4.0%} can be read; "
-        f"{full_bars[name]:4.0%} of their bars are full"
-    )
+    print(f"{name:>14}: {valid_share[name]:4.0%} can be read", end="")
+    print(f"; {full_bars[name]:4.0%} of their bars are full" if valid else "")
 
 
 # %%
@@ -889,9 +891,9 @@ display(sound(composed))
 # more.)
 #
 # With all parameters trained, spelling is learnt well. Whether the bars are full shows whether a model has learnt to
-# count, and that is harder: both models that can be read are still far from the real tunes. These do not reach 100 %
-# either, since upbeats and free bars are written between bar lines as well; their share is the one to compare with. And
-# a tune that is well-formed need not be a good one. Listen: the phrases rise and fall like phrases, and rarely lead
+# count, and that is harder: both models whose tunes can be read are still far from the real tunes. These do not reach
+# 100 % either (some tunes hold longer or shorter bars than their header says); their share is the one to compare with.
+# And a tune that is well-formed need not be a good one. Listen: the phrases rise and fall like phrases, and rarely lead
 # anywhere. Many tunes are longer than the context, so that the model no longer sees the beginning when it comes to the
 # end.
 #
@@ -950,7 +952,7 @@ for kind in ("real", "asked for"):
     china, europa = described_as[kind, "China"], described_as[kind, "Europa"]
     apart[kind] = china[0] - europa[0], china[1] - europa[1]
 if profile != "smoke":
-    assert apart["asked for"][1] > 0.15, "the metre"
+    assert 0.15 < apart["asked for"][1] < apart["real"][1], "the metre"
 if profile == "cpu":
     assert apart["asked for"][0] < 0.7 * apart["real"][0], "the notes"
 
@@ -1012,7 +1014,7 @@ split_tunes = [
     if len(tokenizer.encode(reworded(pair[0]))) < new_data.context - 16
 ]
 headers, notes = map(list, zip(*split_tunes, strict=True))
-# the collection is sorted by origin: half a turn away is a tune from elsewhere
+# half a turn away is another tune, often with another origin, unit and key
 half = len(headers) // 2
 forms = {"its own": headers, "another tune's": headers[half:] + headers[:half]}
 forms["other words"] = [reworded(header) for header in headers]
@@ -1380,10 +1382,13 @@ print(f"rank of the sum: {torch.linalg.matrix_rank(changes[0] + changes[1])}")
 # ## Further reading
 #
 # - E. Hu et al., [LoRA: Low-Rank Adaptation of Large Language Models](https://arxiv.org/abs/2106.09685) (2021).
+# - A. Radford et al., [Language Models are Unsupervised Multitask
+#   Learners](https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf)
+#   (2019): GPT-2.
 # - D. Biderman et al., [LoRA Learns Less and Forgets Less](https://arxiv.org/abs/2405.09673) (2024): this chapter's two
 #   numbers, on large models and hard tasks, where the gap in learning is wider.
-# - N. Houlsby et al., [Parameter-Efficient Transfer Learning for NLP](https://arxiv.org/abs/1902.00751) (2019): the
-#   first adapters, small layers in between.
+# - N. Houlsby et al., [Parameter-Efficient Transfer Learning for NLP](https://arxiv.org/abs/1902.00751) (2019):
+#   adapters for Transformers, small layers in between.
 # - J. Howard and S. Ruder, [Universal Language Model Fine-tuning for Text
 #   Classification](https://arxiv.org/abs/1801.06146) (2018): how to fine-tune a language model without washing it out.
 # - M. McCloskey and N. Cohen, [Catastrophic Interference in Connectionist

@@ -137,7 +137,7 @@ marked = "".join(
 )
 for line in (tokenizer.decode(start) + marked).splitlines():
     print(textwrap.fill(line, 76))
-passes = by_draft.count(0)
+passes = by_draft.count(0) + by_draft[-1]  # the last pass may be cut off
 print(f"--- {length} tokens in {passes} passes of the GPT")
 assert profile == "smoke" or passes < 0.8 * length
 
@@ -237,11 +237,11 @@ if profile != "smoke":
 
 # %% [markdown]
 # It is (c). With eight bits nothing is lost that could be seen, and with five hardly anything; the loss begins at four and
-# rises quickly at three. With the same whole numbers groups lose less, but their scales take memory too, and for the same
-# memory a scale per row is better here: our rows are short and have no large outliers. In large models, with longer rows
-# and with outliers, groups are worth their memory; the rule of thumb that came out of many of them is that, for a given
-# memory, about four bits per weight with more weights is best (Dettmers and Zettlemoyer, 2023). Better methods for few bits choose the rounding so that the layer's *outputs* change little, with
-# some text to measure them on (Frantar et al., 2023).
+# rises quickly at three. At three bits groups lose less than rows, but their scales take memory too, and for about the
+# same memory a scale per row is better here (a likely reason: our rows are short). In large models small groups were
+# found to be worth their memory, and the rule of thumb that came out of many of them is that, for a given memory, about
+# four bits per weight with more weights is best (Dettmers and Zettlemoyer, 2023). Better methods for few bits choose
+# the rounding so that the layer's *outputs* change little, with some text to measure them on (Frantar et al., 2023).
 #
 # What counts is memory. Speed follows where most of the time goes into fetching weights. (Here nothing
 # becomes faster: we turn the numbers back into 32 bits at once.)
@@ -359,7 +359,7 @@ if profile != "smoke":
 
 # %% [markdown]
 # Averaging alone does a lot of damage (a likely reason: the heads had learnt to look for different things). A short
-# training repairs most of it, with half of the sets more than with a single one.
+# training repairs most of it, and with half of the sets less loss remains than with a single one.
 
 # %% [markdown]
 # ## Speculative decoding, and why it is exact

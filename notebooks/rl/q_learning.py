@@ -73,7 +73,7 @@ print(f"those made to fail {trial}. A GPU would not help.")
 #
 # The smallest world in which this is hard is a frozen lake, one of the games of
 # [Gymnasium](https://arxiv.org/abs/2407.17032). It has 16 places. The agent starts in one corner and wants to get to
-# the goal in the opposite one. Four places are holes: who steps on one falls in, and the game is over.
+# the goal in the opposite one. Four places are holes: whoever steps on one falls in, and the game is over.
 
 # %%
 lake = gym.make("FrozenLake-v1", disable_env_checker=True)
@@ -115,9 +115,9 @@ plt.show()
 # %% [markdown]
 # The places are numbered row by row; the start is 0, the goal is 15. (The holes and the goal are counted too, though
 # their numbers are not written on the map.) There are four actions: 0 is left, 1 down, 2 right, 3 up. If the ice were
-# not slippery, the rest would be a puzzle for children. But it is: who wants to go in one direction goes there with
-# probability one third, and with one third each to either side of it. (Never backwards. Who would leave the lake stays
-# where they are.)
+# not slippery, the rest would be a puzzle for children. But it is: an agent that wants to go in one direction goes
+# there with probability one third, and with one third each to either side of it. (Never backwards. An agent that would
+# leave the lake stays where it is.)
 #
 # Here is a plan that any of us might make from the map: in each place, the action that leads along a shortest way
 # round the holes.
@@ -147,8 +147,8 @@ for _ in range(3):
 
 
 # %% [markdown]
-# Compare the walks with the plan: in 0 it says *down*, which would lead to 4. More often than not the ice has it
-# otherwise, and a hole ends the walk. How good is the plan, then, and is there a better one? We need words for that.
+# Compare the walks with the plan: in 0 it says *down*, which would lead to 4. More often than not the ice decides
+# differently, and a hole ends the walk. How good is the plan, then, and is there a better one? We need words for that.
 #
 # ## Words for a game
 #
@@ -450,9 +450,9 @@ print(
 
 
 # %% [markdown]
-# It is (c). Who wants to go down or up from place 6 slips to the left or to the right with probability two thirds,
-# and there are the holes. Who aims *at* one hole hits it with one third, and cannot hit the other. For the same
-# reason the agent in 0 leans against the border on its left: the ice will carry it down in time, and it can slip
+# It is (c). An agent that wants to go down or up from place 6 slips to the left or to the right with probability two
+# thirds, and there are the holes. Whoever aims *at* one hole hits it with one third, and cannot hit the other. For the
+# same reason the agent in 0 leans against the border on its left: the ice will carry it down in time, and it can slip
 # nowhere bad. In 14, beside the goal, it pushes down against the border, not to the right.
 #
 # Nobody told the agent any of this, and nobody would have guessed it from the map. All of it follows from the rules
@@ -555,8 +555,8 @@ assert abs(off).max() < 5
 
 
 # %% [markdown]
-# The largest of so many deviations is two or three standard errors, as it should be for pure chance: on average the
-# target is right. (The line for `targets` is `td_target` of the package, which the next chapter uses.)
+# The largest of so many deviations is a few standard errors, as it should be for pure chance: on average the target is
+# right. (The line for `targets` is `td_target` of the package, which the next chapter uses.)
 
 # %%
 with_package = dqn.td_target(
@@ -605,8 +605,8 @@ assert not np.isclose(single, best_q[14, 2], atol=0.01).any()
 #
 # **How to act meanwhile.** The agent learns only about what it tries. If it always does what looks best, it may never
 # find out about something better; if it always acts at random, it rarely gets far. The usual compromise is
-# **ε-greedy**: with the exploration rate ε a random action, otherwise the best, where ties are broken by lot. We take
-# ε = 0.5.
+# **ε-greedy**: with the exploration rate ε a random action, otherwise the best, where ties are broken at random. We
+# take ε = 0.5.
 #
 # **How large the step.** It has to shrink, or the last few slips of the ice would always show. It must not shrink too
 # fast, or the estimates freeze on the way. With $\alpha_n$ for the $n$-th visit to a pair of state and action,
@@ -710,8 +710,27 @@ plt.show()
 # than in value iteration, where a few hundred sweeps were enough for several decimals: there each mean was computed,
 # here it has to be estimated from samples, and the shrinking steps only slowly average the noise out.
 #
-# The policy is good long before the values are. To act well, one needs to know only which action is the best, not
-# what it is worth. Here are the exact values and the first agent's:
+# To act well, one needs to know only which action is the best, not what it is worth. So the policy may be good before
+# the values are. The first agent's table at five moments, as a policy and as a table of values:
+
+# %%
+_, visits, learning = agents[0]
+found = []
+for copy in (1, 2, 5, 20, 100):
+    table = learning[copy * len(learning) // 100 - 1]
+    success, error = (
+        success_rate(table.argmax(axis=1)),
+        abs(off_by(table, visits)).max(),
+    )
+    found.append((success, error))
+    print(f"after {copy * steps // 100:7,} steps: success {success:.3f},", end=" ")
+    print(f"largest error {error:.3f}")
+if profile != "smoke":
+    assert any(s > 0.95 * optimal_success and error > 0.1 for s, error in found)
+
+# %% [markdown]
+# At one of these moments at least the policy is already close to the best one while some value is still off by more than
+# a tenth. Here are the exact values and the first agent's at the end:
 
 # %% mystnb={"image": {"alt": "Two lakes side by side, shaded by the exact and by the learnt values; the shades and the arrows are alike."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.2))
@@ -732,7 +751,7 @@ plt.show()
 # %% [markdown]
 # The arrow in place 6 may differ: left and right are equally good there, and each agent decides for the one that
 # happened to do better. The agents have learnt to lean against the border and to aim at holes, from nothing but
-# falling into them.
+# their own games.
 #
 # > **Aside: whose values?** Half of its actions the agent takes at random, and yet what it learns are the values of
 # > the *optimal* policy, which never does. That is because the target contains $\max_{a'} Q(s', a')$, the best next
@@ -768,7 +787,7 @@ assert q.max() == 0
 # first action, left, remains the "best" in each place. It slips down along the border until the hole in the corner
 # gets it, over and over. With ties broken by lot, it would at least move about. So how much exploration is enough?
 
-# %% mystnb={"image": {"alt": "For each exploration rate, one mark an agent: with none, all are low; with a little, they are strewn widely; from one half on, most are near the dashed line of the optimal policy."}}
+# %% mystnb={"image": {"alt": "For each exploration rate, one mark per agent: with none, all are low; with a little, they are strewn widely; a dashed line marks the optimal policy."}}
 rates, runs = [0.0, 0.05, 0.2, 0.5, 1.0], range(max(5, seeds))
 for column, rate in enumerate(rates):
     tried = [q_learning(trial // 4, seed, epsilon=rate)[0] for seed in runs]
@@ -816,20 +835,24 @@ tables = {
 
 
 # %% mystnb={"image": {"alt": "Mean error against steps for four step sizes: the shrinking one falls steadily; the plain mean falls very slowly; the two constants go up and down without falling further, the larger one at a higher level."}}
+late = {}  # errors over the last fifth
 for number, (name, runs) in enumerate(tables.items()):
     errors = [abs(off_by(film, visits)).mean(axis=1) for _, visits, film in runs]
     curve = np.mean(errors, axis=0)
+    late[name] = curve[-20:].mean()
     walked = 2 * trial // 100 * np.arange(1, len(curve) + 1)
-    line = ("-", "--", "-.", ":")[number]
-    plt.plot(walked, curve, line, color=plots.COLOURS[number], label=name)
+    line, colour = ["-", "--", "-.", ":"][number], plots.COLOURS[number]
+    plt.plot(walked, curve, line, color=colour, label=name)
     reached = [success_rate(q.argmax(axis=1)) for q, _, _ in runs]
     span = f"{min(reached):.2f} to {max(reached):.2f}"
-    print(f"{name:>13}: mean error {curve[-20:].mean():.3f}, goal with {span}")
-plt.xlabel("steps on the ice")
-plt.ylabel("mean error of the values")
+    print(f"{name:>13}: mean error {late[name]:.3f}, goal with {span}")
+plt.gca().set(xlabel="steps on the ice", ylabel="mean error of the values")
 plt.ylim(0, 0.6)
 plt.legend(loc="upper center", bbox_to_anchor=(0.5, 1.2), ncols=4, fontsize=9)
 plt.show()
+
+# %%
+assert profile == "smoke" or min(late, key=late.get) == "n to the −0.6"
 
 
 # %% mystnb={"image": {"alt": "One entry of the table against steps: one curve settles near the dashed exact value; the second sways around it, mostly above; the third stays far above almost all the time, and still drops now and then."}}
@@ -863,13 +886,14 @@ for name, runs in tables.items():
         [off_by(learning, visits)[-20:].mean() for _, visits, learning in runs]
     )
     print(f"{name:>13}: the values are off by {lean:+.3f} on average")
+    assert profile == "smoke" or (lean > 0) == name.startswith("always")
 
 # %% [markdown]
 # With the constant steps they are. This lean upwards is called the **overestimation** of Q-learning. It comes back with
 # networks, and [the next chapter](dqn.ipynb) measures it. (The first two lean downwards: they began with zeros, and are
 # still on their way up.)
 #
-# ### Ends that are none, and ends that are overlooked
+# ### Endings that are not endings, and endings that are overlooked
 #
 # What if one always bootstraps, also from a hole? In this table nothing bad happens as long as it starts with zeros,
 # by luck: nobody ever acts in a hole, so its entries stay what they were. Start with ones instead, and the luck is
@@ -901,6 +925,9 @@ for name, change in cases.items():
         )
     ]
     print(f"{name:>34}: off by {min(lean):+.3f} to {max(lean):+.3f} on average")
+    if profile != "smoke":
+        assert ("holes" in name) == (min(lean) > 0.3)
+        assert ("taken" in name) == (max(lean) < -0.1)
 
 
 # %% [markdown]

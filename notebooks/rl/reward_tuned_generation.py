@@ -44,6 +44,7 @@ import copy
 import math
 import textwrap
 from functools import partial
+from itertools import pairwise
 from pprint import pprint
 
 import matplotlib.pyplot as plt
@@ -146,9 +147,11 @@ torch.manual_seed(1)
 real = excerpts("test", held_out)
 texts = gpt.generate(reference, real[:, :prompt_length], new_tokens)
 show(texts)
+closed = {}
 for name, some in (("held-out text", real), ("the model", texts)):
-    closed = sum(brackets(text)[1] == 0 for text in written(some)) / held_out
-    print(f"{name}: every bracket closed in {100 * closed:.0f} % of the stretches")
+    closed[name] = sum(brackets(text)[1] == 0 for text in written(some)) / held_out
+    print(f"{name}: every bracket closed in {closed[name]:.0%} of the stretches")
+assert profile == "smoke" or closed["the model"] < closed["held-out text"] - 0.05
 
 
 # %% [markdown]
@@ -347,7 +350,7 @@ print(leave_one_out(r).tolist())
 # with $n$ for the number of episodes. (The discount makes this an approximation: a factor $\gamma^t$ is left out, as is usual.) The baseline $b$ may depend
 # on the state, since the state was there before the action was drawn. A second network learns it, by regression to the
 # returns. Each batch is played by the present policy, used for one step, and thrown away: the method is **on-policy**.
-# Q-learning was **off-policy**: its buffer holds what older policies did.
+# Deep Q-learning was **off-policy**: its buffer holds what older policies did.
 
 
 # %%
@@ -421,6 +424,7 @@ print(
     f"{lengths[-1]:.0f} in the last"
 )
 print(f"the likelier action in fresh games: {balanced:.0f} of 500 steps")
+assert profile == "smoke" or balanced > 250
 
 # %% mystnb={"image": {"alt": "The mean length of the games of a batch over the updates: it begins near twenty steps and climbs to several hundred."}}
 plt.plot(lengths)
@@ -476,8 +480,9 @@ assert profile == "smoke" or spreads["mean return"] < 0.8 * spreads["none"]
 #
 # ## The policy gradient on the GPT
 #
-# For a text the score is a sum over its tokens, $\log \pi_\theta(x) = \sum_t \log \pi_\theta(x_t \mid x_{<t})$. One pass
-# of the model over the finished text gives all of them, just as in training.
+# The log-probability of a text is a sum over its tokens,
+# $\log \pi_\theta(x) = \sum_t \log \pi_\theta(x_t \mid x_{<t})$. One pass of the model over the finished text gives all
+# of them, just as in training.
 
 
 # %%
@@ -668,19 +673,20 @@ print()
 show(rows["closes"]["texts"])
 
 # %% [markdown]
-# The columns: the share of texts whose brackets all close, and the share that has any; pairs and loose brackets a
+# The columns: the share of texts whose brackets all close, and the share that has any; pairs and loose brackets per
 # text; then three that the reward knows nothing about. *KL*, which has a section of its own below, says how far the
 # policy has moved. *Nats/token* is the loss of the **pre-trained** model on these texts: how strange they look to the
 # one that has learnt what documentation is like. *Distinct-2* is the [share of different pairs of
 # tokens](../evaluation/text_quality.ipynb) among all pairs, over all the texts together. (For held-out text it would
 # mislead: so many stretches of a short text overlap.)
 #
-# The texts have lost more than their brackets. Each step went into a direction estimated from a few dozen numbers, most of
-# it noise; the reward says nothing about spelling or grammar, so nothing held them in place. How far would the model have
-# *had* to go? The policy that always satisfies us, and otherwise stays as close to the pre-trained one as it can, is the
-# pre-trained one under the condition that the brackets close: write, throw away what fails, write again. Its distance
-# from the pre-trained model, in the same unit as the column KL, is $-\log P(\text{closed})$ for each prompt (exercise 3).
-# With one $P$ for all prompts together we get a lower bound of the mean, and an idea of the size.
+# The texts have lost more than their brackets: the pre-trained model finds them stranger than its own. A likely reason
+# is that each step goes in a direction estimated from one batch of rewards, with much noise, and that the reward says
+# nothing about spelling or grammar. How far would the model have *had* to go? The policy that always satisfies us, and
+# otherwise stays as close to the pre-trained one as it can, is the pre-trained one under the condition that the
+# brackets close: write, throw away what fails, write again. Its distance from the pre-trained model, in the same unit
+# as the column KL, is $-\log P(\text{closed})$ for each prompt (exercise 3). With one $P$ for all prompts together we
+# get a lower bound of the mean, and an idea of the size.
 
 # %%
 needed = -math.log(rows["pre-trained"]["closed"])
@@ -688,6 +694,9 @@ print(
     f"needed: at least {needed:.2f} nats; "
     f"travelled: {rows['closes']['KL']:.1f} nats"
 )
+if profile != "smoke":
+    assert rows["closes"]["nats/token"] > rows["pre-trained"]["nats/token"] + 0.3
+    assert rows["closes"]["KL"] > 5 * needed
 
 # %% [markdown]
 # ## Second wish: pay for brackets
@@ -715,9 +724,10 @@ plt.axhline(
     new_tokens, color="grey", linestyle="--", label="one pair for every token"
 )
 plt.xlabel("step")
-plt.ylabel("pairs less loose brackets, a text")
+plt.ylabel("pairs less loose brackets, per text")
 plt.legend()
 plt.show()
+assert profile == "smoke" or histories[0.0]["reward"][-1] > 0.75 * new_tokens
 
 # %% [markdown]
 # A perfect student, again. It has found that its vocabulary has a token with a whole pair of brackets in it, and
@@ -827,7 +837,7 @@ figure.legend(
 plt.show()
 
 # %% [markdown]
-# On the left a nat is dear, and the policy hardly moves. In the middle the well-paid texts have grown at the cost of
+# On the left a nat is costly, and the policy hardly moves. In the middle the well-paid texts have grown at the cost of
 # the unpaid ones, and the spam is still small: its factor $e^{12 / 2}$ is large, but it starts from almost nothing. On
 # the right a nat is cheap, and the spam takes everything. So the penalty does not abolish hacking. It sets a price, and
 # at a low price even a very unlikely text pays.
@@ -841,6 +851,15 @@ for beta in betas[1:]:
     tuned[beta], histories[beta] = tune(counts, beta=beta)
     rows[f"beta {beta:g}"] = measure(tuned[beta])
 table({name: row for name, row in rows.items() if name != "closes"})
+if profile != "smoke":
+    in_order = [rows[f"beta {beta:g}"] for beta in betas]  # the lowest price first
+    for low, high in pairwise(in_order):
+        assert low["reward"] > high["reward"]
+        assert low["KL"] > high["KL"]
+        assert low["distinct-2"] < high["distinct-2"]
+    assert rows["beta 0.3"]["closed"] > rows["pre-trained"]["closed"]
+    assert rows["beta 0.1"]["pairs"] > 2 * rows["beta 0.3"]["pairs"]
+    assert rows["beta 0.3"]["distinct-2"] < rows["pre-trained"]["distinct-2"]
 
 # %% mystnb={"image": {"alt": "Two panels over the steps, on logarithmic scales: without a penalty reward and divergence rise to their ceilings; the higher the price, the lower both stay."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.2))
@@ -866,13 +885,15 @@ for name in ("pre-trained", "beta 1", "beta 0.3", "beta 0.1"):
 
 # %% [markdown]
 # Read the four groups in turn. At the highest price little happens. At 0.3 the texts still sound like the manual, as far as
-# the small model ever does, but they speak of calls and methods in almost every line, with their brackets closed: the model
-# chooses, out of what it might have written anyway, what we asked for. At 0.1 the cheating begins: one call after the
-# other, strung together by a word or two. At 0 nothing else is left.
+# the small model ever does, but they speak of calls and methods in almost every line, mostly with their brackets
+# closed: the model chooses, out of what it might have written anyway, what we asked for. At 0.1 the cheating begins:
+# one call after the other, strung together by a word or two. At 0 nothing else is left.
 #
 # The table and the curves say the same. As the price falls, reward (pairs less loose) and divergence go up together,
-# and *distinct-2* goes down: variety is being sold. Nats a token show it only at the very end. That column alone would
-# let a model pass that says a few likely phrases over and over; likely text need not be good text, as [greedy
+# and *distinct-2* goes down: variety is being sold. (A run need not climb steadily: where more divergence costs more
+# than it brings, the penalty pulls the policy back.) Nats per token show this late: at $\beta = 0.3$ they are hardly
+# above those of the pre-trained model's own texts, though variety has fallen. That column alone would let a model pass
+# that says a few likely phrases over and over; likely text need not be good text, as [greedy
 # decoding](../language/decoding.ipynb) has shown before. One number is never enough. Plotted against each other, they
 # draw the **frontier** between what we asked for and what we were silent about.
 
@@ -885,7 +906,7 @@ shown = [
 scale = "linear" if profile == "smoke" else "log"
 
 
-# %% mystnb={"image": {"alt": "Two panels over the divergence, on a logarithmic scale. Left: reward climbs with divergence, all runs along one curve. Right: the variety of the texts falls from the dashed line of the pre-trained model towards zero."}}
+# %% mystnb={"image": {"alt": "Two panels over the divergence, on a logarithmic scale. Left: reward climbs with divergence, the runs along similar curves. Right: the variety of the texts falls from the dashed line of the pre-trained model towards zero."}}
 figure, axes = plt.subplots(1, 2, figsize=(6, 3.4))
 for colour, (row, history, label) in zip(plots.COLOURS, shown, strict=False):
     cloud = {"color": colour, "alpha": 0.4, "markersize": 5}
@@ -904,12 +925,12 @@ plt.show()
 
 
 # %% [markdown]
-# The large dots are the tuned models on new prompts, the small ones on the left the batches on the way there. All four
-# runs climb much the same curve; the price decides how far up they get in the same number of steps, and without one
-# nothing stops them short of the top. On the right is the other side of the bill: the first nats cost little of the
-# variety, and beyond a point each further pair is paid for with it, down to a single text. No formula gives the right
-# $\beta$. One looks at such a curve, and one *reads the texts*, because every number in the table could be hacked as well,
-# were it made the reward.
+# The large dots are the tuned models on new prompts, the small ones on the left the batches on the way there. The runs
+# climb similar curves, not one and the same: compare the rewards of different prices at the same divergence. The price
+# decides how far up they get in the same number of steps, and without one nothing stops them short of the top. On the
+# right is the other side of the bill: the first nats cost little of the variety, and beyond a point each further pair
+# is paid for with it, down to a single text. No formula gives the right $\beta$. One looks at such a curve, and one
+# *reads the texts*, because every number in the table could be hacked as well, were it made the reward.
 #
 # ## From here to the assistants
 #
@@ -1101,16 +1122,25 @@ for n, mean in best_of.items():
         f"best of {n:>2}: "
         f"reward {mean:.2f} at no more than {math.log(n) - (n - 1) / n:.2f} nats"
     )
-print(f"beta = 0.3: reward {kept['reward']:.2f} at {kept['KL']:.1f} nats")
+
+# %% tags=["hide-cell"]
+# @title Solution, continued
+for beta in (1.0, 0.3):
+    row = rows[f"beta {beta:g}"]
+    print(f"beta = {beta:g}: reward {row['reward']:.2f} at {row['KL']:.1f} nats")
 assert best_of[1] <= best_of[4] <= best_of[16]
+if profile != "smoke":
+    assert best_of[16] > rows["beta 1"]["reward"] + 0.5
+    assert rows["beta 1"]["KL"] > math.log(16) - 15 / 16
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Choosing spends its nats on nothing but the reward, so it gets more of it per nat than the training does, which goes astray
-# with part of every step. The catch: each text costs $n$ times the writing, for ever, and $n$ grows exponentially with the
-# divergence that one wants. Training pays once. Best of $n$ is the baseline that every tuning should be measured against,
-# and it hacks a bad reward just the same.
+# Choosing spends its nats on nothing but the reward: the best of 16 gets more reward than the model tuned at
+# $\beta = 1$, at fewer nats. (A likely reason: part of every step of the training follows the noise of its batch.) The
+# catch: each text costs $n$ times the writing, for ever, and $n$ grows exponentially with the divergence that one
+# wants. Training pays once. Best of $n$ is the baseline that every tuning should be measured against, and it hacks a
+# bad reward just the same.
 #
 # </details>
 #
