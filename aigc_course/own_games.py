@@ -144,7 +144,7 @@ def _make_game(name: str | Callable[..., gym.Env] | gym.Env, options: dict[str, 
             "It takes the name of a registered one, such as 'CartPole-v1', 'MinAtar/Breakout-v1' or 'ALE/Pong-v5', "
             "or a game of your own: a gymnasium.Env, its class, or a function that returns a new one."
         ) from error
-    return _channels_first(game) if name.startswith("MinAtar/") else game
+    return _MinAtar(game) if name.startswith("MinAtar/") else game
 
 
 def _atari_name(name: str) -> str:
@@ -161,10 +161,21 @@ def _atari_name(name: str) -> str:
     return snake
 
 
-def _channels_first(game: gym.Env) -> gym.Env:
-    height, width, channels = cast(tuple[int, ...], game.observation_space.shape)
-    space = gym.spaces.Box(0, 1, (channels, height, width), cast(Any, bool))
-    return gym.wrappers.TransformObservation(game, lambda picture: picture.transpose(2, 0, 1), space)
+class _MinAtar(gym.ObservationWrapper):
+    """A MinAtar game with the channels first. A new game begins without the last action of the one before, which a
+    sticky action of its first step would otherwise repeat: MinAtar's own reset leaves it standing."""
+
+    def __init__(self, game: gym.Env) -> None:
+        super().__init__(game)
+        height, width, channels = cast(tuple[int, ...], game.observation_space.shape)
+        self.observation_space = gym.spaces.Box(0, 1, (channels, height, width), cast(Any, bool))
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        cast(Any, self.unwrapped).game.last_action = 0
+        return super().reset(**options)
+
+    def observation(self, observation: Any) -> Any:
+        return observation.transpose(2, 0, 1)
 
 
 class _Player(gym.Wrapper):

@@ -309,6 +309,20 @@ def test_the_seed_decides_a_game(name: str) -> None:
     assert (course(3) != course(4)).any()
 
 
+@pytest.mark.parametrize("name", ["MinAtar/Breakout-v1", "CartPole-v1"])
+def test_a_game_does_not_depend_on_the_game_before(name: str) -> None:
+    games = dqn.make_games(name, 20, **({"sticky_actions": 0.5} if name.startswith("MinAtar/") else {}))
+    actions = np.random.default_rng(0).integers(games.single_action_space.n, size=(30, 20))  # type: ignore[attr-defined]
+    courses = []
+    for last_action in (0, 1):
+        games.reset(seed=7)
+        games.step(np.full(20, last_action))
+        seen = [games.reset(seed=3)[0].copy(), *(games.step(action)[0].copy() for action in actions)]
+        courses.append(np.stack(seen))
+    games.close()
+    assert (courses[0] == courses[1]).all()
+
+
 def test_the_score_is_not_cut_and_what_is_learnt_from_is() -> None:
     games = dqn.Games("ALE/SpaceInvaders-v5", count=4, capacity=4000, evaluation_episodes=4)
     games.setup("fit")

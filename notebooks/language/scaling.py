@@ -141,7 +141,7 @@ training.fit(lessons, data, max_epochs=1000, max_steps=steps, seed=0, **still)
 live = model.nats_per_token(data.tokens["validation"])
 print(f"{row['weights']:,} weights, {row['tokens_seen']:,} tokens:")
 print(f"live {live:.3f} nats per character, stored {row['nats']:.3f}")
-assert profile == "smoke" or abs(live - row["nats"]) < 0.08
+assert profile == "smoke" or abs(live - row["nats"]) < 0.15
 
 # %% [markdown]
 # The two need not agree in every digit: another machine adds in another order, and another version of Python has a slightly
