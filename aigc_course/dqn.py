@@ -208,6 +208,8 @@ class DQN(training.NetworkModel):
     - `epsilon`: the chance of a random action at first and at last; `exploration`: steps, counted over all games, in
       which it falls linearly from one to the other.
     - `double`: Double DQN; `huber`: False for half the squared error; `clip`: the gradient's largest norm, 0 for any.
+    - `ceiling`: what no state can be worth more than, such as $1 / (1 - \gamma)$ where a step pays at most 1; targets
+      above it are cut to it. Infinity for no such bound.
     - `ema_decay`: $\beta$, in [0, 1); 0 for no averaging.
 
     **Logged** once an epoch: `loss`; `value`, the mean of $\max_a Q(s, a)$ over the batches; `epsilon`; `return`, the
@@ -237,10 +239,13 @@ class DQN(training.NetworkModel):
         double: bool = True,
         huber: bool = True,
         clip: float = 10.0,
+        ceiling: float = math.inf,
         ema_decay: float = 0.0,
     ) -> None:
         super().__init__()
         check_positive("learning_rate", learning_rate)
+        if math.isnan(ceiling):
+            raise ValueError("ceiling is nan; it takes the most that a state can be worth, or infinity.")
         check_not_negative("clip", clip)
         for name, share in (("discount", discount), ("ema_decay", ema_decay)):
             if not 0 <= share < 1:
@@ -258,7 +263,7 @@ class DQN(training.NetworkModel):
         self.learning_rate, self.decay, self.discount = learning_rate, decay, discount
         self.steps, self.updates, self.batch_size, self.target_interval = steps, updates, batch_size, target_interval
         self.learning_starts, self.epsilon, self.exploration = learning_starts, tuple(epsilon), exploration
-        self.double_estimate, self.huber, self.clip = double, huber, clip
+        self.double_estimate, self.huber, self.clip, self.ceiling = double, huber, clip, ceiling
         self.steps_done, self.updates_done = 0, 0
         self._best: tuple[float, dict[str, Tensor]] = (-math.inf, {})
         self.save_hyperparameters(ignore=["network"])
@@ -300,6 +305,7 @@ class DQN(training.NetworkModel):
             online_q = self.network(batch.next_observations) if self.double_estimate else None
             next_values = greedy_values(self.target_network(batch.next_observations), online_q)
             targets = td_target(batch.rewards.to(q), batch.terminated, next_values, self.discount**batch.lengths)
+            targets = targets.clamp(max=self.ceiling)
         taken = q.gather(1, batch.actions[:, None]).squeeze(1)
         loss = F.smooth_l1_loss(taken, targets) if self.huber else 0.5 * F.mse_loss(taken, targets)
         self.collect(loss=loss, value=q.detach().amax(dim=1).mean())

@@ -1307,4 +1307,4 @@ assert (a**2 + s**4).min() < 0.8
 # - S. Lin, B. Liu, J. Li and X. Yang, [Common Diffusion Noise Schedules and Sample Steps are
 #   Flawed](https://arxiv.org/abs/2305.08891) (2024).
 #
-# Next: [Words as vectors](../language/word_vectors.ipynb), where the course turns to text.
+# Next: [Sampling and guidance](sampling_and_guidance.ipynb), where the same network is asked in other ways.
