@@ -209,7 +209,7 @@ class DQN(training.NetworkModel):
       which it falls linearly from one to the other.
     - `double`: Double DQN; `huber`: False for half the squared error; `clip`: the gradient's largest norm, 0 for any.
     - `ceiling`: what no state can be worth more than, such as $1 / (1 - \gamma)$ where a step pays at most 1; targets
-      above it are cut to it. Infinity for no such bound.
+      above it are cut to it. None for no such bound.
     - `ema_decay`: $\beta$, in [0, 1); 0 for no averaging.
 
     **Logged** once an epoch: `loss`; `value`, the mean of $\max_a Q(s, a)$ over the batches; `epsilon`; `return`, the
@@ -239,13 +239,13 @@ class DQN(training.NetworkModel):
         double: bool = True,
         huber: bool = True,
         clip: float = 10.0,
-        ceiling: float = math.inf,
+        ceiling: float | None = None,
         ema_decay: float = 0.0,
     ) -> None:
         super().__init__()
         check_positive("learning_rate", learning_rate)
-        if math.isnan(ceiling):
-            raise ValueError("ceiling is nan; it takes the most that a state can be worth, or infinity.")
+        if ceiling is not None and not math.isfinite(ceiling):
+            raise ValueError(f"ceiling is {ceiling}; it takes the most that a state can be worth, or None.")
         check_not_negative("clip", clip)
         for name, share in (("discount", discount), ("ema_decay", ema_decay)):
             if not 0 <= share < 1:
@@ -305,7 +305,8 @@ class DQN(training.NetworkModel):
             online_q = self.network(batch.next_observations) if self.double_estimate else None
             next_values = greedy_values(self.target_network(batch.next_observations), online_q)
             targets = td_target(batch.rewards.to(q), batch.terminated, next_values, self.discount**batch.lengths)
-            targets = targets.clamp(max=self.ceiling)
+            if self.ceiling is not None:
+                targets = targets.clamp(max=self.ceiling)
         taken = q.gather(1, batch.actions[:, None]).squeeze(1)
         loss = F.smooth_l1_loss(taken, targets) if self.huber else 0.5 * F.mse_loss(taken, targets)
         self.collect(loss=loss, value=q.detach().amax(dim=1).mean())

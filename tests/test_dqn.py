@@ -1,6 +1,7 @@
 """Deep Q-learning: targets, buffer and networks by mathematics, games of known rewards, training, bad input."""
 
 import copy
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -323,6 +324,22 @@ def test_a_game_does_not_depend_on_the_game_before(name: str) -> None:
     assert (courses[0] == courses[1]).all()
 
 
+def test_targets_are_cut_at_the_ceiling() -> None:
+    agent = small(double=False, huber=False, discount=0.9, ceiling=2.0)
+    nn.init.constant_(agent.target_network.net[-1].advantage.bias, 100.0)  # type: ignore[index,union-attr]
+    batch = dqn.Transitions(
+        torch.randn(2, 3),
+        torch.tensor([0, 1]),
+        torch.tensor([0.0, -1.0]),
+        torch.randn(2, 3),
+        torch.tensor([False, True]),
+        torch.tensor([1, 1]),
+    )
+    q = agent.network(batch.observations).gather(1, batch.actions[:, None]).squeeze(1)
+    expected = 0.5 * (q - torch.tensor([2.0, -1.0])).square().mean()  # the second game has ended
+    torch.testing.assert_close(agent.loss(batch), expected)
+
+
 def test_the_score_is_not_cut_and_what_is_learnt_from_is() -> None:
     games = dqn.Games("ALE/SpaceInvaders-v5", count=4, capacity=4000, evaluation_episodes=4)
     games.setup("fit")
@@ -619,6 +636,7 @@ def test_recipes_can_be_built(name: str, profile: str) -> None:
         (lambda: small(epsilon=(1.0, 1.2)), "epsilon is"),
         (lambda: small(updates=0), "updates is 0"),
         (lambda: small(clip=-1.0), "clip is -1.0"),
+        (lambda: small(ceiling=math.nan), "ceiling is nan"),
         (lambda: dqn.recipe("tetris"), "name is 'tetris'"),
     ],
 )
