@@ -473,7 +473,8 @@ SAYS: dict[str, dict[str, str]] = {
         "the noise without the root": "the root of 0.36",
         "no root at all": "after one step",
         "one step too few": "after one step",
-        "shares along the last dimension": "",
+        "all as the first": "after one step",
+        "exchanged": "after no step, the example itself",
         "the given example overwritten": "the given tensors were changed",
     },
     "rates": {
