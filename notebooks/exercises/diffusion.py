@@ -14,9 +14,9 @@
 # %% [markdown]
 # # Assignment: diffusion and flow matching
 #
-# A diffusion model is a squared error and a loop. Almost all that can go wrong in it is a factor: a variance where its
-# square root belongs, a share of one time at another time, a sign. Such a program trains, its loss falls, and its
-# samples are a little wrong or a great deal. Here you write the pieces on paths that are not those of the chapters, so
+# A diffusion model is a squared error and a loop. Much of what can go wrong in it is a factor: a variance where its
+# square root belongs, a share of one time at another time, a sign. Such a program still trains, and its loss still
+# falls. Here you write the pieces on paths that are not those of the chapters, so
 # that their formulas have to be derived anew, repair a program that draws clouds in the place of clusters, and at the
 # end watch your own functions draw. Read [Denoising diffusion](../diffusion/denoising_diffusion.ipynb) first; plan
 # four hours.
@@ -166,12 +166,12 @@ def _choose(check, **stand_ins):
 
 ### END HIDDEN TESTS
 a, _ = shares_after(torch.tensor([0.36, 0.75]))
-mistakes = {
+known = {
     "this is alpha-bar; the share is its square root": [1, 0.64, 0.16],
     "this is what one step alone keeps": [1, 0.8, 0.5],
     "the rates were added; what is kept has to be multiplied": [1, 0.8, 0],
 }
-_compare(a, [1, 0.8, 0.4], "the share of signal", mistakes)
+_compare(a, [1, 0.8, 0.4], "the share of signal", known)
 
 
 ### BEGIN HIDDEN TESTS
@@ -206,7 +206,7 @@ _run(_check)
 # Check 1b (1 point): the share of noise.
 _, s = shares_after(torch.tensor([0.36, 0.75]))
 what = "you scaled the noise by 1 - alpha-bar instead of its square root"
-mistakes = {
+known = {
     what: [0, 0.36, 0.84],
     "this is what the last step alone adds": [0, 0.6, 0.75**0.5],
     "you scaled the noise by the product of the rates, beta-bar": [
@@ -216,7 +216,7 @@ mistakes = {
     ],
     "variances add up to 1, not the shares themselves": [0, 0.2, 0.6],
 }
-_compare(s, [0, 0.6, 0.84**0.5], "the share of noise", mistakes)
+_compare(s, [0, 0.6, 0.84**0.5], "the share of noise", known)
 
 
 ### BEGIN HIDDEN TESTS
@@ -349,12 +349,12 @@ def rates_for(signal):
 
 # %% nbgrader={"grade": true, "grade_id": "rates-value", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 1d (1 point): rates for a signal that falls to 0.8 and then to 0.4.
-mistakes = {
+known = {
     "the root is missing: a step keeps sqrt(1 - beta) of the signal": [0.2, 0.5],
     "each step begins where the one before has ended": [0.36, 0.84],
 }
 found = rates_for(torch.tensor([0.8, 0.4]))
-_compare(found, [0.36, 0.75], "the rates", mistakes)
+_compare(found, [0.36, 0.75], "the rates", known)
 
 
 ### BEGIN HIDDEN TESTS
@@ -751,12 +751,12 @@ _run(_check)
 zero, one = torch.zeros(1), torch.ones(1)
 fresh = ddim_step(zero, zero, (0.5, 0.8), (0.8, 0.6), 1.0, one)
 what = "you scaled the fresh noise by its variance instead of its square root"
-mistakes = {what: [0.2809], "a part rho of the noise that is there is kept": [0.6]}
-mistakes["rho has the shares of signal in it as well"] = [0.6 * 0.4375**0.5]
-mistakes["not 1 - rho is replaced, but 1 - rho ** 2"] = [0.6 * 0.53125**0.5]
+known = {what: [0.2809], "a part rho of the noise that is there is kept": [0.6]}
+known["rho has the shares of signal in it as well"] = [0.6 * 0.4375**0.5]
+known["not 1 - rho is replaced, but 1 - rho ** 2"] = [0.6 * 0.53125**0.5]
 what = "this is the noise that the way forward adds between the times"
-mistakes[what] = [(0.64 - 0.36 * 0.390625) ** 0.5]
-_compare(fresh, [0.6 * (1 - 0.46875**2) ** 0.5], "sigma for eta = 1", mistakes)
+known[what] = [(0.64 - 0.36 * 0.390625) ** 0.5]
+_compare(fresh, [0.6 * (1 - 0.46875**2) ** 0.5], "sigma for eta = 1", known)
 what, half = "eta is a factor of sigma, and comes in once", fresh / 4
 fresh = ddim_step(zero, zero, (0.5, 0.8), (0.8, 0.6), 0.5, one)
 _compare(fresh, 2 * half, "half of it for eta = 1/2", {what: half})
@@ -1070,7 +1070,7 @@ def guided_normal(mean, std, std_all, w):
 for w, right in [(0.0, [0, 2]), (1.0, [3, 1]), (0.5, [2.4, 1.6**0.5])]:
     found = guided_normal(3.0, 1.0, 2.0, w)
     found = torch.tensor([float(each) for each in found])
-    mistakes = {
+    known = {
         "the logarithms lie on a line, not the means and spreads": [3 * w, 2 - w],
         "this is the variance": [right[0], right[1] ** 2],
         "the precisions are weighted, not the variances": [
@@ -1078,7 +1078,7 @@ for w, right in [(0.0, [0, 2]), (1.0, [3, 1]), (0.5, [2.4, 1.6**0.5])]:
             (4 - 3 * w) ** 0.5,
         ],
     }
-    _compare(found, right, f"mean and spread for w = {w}", mistakes)
+    _compare(found, right, f"mean and spread for w = {w}", known)
 
 
 ### BEGIN HIDDEN TESTS
@@ -1125,8 +1125,11 @@ for w in (0.0, 1.0, 2.0, 4.0, 8.0, 100.0):
     print(f"w = {w:5.1f}: mean {mean:.2f}, standard deviation {std:.2f}")
 
 # %% [markdown]
-# The mean has a limit, and the variety goes to 0. (This holds at one fixed time. A sampler goes through all times, and
-# where it ends need not be this density.)
+# As $w$ grows, the mean comes near a limit, and the spread goes to 0. All this holds at one fixed time. A sampler goes
+# through all times, and there is no path of noise that leads from the guided density of the data through the guided
+# densities of all times. In the example, with $w = 2$, the data's guided variance is $4/7$; with noise at $a = s = 1$ that
+# becomes $4/7 + 1 \approx 1.57$. But guiding the noisy densities, whose variances are 2 and 5, gives
+# $1 / (2/2 - 1/5) = 1.25$. So where a guided sampler ends is not simply the guided density of the data.
 
 # %% [markdown]
 # ## 5. Flow matching (5 points)
@@ -1160,11 +1163,11 @@ x, noise = (
     torch.tensor([[2.0, 0.0], [0, 1]]),
 )
 point, _ = flow_pair(x, noise, torch.tensor([0.25, 1.0]), 0.2)
-mistakes = {
+known = {
     "time runs from the noise to the data here": [[3.8, 6.0], [0.0, 1.0]],
     "sigma is missing": [[2.5, 2.0], [1.0, 0.0]],
 }
-_compare(point, [[2.6, 2.0], [1.0, 0.2]], "the point", mistakes)
+_compare(point, [[2.6, 2.0], [1.0, 0.2]], "the point", known)
 
 
 ### BEGIN HIDDEN TESTS
@@ -1208,13 +1211,13 @@ _run(_check)
 # Check 5b (1 point): the target is the velocity of the point.
 x, noise = torch.tensor([[4.0, 8.0]]), torch.tensor([[2.0, 5.0]])
 _, target = flow_pair(x, noise, torch.tensor([0.25]), 0.2)
-mistakes = {
+known = {
     "the target leads away from the data": [[-2.4, -4.0]],
     "sigma is missing in it": [[2.0, 3.0]],
     "this is the clean example": x,
     "this is the point, not its velocity": [[2.6, 6.0]],
 }
-_compare(target, [[2.4, 4.0]], "the target", mistakes)
+_compare(target, [[2.4, 4.0]], "the target", known)
 
 
 ### BEGIN HIDDEN TESTS
@@ -1274,13 +1277,13 @@ for steps in (1, 2, 5):
     given = noise.clone()
     found = follow(lambda x, t: torch.ones_like(x), noise, steps)
     assert torch.equal(noise, given), "the given noise was changed"
-    mistakes = {
+    known = {
         "the steps lead away from the data: add the velocity": noise - 1,
         "a step is 1 / steps long; here it is 1": noise + steps,
         "there is a step too few": noise + 1 - 1 / steps,
         "there is a step too many": noise + 1 + 1 / steps,
     }
-    _compare(found, noise + 1, f"{steps} steps", mistakes)
+    _compare(found, noise + 1, f"{steps} steps", known)
 
 
 ### BEGIN HIDDEN TESTS
@@ -1405,13 +1408,13 @@ def best_field(x_t, t, mean, std):
 # Check 5e (1 point): at the beginning, in the middle and at the end.
 x_t, t = torch.tensor([1.0, 1.0, 1.0]), torch.tensor([0.0, 0.5, 1.0])
 found = best_field(x_t, t, 3.0, 2.0)
-mistakes = {
+known = {
     "the mean of x_t is t * mean, and has to be subtracted": [2.0, 4.2, 4.0],
     "the mean of the target is the mean of the data": [-1.0, -0.6, -2.0],
     "the sign of the covariance": [4.0, 3.6, 5.0],
     "standard deviations for variances": [2.0, 3 - 1 / 6, 1.0],
 }
-_compare(found, [2.0, 2.4, 1.0], "the velocity", mistakes)
+_compare(found, [2.0, 2.4, 1.0], "the velocity", known)
 
 
 ### BEGIN HIDDEN TESTS
