@@ -275,8 +275,8 @@ def noisy_at(x, k, rates, noise):
 # %% nbgrader={"grade": true, "grade_id": "noisy-steps", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 1c (1 point): three examples of two numbers, after 0, 1 and 2 steps.
 ### BEGIN HIDDEN TESTS
-# A mistake in the function before is not punished here: the check is passed if it is
-# passed with this function or with the student's own.
+# A mistake in the function before is not punished here: the check is passed if it
+# is passed with this function or with the student's own.
 def _shares_after(rates):
     logs = torch.cat([torch.zeros(1), torch.log1p(-rates).cumsum(dim=0)])
     return (logs / 2).exp(), (-torch.expm1(logs)).sqrt()
@@ -1419,8 +1419,8 @@ _compare(found, [2.0, 2.4, 1.0], "the velocity", known)
 
 ### BEGIN HIDDEN TESTS
 def _check():
-    # The mean of the targets by numerical integration over the noise: given x_t, the
-    # example is (x_t - (1 - t) e) / t.
+    # The mean of the targets by numerical integration over the noise: given x_t,
+    # the example is (x_t - (1 - t) e) / t.
     grid = torch.linspace(-9, 9, 4001, dtype=torch.float64)
     for mean, std in [(0.0, 1.0), (2.0, 0.5), (-1.0, 3.0)]:
         for moment in (0.3, 0.6, 0.9):
@@ -1701,8 +1701,8 @@ class Descent(Adam):
 # %% nbgrader={"grade": true, "grade_id": "bug-point", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
 # Check 6c (1 point): at which point the network is asked, and what for.
 ### BEGIN HIDDEN TESTS
-# A mistake in question 1 is not punished here and in the next cell: a check is passed
-# if it is passed with these functions or with the student's own.
+# A mistake in question 1 is not punished here and in the next cell: a check is
+# passed if it is passed with these functions or with the student's own.
 def _noisy_at(x, k, rates, noise):
     logs = torch.cat([torch.zeros(1), torch.log1p(-rates).cumsum(dim=0)])
     beside = (-1, *[1] * (x.dim() - 1))
