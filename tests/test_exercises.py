@@ -109,6 +109,7 @@ class Assignment:
         return notebook
 
 
+NOTEBOOK = "<notebook>"
 NAMES = sorted(path.stem for path in SOURCES.glob("*.py"))
 assignment_of = cache(Assignment)
 WRONG_CASES = [
@@ -164,6 +165,33 @@ def test_wrong_answer_gets_what_it_deserves(name: str, k: int, question: str, ex
     assert {check: assignment.points[f"wrong {k}"][check] for check in expected} == expected
 
 
+def test_checks_on_diffusion_name_the_mistake() -> None:
+    assignment = assignment_of("diffusion")
+    says: dict[str, dict[str, str]] = _load(ROOT / "tests" / "exercises" / "diffusion_wrong.py").SAYS
+    assert list(says) == list(assignment.wrong)
+    cells = [cell for cell in assignment.solved.cells if cell.cell_type == "code" and label(cell)]
+    checks = [cell for cell in cells if label(cell)["grade"]]
+    namespace: dict[str, Any] = {"__name__": "notebook"}
+    for cell in cells:
+        exec(compile(cell.source, NOTEBOOK, "exec"), namespace)
+    for question, messages in says.items():
+        assert len(messages) >= 5
+        codes = {what: code for what, code, _ in assignment.wrong[question]}
+        for what, message in messages.items():
+            failed = []
+            for cell in [cell for cell in checks if label(cell)["grade_id"].startswith(f"{question}-")]:
+                before = dict(namespace)
+                exec(compile(codes[what], NOTEBOOK, "exec"), namespace)
+                try:
+                    exec(compile(cell.source, NOTEBOOK, "exec"), namespace)
+                except AssertionError as error:
+                    failed.append(str(error))
+                # The same dictionary, since the checks' functions look names up in it.
+                namespace.clear()
+                namespace.update(before)
+            assert any(message in each for each in failed), (question, what, failed)
+
+
 # --- How much work the checks ask for --------------------------------------------------------------------------------
 
 # A check is to take no more than about five seconds, for a right answer with a loop for each number too. Seconds depend
@@ -171,7 +199,6 @@ def test_wrong_answer_gets_what_it_deserves(name: str, k: int, question: str, ex
 # ten microseconds each, and the lines of Python that run in the notebook, a microsecond or less.
 OPERATIONS, LINES = 400_000, 1_000_000
 ROW_LOOPS = ("row by row", "one by one")  # styles with a loop for each number
-NOTEBOOK = "<notebook>"
 
 
 class _Operations(TorchDispatchMode):
@@ -295,7 +322,9 @@ def test_cells_are_short(assignment: Assignment) -> None:
 def test_every_assertion_has_a_message(assignment: Assignment) -> None:
     checks = [cell.source for cell in assignment.solved.cells if cell.cell_type == "code" and label(cell).get("grade")]
     assertions = [node for text in checks for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Assert)]
-    assert len(assertions) > 40
+    calls = [node for text in checks for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    comparisons = [node for node in calls if ast.unparse(node.func) == "_compare"]  # it takes what to call the value
+    assert len(assertions) + len(comparisons) > 40
     assert [ast.unparse(node) for node in assertions if node.msg is None] == []
 
 

@@ -1290,6 +1290,8 @@ assert (a**2 + s**4).min() < 0.8
 #
 # </details>
 #
+# **Graded assignment**: [diffusion and flow matching](../exercises/diffusion.ipynb).
+#
 # ## Further reading
 #
 # - J. Sohl-Dickstein et al., [Deep Unsupervised Learning using Nonequilibrium
