@@ -73,10 +73,10 @@ data = ImageData("digits")
 asked = torch.arange(samples) % 10
 
 
-def draw(model, steps, sampler=diffusion.ddim, count=samples):
+def draw(model, steps, sampler=diffusion.ddim, count=samples, **options):
     torch.manual_seed(1)
     noise = torch.randn(count, 1, 28, 28)
-    x = sampler(model.guess(asked[:count]), model.path, noise, steps)
+    x = sampler(model.guess(asked[:count]), model.path, noise, steps, **options)
     return (x.clamp(-1, 1) + 1) / 2  # back to [0, 1]
 
 
@@ -380,21 +380,6 @@ for ax, t in zip(panels.flat, (0.95, 0.7, 0.45, 0.2), strict=True):
     ax.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", title=f"time {t}")
 plt.show()
 
-
-# %%
-def show_paths(ax, ways, title):
-    ax.plot(*ways[:, :60].permute(2, 0, 1), color="#999999", linewidth=0.8)
-    ax.scatter(*ways[0, :60].T, s=6, color=plots.COLOURS[3], zorder=2)
-    ax.scatter(*ways[-1, :300].T, s=3, color=plots.COLOURS[0], zorder=2)
-    ax.set(xlim=(-3, 3), ylim=(-3, 3), aspect="equal", title=title)
-
-
-# %% mystnb={"image": {"alt": "Two panels with sixty paths from noise to eight heaps on a ring, much alike: left with the field that was learnt, right with the exact one. Many paths first run inwards and then bend outwards to a heap."}}
-figure, panels = plt.subplots(1, 2, figsize=(6, 3.2), sharey=True)
-show_paths(panels[0], ways, "learnt")
-show_paths(panels[1], exact_ways, "exact")
-plt.show()
-
 # %%
 learnt, best = (
     metrics.ring_coverage(w[-1], centres, std) for w in (ways, exact_ways)
@@ -525,6 +510,23 @@ print(f"S of the flow {bent['flow']:.3f}, after one reflow {bent['reflow']:.3f}"
 assert profile == "smoke" or flow_pairs < 0.9 * random_pairs
 assert profile == "smoke" or bent["reflow"] < 0.3 * bent["flow"]
 
+# %%
+t = torch.rand(20_000)
+x_t = straight.noisy(ends, t, sources)
+with torch.no_grad():
+    crossing = F.mse_loss(reflowed(x_t, t), sources - ends).item()
+print(f"loss on random pairs {parts[0]:.3f}, on the flow's pairs {crossing:.3f}")
+assert profile == "smoke" or crossing < 0.1 * parts[0]
+
+
+# %%
+def show_paths(ax, ways, title):
+    ax.plot(*ways[:, :60].permute(2, 0, 1), color="#999999", linewidth=0.8)
+    ax.scatter(*ways[0, :60].T, s=6, color=plots.COLOURS[3], zorder=2)
+    ax.scatter(*ways[-1, :300].T, s=3, color=plots.COLOURS[0], zorder=2)
+    ax.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4), aspect="equal", title=title)
+
+
 # %% mystnb={"image": {"alt": "Two panels with sixty paths from noise to eight heaps. Left those of the flow, many of which bend; right those after a reflow, which are nearly straight lines."}}
 figure, panels = plt.subplots(1, 2, figsize=(6, 3.2), sharey=True)
 show_paths(panels[0], ways, "flow")
@@ -542,14 +544,14 @@ for name, network in (("flow", field), ("reflow", reflowed)):
     row = [shares[name, n] for n in (1, 2, 4, 8, 100)]
     print(f"{name:>8} " + "".join(f"{share:8.1%}" for share in row))
 if profile != "smoke":
-    assert shares["flow", 1] < 0.1 < 0.4 < shares["reflow", 1]
+    assert shares["flow", 1] < 0.02 < 0.3 < shares["reflow", 1]
     assert shares["reflow", 2] > shares["flow", 2]
 
 # %% [markdown]
-# One step of the flow finds none of the heaps, which the section "When it fails" explains. After a reflow the lines
-# of the pairs hardly cross, the paths are nearly straight, and one step takes a good part of the points to a heap.
-# The second network has copied the first one's mistakes besides its own: with many steps it cannot be expected to
-# draw better.
+# The loss on the flow's pairs is a small part of the other. Since it is at least $\mathbb E\, \lVert v - u \rVert^2$,
+# the lines of these pairs hardly cross, and the new paths hardly bend. One step of the flow finds no heap, which the
+# section "When it fails" explains; after the reflow it takes a good part of the points to one. (The second network
+# copies the first one's mistakes and makes its own, so with many steps it cannot be expected to draw better.)
 #
 # Pairs cost calls of the network, many for each. For the digits we shall go another way.
 
@@ -626,9 +628,9 @@ for calls in (1, 2, 4, 8, 16, 20):
     cells = [f"{r[2]:8.2f} ({r[0]:4.0%})" if r else " " * 15 for r in row]
     print(f"{calls:5d}    " + "   ".join(cells))
 print(f"random splits of real digits: {floors.mean():.2f} ± {floors.std():.2f}")
-eight = min(table["Euler", 8][2], table["Heun", 8][2])
+eight = table["Euler", 8][2]
 ratio = eight / table["DDIM", 20][2]
-print(f"flow at 8 calls over DDIM at 20: {ratio:.2f}")
+print(f"flow, Euler's method, 8 calls, over DDIM at 20: {ratio:.2f}")
 
 # %% mystnb={"image": {"alt": "Five rows of eight samples of the flow by Euler's method, for 1, 2, 4, 8 and 16 steps. The first row is blurred; from row to row the strokes become sharper."}}
 counts = (1, 2, 4, 8, 16)
@@ -638,7 +640,30 @@ plots.image_grid(sheet, row_labels=names)
 plt.show()
 
 # %% [markdown]
-# TODO read the table.
+# With one call both models draw blurs, and the distance says so. With 8 calls of Euler's method the flow is no worse
+# than the diffusion model with 20; the last line is the promise of this chapter. What is less expected is that more
+# calls do not keep lowering the distance, or raising the share that is read as asked. The last chapter met this too:
+# digits near the average of their class are easy to read. So the table does not tell when a sampler has arrived. For
+# that we compare each sample with the end of its own path, by the same network and from the same noise, for which we
+# take Heun's method with 15 calls:
+
+# %%
+arrived = drawn["Heun", 16]
+short = {}
+for name, calls in drawn:
+    if name != "DDIM" and calls < 16:
+        x = drawn[name, calls]
+        short[name, calls] = (x - arrived).square().mean().sqrt().item()
+for (name, calls), off in sorted(short.items()):
+    print(f"{name}, {calls:2d} calls: {off:.3f} off per pixel")
+if profile != "smoke":
+    euler = [short["Euler", calls] for calls in (1, 2, 4, 8)]
+    assert euler == sorted(euler, reverse=True)
+    assert short["Heun", 8] < short["Euler", 8]
+
+# %% [markdown]
+# By this measure every doubling of the steps brings the samples nearer to where their paths end, and Heun's method is
+# nearer with 7 calls than Euler's with 8.
 #
 # **Is it the path?** Two things differ between the first two columns: the times at which the samplers stop and look,
 # and what the networks learnt. The section "The same curves as before" lets us change one without the other. We ask
@@ -671,6 +696,19 @@ for name, row in {
 
 # %% [markdown]
 # The first two lines have the same network and different times, the last two the same times and different networks.
+# Where two lines differ by less than the spread of the floor above, nothing can be concluded.
+
+# %% [markdown]
+# If both networks were exact, both models would draw the same digit from the same noise. Do they? We compare the
+# samples of the two, from the same noise, and as a control each sample of one with the next of the same class of the
+# other.
+
+# %%
+mine, theirs = drawn["Euler", 16], drawn["DDIM", 20]
+same = (mine - theirs).square().mean().sqrt().item()
+other = (mine - theirs.roll(10, dims=0)).square().mean().sqrt().item()
+print(f"apart, per pixel: {same:.3f} from the same noise, {other:.3f} from another")
+assert profile == "smoke" or same < 0.8 * other
 
 # %% [markdown]
 # How far do these paths bend?
@@ -696,9 +734,12 @@ def places(model, count=100):  # of 16 steps by Euler's method
 
 bent["digits"] = bend(places(flow))
 print(", ".join(f"S of {name} {value:.3f}" for name, value in bent.items()))
+if profile != "smoke":
+    assert bent["reflow"] < bent["digits"] < bent["flow"]
 
 # %% [markdown]
-# TODO
+# The paths of the digits bend less than those of the ring and more than those after a reflow.
+#
 # ## When it fails: one step
 #
 # > **Predict, then run.** The flow takes a single step of Euler's method from pure noise, for the class "4". What is drawn?
@@ -817,7 +858,8 @@ for grid_steps in (8, 32, 128):
 assert rule.loss(x) < 1e-3 * plain
 
 # %% [markdown]
-# Nearly zero, and the finer the grid, the nearer. TODO. Now the digits.
+# The loss of the true ends is the smaller, the finer the grid, and far below that of the flow's own guesses, which
+# the training begins with. Now the digits.
 
 # %%
 one_step, history = flow_matching.train_consistency(profile)
@@ -825,13 +867,18 @@ settings = flow_matching.consistency_recipe(profile)
 grid_steps, epochs = settings["model"]["steps"], settings["fit"]["max_epochs"]
 print(f"{grid_steps} steps, {epochs} epochs beyond those of the flow")
 for calls in (1, 2):
-    drawn["consistency", calls] = draw(one_step, calls)
+    drawn["consistency", calls] = draw(one_step, calls, eta=1.0)
     table["consistency", calls] = judged(drawn["consistency", calls])
+
+# %%
 print("                         read as asked     sure   distance")
 for key in (("Euler", 1), ("consistency", 1), ("consistency", 2), ("DDIM", 20)):
     right, sure, distance = table[key]
     name = f"{key[0]}, {key[1]} call{'s' if key[1] > 1 else ''}"
     print(f"{name:>22}:  {right:13.1%} {sure:8.1%} {distance:10.2f}")
+if profile != "smoke":
+    one, two_calls = (table["consistency", calls][2] for calls in (1, 2))
+    assert two_calls < one < 0.2 * table["Euler", 1][2]
 
 # %% mystnb={"image": {"alt": "Four rows of eight digits from the same noise. The first, one step of the flow, is blurred; the second, one step of the consistency model, has clear strokes; in the third and fourth rows, the flow with eight steps and the diffusion model with twenty, strokes are sharp."}}
 shown = [("Euler", 1), ("consistency", 1), ("Euler", 8), ("DDIM", 20)]
@@ -840,8 +887,11 @@ plots.image_grid(sheet, row_labels=[f"{name} {calls}" for name, calls in shown])
 plt.show()
 
 # %% [markdown]
-# TODO read.
-#
+# One call now draws digits where the flow drew blurs. They are not as good as those of many steps: the distance says
+# so, and the promise allows for three times that of DDIM with 20. A second call, which adds fresh noise to the first
+# digit and takes it away again, improves it.
+
+# %% [markdown]
 # ## The promise
 #
 # This chapter promises that the flow with 8 calls of the network is no worse than DDIM with 20, that one step of the
@@ -914,16 +964,18 @@ assert ((road[500] / x) - 0.5**0.5).abs().max() < 0.01
 # @title Solution
 road = walk(lambda x, t: -field_of(ring)(x, t), start, 100)
 share = metrics.ring_coverage(road[-1], centres, std).share
-print(f"mean length {road[0].norm(dim=1).mean():.1f} before,", end=" ")
-print(f"{road[-1].norm(dim=1).mean():.1f} after; {share:.0%} near a heap")
-assert road[-1].norm(dim=1).mean() > 3 * start.norm(dim=1).mean()
+print(f"near a heap: {share:.1%}, with the right sign {best.share:.1%}")
+print(f"mean length {road[0].norm(dim=1).mean():.2f} at first,", end=" ")
+print(f"{road[20].norm(dim=1).mean():.2f} after 20 of 100 steps")
 assert share < 0.2
+assert road[20].norm(dim=1).mean() > road[0].norm(dim=1).mean()
 
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Each step leads away from where it should. At $t = 1$ the field of the ring points inwards, so the points leave
-# outwards, and further out the field is stronger. A loss cannot see the sign: both targets are learnt equally well.
+# Nothing that belongs to the data. Each step leads where it should not: at $t = 1$ the field of the ring points from
+# its middle outwards, the step back should go inwards, and the printed lengths grow. A loss cannot see such a sign:
+# one target is learnt as well as the other.
 #
 # </details>
 #
@@ -937,17 +989,6 @@ assert share < 0.2
 # over all pairs through $x_t$: ends are averaged, and more so, the longer the step. As the grid becomes finer the
 # difference vanishes; this variant, *consistency training*, needs no flow, but a fine grid ([Song et al.,
 # 2023](https://arxiv.org/abs/2303.01469), theorem 2).
-#
-# </details>
-#
-# **4.** After a perfect reflow, how small can the loss get? Compare with the first training.
-#
-# <details><summary>Answer</summary>
-#
-# To zero, if the lines of the pairs do not cross: then $u$ is known from $x_t$ and $t$, and the term
-# $\mathbb E\, \lVert v - u \rVert^2$ vanishes. In the first training it was most of the loss. For two Gaussians the
-# pairs are $(\epsilon, m + \sigma \epsilon)$ and their lines never cross, since
-# $x_t = (1 - t)\, m + \big((1 - t)\, \sigma + t\big)\, \epsilon$ tells $\epsilon$.
 #
 # </details>
 #
