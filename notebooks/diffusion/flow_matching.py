@@ -572,11 +572,8 @@ print(f"validation loss: {first:.3f} after one epoch, {last:.3f} after the last"
 if profile != "smoke":
     assert at_first > 2 * first > 2.5 * last
 
-# %% mystnb={"image": {"alt": "Training and validation loss on a logarithmic axis: both fall steeply at first and then slowly flatten, close together."}}
-ax = plots.curves(
-    history, ["train_loss", "val_loss"], ylabel="mean squared error of v"
-)
-ax.set_yscale("log")
+# %% mystnb={"image": {"alt": "Training and validation loss against the epoch: both fall steeply at first and then flatten, close together."}}
+plots.curves(history, ["train_loss", "val_loss"], ylabel="mean squared error of v")
 plt.show()
 
 # %% [markdown]
@@ -631,6 +628,7 @@ print(f"random splits of real digits: {floors.mean():.2f} ± {floors.std():.2f}"
 eight = table["Euler", 8][2]
 ratio = eight / table["DDIM", 20][2]
 print(f"flow, Euler's method, 8 calls, over DDIM at 20: {ratio:.2f}")
+assert profile == "smoke" or table["DDIM", 8][2] < 1.2 * table["DDIM", 20][2]
 
 # %% mystnb={"image": {"alt": "Five rows of eight samples of the flow by Euler's method, for 1, 2, 4, 8 and 16 steps. The first row is blurred; from row to row the strokes become sharper."}}
 counts = (1, 2, 4, 8, 16)
@@ -641,11 +639,12 @@ plt.show()
 
 # %% [markdown]
 # With one call both models draw blurs, and the distance says so. With 8 calls of Euler's method the flow is no worse
-# than the diffusion model with 20; the last line is the promise of this chapter. What is less expected is that more
-# calls do not keep lowering the distance, or raising the share that is read as asked. The last chapter met this too:
-# digits near the average of their class are easy to read. So the table does not tell when a sampler has arrived. For
-# that we compare each sample with the end of its own path, by the same network and from the same noise, for which we
-# take Heun's method with 15 calls:
+# than the diffusion model with 20, as the last line says. That alone would prove little: by this measure DDIM itself
+# loses next to nothing if it takes 8 calls instead of 20, so compare the columns in the same row. What is less
+# expected is that more calls do not keep lowering the distance, or raising the share that is read as asked. The last
+# chapter met this too: digits near the average of their class are easy to read. So the table does not tell when a
+# sampler has arrived. For that we compare each sample with the end of its own path, by the same network and from the
+# same noise; we take Heun's method with 15 calls for the end.
 
 # %%
 arrived = drawn["Heun", 16]
@@ -738,12 +737,14 @@ if profile != "smoke":
     assert bent["reflow"] < bent["digits"] < bent["flow"]
 
 # %% [markdown]
-# The paths of the digits bend less than those of the ring and more than those after a reflow.
+# The paths of the digits bend less than those of the ring and more than those after a reflow. Do not take a small $S$
+# for a promise that one step will do. It compares with the length of the whole line, and most of that is the noise,
+# which every digit has to lose.
 #
 # ## When it fails: one step
 #
-# > **Predict, then run.** The flow takes a single step of Euler's method from pure noise, for the class "4". What is drawn?
-# > (a) A digit with rough edges. (b) The same picture for every noise. (c) Noise.
+# > **Predict, then run.** The flow takes a single step of Euler's method from pure noise, for the class "4". What is
+# > drawn? (a) A digit with rough edges. (b) Nearly the same picture for every noise. (c) Noise.
 #
 # At $t = 1$ a point *is* the noise, and says nothing about the example. So for a class $y$ the best answer to the
 # regression is $v(x, 1) = \mathbb E[\epsilon - x_0 \mid \epsilon = x, y] = x - \mathbb E[x_0 \mid y]$, and one step
@@ -942,8 +943,8 @@ still = field_of(exact(straight, torch.zeros(1, 1), 1.0))
 torch.manual_seed(0)
 x = torch.randn(2000, 1)
 road = walk(still, x, 1000)
-print(f"moved by {(road[-1] - x).abs().max():.3f} at most, on the way", end=" ")
-print(f"by {(road - x).abs().max():.2f} or more")
+print(f"at the end moved by {(road[-1] - x).abs().max():.3f} at most,", end=" ")
+print(f"on the way by up to {(road - x).abs().max():.2f}")
 assert (road[-1] - x).abs().max() < 0.01
 assert ((road[500] / x) - 0.5**0.5).abs().max() < 0.01
 
