@@ -439,7 +439,7 @@ by_ddim = diffusion.ddim(exact(cosine, centres, std), cosine, start, 10)
 a, s = cosine.shares(torch.linspace(1, 0, 11))
 for t, r in pairwise(s / (a + s)):
     x = x - (t - r) * field_of(ring)(x, t.expand(len(x)))
-print("ten times on the straight path:", *(f"{t:.2f}" for t in s / (a + s)))
+print("times tau:", *(f"{t:.2f}" for t in s / (a + s)))
 print(f"largest difference of the samples: {(x - by_ddim).abs().max():.1g}")
 assert torch.allclose(x, by_ddim, atol=1e-3)
 
