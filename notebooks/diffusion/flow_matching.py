@@ -230,9 +230,8 @@ assert ((paths[-1] > 0) == (noise > 0)).all()
 
 # %% tags=["hide-input"]
 diagrams.draw(
-    "An observed example x0 and a noise epsilon at time 1 lead to xt, which lies "
-    "between them, and to their difference u. The network theta takes xt and the "
-    "time t and gives a velocity, v with a hat, which is compared with u.",
+    "An observed example x0 and a noise epsilon lead to xt and to u. The network "
+    "theta takes xt and the time t and gives v hat, which is compared with u.",
     {
         **{"x₀": (0, 0), "ε": (0, 1.2), "xₜ": (1.4, 0), "u": (1.4, 1.2)},
         **{"t": (2.7, -1.1), "θ": (2.7, 0), "v̂": (4, 0), "‖ ‖²": (4, 1.2)},
