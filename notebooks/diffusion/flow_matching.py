@@ -680,6 +680,7 @@ def on_the_straight_path(guess):
     return asked_there
 
 
+# %%
 torch.manual_seed(1)
 noise = torch.randn(samples, 1, 28, 28)
 x = diffusion.ddim(on_the_straight_path(denoiser.guess(asked)), straight, noise, 8)
@@ -730,6 +731,7 @@ def places(model, count=100):  # of 16 steps by Euler's method
     return torch.stack([*seen, x])
 
 
+# %%
 bent["digits"] = bend(places(flow))
 print(", ".join(f"S of {name} {value:.3f}" for name, value in bent.items()))
 if profile != "smoke":
