@@ -753,13 +753,12 @@ if profile != "smoke":
 # leads to $x - v(x, 1) = \mathbb E[x_0 \mid y]$.
 
 # %%
-digits = x_train
-average = torch.stack([digits[labels_train == k].mean(dim=0) for k in range(10)])
+average = torch.stack([x_train[labels_train == k].mean(dim=0) for k in range(10)])
 single = drawn["Euler", 1]
 apart = (single - average[asked]).square().mean().sqrt().item()
 varied = torch.stack([single[asked == k].var(dim=0).mean() for k in range(10)])
 usual = torch.stack(
-    [digits[labels_train == k].var(dim=0).mean() for k in range(10)]
+    [x_train[labels_train == k].var(dim=0).mean() for k in range(10)]
 )
 lost = (varied.mean() / usual.mean()).item()
 print(f"one step against the average of its class: {apart:.3f} off per pixel")
