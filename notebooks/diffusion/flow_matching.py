@@ -708,9 +708,12 @@ mine, theirs = drawn["Euler", 16], drawn["DDIM", 20]
 same = (mine - theirs).square().mean().sqrt().item()
 other = (mine - theirs.roll(10, dims=0)).square().mean().sqrt().item()
 print(f"apart, per pixel: {same:.3f} from the same noise, {other:.3f} from another")
-assert profile == "smoke" or same < 0.8 * other
+assert profile == "smoke" or same < 0.5 * other
 
 # %% [markdown]
+# Nearly: two networks that were trained apart, on different paths, make nearly the same picture of the same noise.
+# The rows of the samples above can be compared by eye as well.
+#
 # How far do these paths bend?
 
 
