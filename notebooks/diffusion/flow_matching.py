@@ -547,10 +547,11 @@ if profile != "smoke":
     assert shares["reflow", 2] > shares["flow", 2]
 
 # %% [markdown]
-# The loss on the flow's pairs is a small part of the other. Since it is at least $\mathbb E\, \lVert v - u \rVert^2$,
-# the lines of these pairs hardly cross, and the new paths hardly bend. One step of the flow finds no heap, which the
-# section "When it fails" explains; after the reflow it takes a good part of the points to one. (The second network
-# copies the first one's mistakes and makes its own, so with many steps it cannot be expected to draw better.)
+# In the picture noise is orange, and what is drawn from it is blue. The loss on the flow's pairs is a small part of
+# the other. Since it is at least $\mathbb E\, \lVert v - u \rVert^2$, the lines of these pairs hardly cross, and the
+# new paths hardly bend. One step of the flow finds no heap, which the section "When it fails" explains; after the
+# reflow it takes a good part of the points to one. (The second network copies the first one's mistakes and makes its
+# own, so with many steps it cannot be expected to draw better.)
 #
 # Pairs cost calls of the network, many for each. For the digits we shall go another way.
 
