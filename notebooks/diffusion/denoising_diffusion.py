@@ -179,7 +179,7 @@ assert a_linear[500] < 0.3 < 0.7 < a_cosine[500]
 # All begin with the data alone and end in noise. At half time the cosine path still has 71 % of its signal, the linear
 # one less than 30 %: of its thousand steps, the later ones are spent on pictures that are nearly noise. Which path is
 # the better one is a question of what is trained and measured. Nichol and Dhariwal introduced theirs for small pictures,
-# and we follow them; the straight path belongs to another family, flow matching.
+# and we follow them; the straight path belongs to [flow matching](flow_matching.ipynb).
 
 # %% [markdown]
 # ## The way back, if one knew the example

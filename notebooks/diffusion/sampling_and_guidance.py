@@ -844,4 +844,4 @@ assert abs(of_sample / of_best - 2) < 0.05
 #   Models](https://arxiv.org/abs/2206.00364) (2022): steps that are not evenly spaced, and how much fresh noise helps.
 # - Y. Blau and T. Michaeli, [The Perception-Distortion Tradeoff](https://arxiv.org/abs/1711.06077) (2018).
 #
-# Next: [Words as vectors](../language/word_vectors.ipynb), where the course turns to text.
+# Next: [Flow matching](flow_matching.ipynb), on straight lines.

@@ -805,7 +805,7 @@ plt.show()
 # | Normalising flow | an invertible network with a known change of volume | exactly | one pass through the inverse | – |
 # | Energy-based model | any function for $-\log p(x)$, up to a constant | up to a constant | a Markov chain | – |
 # | Diffusion and score model | undo noise, step by step | a lower bound | many small steps from noise | [denoising](../diffusion/denoising_diffusion.ipynb) |
-# | Flow matching | a velocity that carries noise to data | by integration | follow the velocity | – |
+# | Flow matching | a velocity that carries noise to data | by integration | follow the velocity | [flow matching](../diffusion/flow_matching.ipynb) |
 #
 # A dash marks a family without a chapter of its own here. Two parts stand beside the table.
 # [Word vectors](../language/word_vectors.ipynb) prepare the language models. Reinforcement learning
