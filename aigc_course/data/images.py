@@ -122,8 +122,8 @@ def load_images(
     | a folder such as `photos/` | as asked for | 80 % / 10 % / 10 % | no: your own, see below |
 
     In `binary_digits` each pixel is 1 with the probability of its grey value, else 0: drawn once, by a fixed seed, so
-    that likelihoods of different models are measured on the same pictures (Salakhutdinov and Murray, 2008,
-    https://doi.org/10.1145/1390156.1390266).
+    that likelihoods of different models are measured on the same pictures (as in Salakhutdinov and Murray, 2008,
+    https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/).
 
     The splits are drawn once, by a fixed seed: every chapter sees the same ones. (In `celeba64` one person may be in
     two of them.) Sources: LeCun et al. (1998), Xiao et al. (2017, https://arxiv.org/abs/1708.07747), Krizhevsky (2009),
