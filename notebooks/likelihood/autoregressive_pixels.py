@@ -40,7 +40,6 @@ if importlib.util.find_spec("aigc_course") is None:  # as on Colab; needs a netw
     importlib.invalidate_caches()  # the next cell finds what was just installed
 
 # %%
-import math
 import time
 from pprint import pprint
 
@@ -70,10 +69,9 @@ print(f"{draws} draws for the bound of the VAE, on {held_out} pictures")
 # %% [markdown]
 # ## One ruler for all models
 #
-# How probable does a model find a picture? The courses' models so far have given different kinds of answers. The Gaussian
-# mixture gave a density of 30 numbers, the VAE a bound that contains the entropy of the grey values, the GAN none. To
-# compare them we need one kind of picture for which every model can give a *probability*. We take the simplest kind. Each
-# pixel of each of our 5,000 digits is set to 1 or 0, at random, once and for all: to 1 with the probability of its
+# How probable does a model find a picture? The models of this course have given different kinds of answers so far: the
+# Gaussian mixture a density of 30 numbers, the VAE a bound that contains the entropy of the grey values. To compare
+# models we need one kind of picture for which each of them can give a *probability*. We take the simplest kind. Each pixel of each of our 5,000 digits is set to 1 or 0, at random, once and for all: to 1 with the probability of its
 # grey value. This **fixed binarisation** ships with the package as the data set `binary_digits`, with the same training,
 # validation and test splits as the grey digits.
 
@@ -106,8 +104,8 @@ assert apart < 0.12
 #
 # $$p(x) = p(x_1)\; p(x_2 \mid x_1)\; p(x_3 \mid x_1, x_2) \cdots = \prod_{i=1}^{d} p(x_i \mid x_{<i}),$$
 #
-# where $x_{<i}$ stands for the pixels before the $i$-th. It is the rule by which a language model multiplies the
-# probabilities of letters. Nothing is approximated, and nothing is hidden: each factor is a coin whose probability depends
+# where $x_{<i}$ stands for the pixels before the $i$-th. (A language model multiplies the
+# probabilities of letters by the same rule.) Nothing is approximated, and nothing is hidden: each factor is a coin whose probability depends
 # on the pixels before it. A model made of such factors is called **autoregressive**.
 #
 # What remains is to give the coins. A table has an entry for every $x_{<i}$: one for the first pixel, two for the second,
@@ -266,8 +264,11 @@ diagrams.draw(
         **{"→": (1, 1.4), "H₁": (2, 1.4), "H₂": (3, 1.4), "H₃": (4, 1.4)},
         **{"O": (5, 1.4), "ℓ": (6, 1.4)},
     },
-    [("x", "↓", "V₁", "V₂", "V₃"), ("x", "→", "H₁", "H₂", "H₃", "O", "ℓ")]
-    + [("V₁", "H₁"), ("V₂", "H₂"), ("V₃", "H₃")],
+    [
+        ("x", "↓", "V₁", "V₂", "V₃"),
+        ("x", "→", "H₁", "H₂", "H₃", "O", "ℓ"),
+        *[(f"V{n}", f"H{n}") for n in "₁₂₃"],
+    ],
     observed=["x"],
     bare=["ℓ"],
     notes={"↓": "1 row", "→": "1 pixel"},

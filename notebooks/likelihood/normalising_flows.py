@@ -506,7 +506,7 @@ assert profile == "smoke" or grey_nats < grey_alone - 50
 #
 # To draw, take 784 normal numbers and go back once.
 
-# %% tags=["gallery"] mystnb={"image": {"alt": "Four rows of eight generated pictures: the upper two black and white, the lower two grey; strokes, some of which form digits, with scattered specks."}}
+# %% mystnb={"image": {"alt": "Four rows of eight generated pictures: the upper two black and white, the lower two grey; strokes, some of which form digits, with scattered specks."}}
 torch.manual_seed(0)
 binary_drawn, grey_drawn = model.sample(500), grey_model.sample(500)
 rows = torch.cat([binary_drawn[:16], grey_drawn[:16]])
