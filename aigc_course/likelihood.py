@@ -401,7 +401,7 @@ class RealNVP(_PictureModel):
         check_count("width", width)
         if not (marginals > 0).all() or float((marginals.sum(dim=0) - 1).abs().max()) > 1e-3:
             raise ValueError("marginals takes probabilities above 0 that sum to 1 over the levels.")
-        self.save_hyperparameters()
+        self.save_hyperparameters(ignore=["marginals"])
         edges = torch.cat([torch.zeros(1, *self.shape), marginals.cumsum(dim=0)])
         self.register_buffer("edges", edges / edges[-1])
         channels, height, columns = self.shape
@@ -417,6 +417,19 @@ class RealNVP(_PictureModel):
                 for number in range(couplings)
             ]
         )
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, **options: Any) -> Any:
+        """Return the model of a checkpoint that Lightning wrote; `options` as in Lightning."""
+        edges = training.read_checkpoint(checkpoint_path).get("state_dict", {}).get("edges")
+        if edges is not None:
+            options = {"marginals": edges.diff(dim=0), **options}
+        return super().load_from_checkpoint(checkpoint_path, **{"weights_only": True, **options})
+
+    def on_fit_start(self) -> None:
+        """Refuse numbers of 16 bits, in which short intervals would vanish."""
+        if self.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"precision gives the flow {self.dtype}; it takes '32-true' or '64-true', or a mixed one.")
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the bound with one draw of u, without looking at the values of the pictures."""
