@@ -88,8 +88,8 @@ print(f"largest difference of the average pictures: {apart:.3f}")
 assert apart < 0.12
 
 # %% [markdown]
-# The edges, where grey values lie between 0 and 1, have become ragged, and no model can predict these coins perfectly: some
-# nats are owed to them by all. On average the grey values are kept. The literature does the same with the
+# The edges, where grey values lie between 0 and 1, have become ragged. No model can predict these coins perfectly, so every
+# model has to spend some nats on them. On average the grey values are kept. The literature does the same with the
 # whole of MNIST, in a binarisation of its own ([Salakhutdinov and Murray,
 # 2008](https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/)). With 4,000 training digits in place of 50,000, our nats
 # compare with each other, and not with those.
@@ -380,8 +380,8 @@ best = min(by_size, key=by_size.get)
 # %% [markdown]
 # **A VAE**, the one of the VAE part, trained on the same binary pictures. It gives bounds: the ELBO, and the
 # importance-weighted bound, which comes closer to $\log p(x)$ the more codes are drawn. We draw 1,000 for each picture.
-# (As in its own chapter, the training pictures are turned and moved a little, which brings the VAE nats; the grey values
-# that this makes of zeros and ones serve as soft targets. The test pictures are as they are.)
+# (As in its own chapter, training pictures are turned, moved and scaled a little at random. The grey values that this makes
+# of zeros and ones serve as soft targets. The pictures of the two other splits are as they are.)
 
 # %%
 settings = vae.recipe(profile)
