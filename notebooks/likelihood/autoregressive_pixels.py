@@ -16,16 +16,17 @@
 # **After this chapter you can**
 #
 # - write the probability of a picture as a product of one coin per pixel, and say what a network must not see for that;
-# - build a masked convolution, test with gradients what it has seen, find its blind spot, and remove it with two stacks;
+# - build a masked convolution, test with gradients what it has seen, find its blind spot, and remove it with two
+#   stacks;
 # - check that a model's probabilities of all pictures sum to 1, and say what it means if they do not;
 # - compare a mixture, a VAE and a PixelCNN on one ruler, and say which of the numbers are exact and which are bounds;
 # - count what a sample costs, in calls of the network and in multiplications;
 # - recognise a model that peeks.
 #
-# **You need**: likelihood from [What generating means](../foundations/generative_models.ipynb), the bounds of [The
-# variational autoencoder](../vae/variational_autoencoder.ipynb), EM from [Gaussian
-# mixtures](../foundations/gaussian_mixture.ipynb). The [notation](../../book/notation.md) is on a page of its own.
-# · [How long this chapter takes to run](../../book/results.md)
+# **You need**: likelihood from [What generating means](../foundations/generative_models.ipynb), the bounds of
+# [The variational autoencoder](../vae/variational_autoencoder.ipynb), EM from
+# [Gaussian mixtures](../foundations/gaussian_mixture.ipynb). The [notation](../../book/notation.md) is on a page of its
+# own. · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
 profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
@@ -71,8 +72,9 @@ print(f"{draws} draws for the bound of the VAE, on {held_out} pictures")
 #
 # How probable does a model find a picture? The models of this course have given different kinds of answers so far: the
 # Gaussian mixture a density of 30 numbers, the VAE a bound that contains the entropy of the grey values. To compare
-# models we need one kind of picture for which each of them can give a *probability*. We take the simplest kind. Each pixel of each of our 5,000 digits is set to 1 or 0, at random, once and for all: to 1 with the probability of its
-# grey value. This **fixed binarisation** ships with the package as the data set `binary_digits`, with the same training,
+# models we need one kind of picture for which each of them can give a *probability*. We take the simplest kind. Each
+# pixel of each of our 5,000 digits is set to 1 or 0, at random, once and for all: to 1 with the probability of its grey
+# value. This **fixed binarisation** ships with the package as the data set `binary_digits`, with the same training,
 # validation and test splits as the grey digits.
 
 # %% mystnb={"image": {"alt": "Upper row: eight grey handwritten digits. Lower row: the same digits in black and white, with ragged edges."}}
@@ -88,14 +90,14 @@ print(f"largest difference of the average pictures: {apart:.3f}")
 assert apart < 0.12
 
 # %% [markdown]
-# The edges, where grey values lie between 0 and 1, have become ragged. No model can predict these coins perfectly, so every
-# model has to spend some nats on them. On average the grey values are kept. The literature does the same with the
-# whole of MNIST, in a binarisation of its own ([Salakhutdinov and Murray,
-# 2008](https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/)). With 4,000 training digits in place of 50,000, our nats
-# compare with each other, and not with those.
+# The edges, where grey values lie between 0 and 1, have become ragged. No model can predict these coins perfectly, so
+# every model has to spend some nats on them. On average the grey values are kept. The literature does the same with the
+# whole of MNIST, in a binarisation of its own
+# ([Salakhutdinov and Murray, 2008](https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/)). With 4,000 training digits
+# in place of 50,000, our nats compare with each other, and not with those.
 #
-# A picture $x$ is now a row of $d = 784$ zeros and ones, and there are $2^{784}$ such pictures. A model gives each of them a
-# probability, and these sum to 1. We measure $-\log p(x)$ on held-out digits, in nats per picture.
+# A picture $x$ is now a row of $d = 784$ zeros and ones, and there are $2^{784}$ such pictures. A model gives each of
+# them a probability, and these sum to 1. We measure $-\log p(x)$ on held-out digits, in nats per picture.
 
 # %% [markdown]
 # ## The chain rule
@@ -104,30 +106,32 @@ assert apart < 0.12
 #
 # $$p(x) = p(x_1)\; p(x_2 \mid x_1)\; p(x_3 \mid x_1, x_2) \cdots = \prod_{i=1}^{d} p(x_i \mid x_{<i}),$$
 #
-# where $x_{<i}$ stands for the pixels before the $i$-th. (A language model multiplies the
-# probabilities of letters by the same rule.) Nothing is approximated, and nothing is hidden: each factor is a coin whose probability depends
-# on the pixels before it. A model made of such factors is called **autoregressive**.
+# where $x_{<i}$ stands for the pixels before the $i$-th. (A language model multiplies the probabilities of letters by
+# the same rule.) Nothing is approximated, and nothing is hidden: each factor is a coin whose probability depends on the
+# pixels before it. A model made of such factors is called **autoregressive**.
 #
-# What remains is to give the coins. A table has an entry for every $x_{<i}$: one for the first pixel, two for the second,
-# $2^{783}$ for the last. A network with the weights $\theta$ takes its place, and gives a logit $\ell_i$ for each pixel:
+# What remains is to give the coins. A table has an entry for every $x_{<i}$: one for the first pixel, two for the
+# second, $2^{783}$ for the last. A network with the weights $\theta$ takes its place, and gives a logit $\ell_i$ for
+# each pixel:
 #
 # $$p_\theta(x_i = 1 \mid x_{<i}) = \operatorname{sigmoid}(\ell_i), \qquad \ell_i \text{ a function of } x_{<i} \text{ alone} .$$
 #
 # The last condition is all that matters. If it holds, the product is a distribution, whatever the weights are. *Proof.*
-# Sum over the last pixel: $p(x_d = 0 \mid x_{<d}) + p(x_d = 1 \mid x_{<d}) = 1$, and the last factor is gone. Then sum over
-# the last but one, and so on until nothing is left. ∎ Each step needs the factors before it not to depend on the pixel
-# that is summed over.
+# Sum over the last pixel: $p(x_d = 0 \mid x_{<d}) + p(x_d = 1 \mid x_{<d}) = 1$, and the last factor is gone. Then sum
+# over the last but one, and so on until nothing is left. ∎ Each step needs the factors before it not to depend on the
+# pixel that is summed over.
 #
-# Training raises $\log p_\theta(x)$, a sum of one cross-entropy per pixel. In training all pixels are known, so one call of
-# a network can give all 784 logits, provided that none of them sees its own pixel or a later one.
+# Training raises $\log p_\theta(x)$, a sum of one cross-entropy per pixel. In training all pixels are known, so one
+# call of a network can give all 784 logits, provided that none of them sees its own pixel or a later one.
 
 # %% [markdown]
 # ## From scratch: masked convolutions
 #
-# A convolution looks at a square around each pixel. [Van den Oord, Kalchbrenner and Kavukcuoglu
-# (2016)](https://arxiv.org/abs/1601.06759) set the weights of all places that come later to zero, by a **mask**. There are
-# two of them. In the first layer the middle is forbidden as well (mask A), since it is the pixel to be predicted. In the layers after it the
-# middle is allowed (mask B): there it holds features that have been computed from earlier pixels only.
+# A convolution looks at a square around each pixel.
+# [Van den Oord, Kalchbrenner and Kavukcuoglu (2016)](https://arxiv.org/abs/1601.06759) set the weights of all places
+# that come later to zero, by a **mask**. There are two of them. In the first layer the middle is forbidden as well
+# (mask A), since it is the pixel to be predicted. In the layers after it the middle is allowed (mask B): there it holds
+# features that have been computed from earlier pixels only.
 
 
 # %%
@@ -169,9 +173,9 @@ def log_p(network, x):
 
 
 # %% [markdown]
-# We try it where everything can be counted: pictures of 2×2 pixels. There are sixteen of them. Do the probabilities that an
-# untrained network gives sum to 1? Then we invent a table of sixteen probabilities $p^*$ and train the network on it, on the exact
-# expectation $-\sum_x p^*(x) \log p_\theta(x)$. Its least value is the entropy of the table.
+# We try it where everything can be counted: pictures of 2×2 pixels. There are sixteen of them. Do the probabilities
+# that an untrained network gives sum to 1? Then we invent a table of sixteen probabilities $p^*$ and train the network
+# on it, on the exact expectation $-\sum_x p^*(x) \log p_\theta(x)$. Its least value is the entropy of the table.
 
 # %%
 every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4).view(16, 1, 2, 2)
@@ -203,8 +207,8 @@ assert abs(trained.sum() - 1) < 1e-4
 assert profile == "smoke" or off < 0.01
 
 # %% [markdown]
-# The sum is 1 before training and after, and after training every probability is that of the table. Exact means exact: this
-# is no bound.
+# The sum is 1 before training and after, and after training every probability is that of the table. Exact means exact:
+# this is no bound.
 
 # %% [markdown]
 # ## What has a logit seen?
@@ -244,15 +248,16 @@ print("of the pixels before it, seen:", ", ".join(f"{s:.0%}" for s in shares))
 assert shares[2] < 0.9 < shares[3] == 1.0
 
 # %% [markdown]
-# White is what the grey pixel in the middle depends on. Nothing that comes later is among it. With more layers the field grows, but
-# at the right a wedge is missing, and it would be with any number of layers. From the middle a 3×3 kernel steps up and to the right,
-# one row per step; *along* a row it steps to the left only. So a pixel in the row above, two columns to the right,
-# is never reached. It is the **blind spot** of masked convolutions ([van den Oord et al.,
-# 2016](https://arxiv.org/abs/1606.05328)).
+# White is what the grey pixel in the middle depends on. Nothing that comes later is among it. With more layers the
+# field grows, but at the right a wedge is missing, and it would be with any number of layers. From the middle a 3×3
+# kernel steps up and to the right, one row per step; *along* a row it steps to the left only. So a pixel in the row
+# above, two columns to the right, is never reached. It is the **blind spot** of masked convolutions
+# ([van den Oord et al., 2016](https://arxiv.org/abs/1606.05328)).
 #
-# The cure of the same authors is to use **two stacks** of layers. The *vertical* stack computes features of whole rows and
-# may look to both sides, since rows above are known entirely. The *horizontal* stack looks to the left in its own row,
-# and is told, in every layer, what the vertical stack has found in the rows above. In the last panel nothing is missing.
+# The cure of the same authors is to use **two stacks** of layers. The *vertical* stack computes features of whole rows
+# and may look to both sides, since rows above are known entirely. The *horizontal* stack looks to the left in its own
+# row, and is told, in every layer, what the vertical stack has found in the rows above. In the last panel nothing is
+# missing.
 
 # %% tags=["hide-input"]
 diagrams.draw(
@@ -277,9 +282,10 @@ diagrams.draw(
 # %% [markdown]
 # ## With the package
 #
-# `likelihood.PixelCNN` has two stacks. It has no masks, and yet the same function. Instead of mask A it *moves* the picture: by one row
-# down for the vertical stack, by one pixel to the right for the horizontal one. After that every layer may look at its own
-# place (mask B), and a kernel that has only the allowed places does the same as a larger one with zeros in it:
+# `likelihood.PixelCNN` has two stacks. It has no masks, and yet the same function. Instead of mask A it *moves* the
+# picture: by one row down for the vertical stack, by one pixel to the right for the horizontal one. After that every
+# layer may look at its own place (mask B), and a kernel that has only the allowed places does the same as a larger one
+# with zeros in it:
 
 # %%
 layer = stacks.layers[1]  # the second, whose kernels reach one pixel far
@@ -294,9 +300,10 @@ padded = F.pad(features, (1, 0, 0, 0))
 assert torch.allclose(layer.horizontal(padded), masked, atol=1e-6)
 
 # %% [markdown]
-# There are two more ideas of the authors in it. Each layer is **gated**: half of its channels pass through a tanh and say
-# *what*, the other half through a sigmoid and say *how much of it*, and the two are multiplied. And the horizontal stack has
-# residual connections. We add one: as two further channels, the vertical stack is told in which row and column it is.
+# There are two more ideas of the authors in it. Each layer is **gated**: half of its channels pass through a tanh and
+# say *what*, the other half through a sigmoid and say *how much of it*, and the two are multiplied. And the horizontal
+# stack has residual connections. We add one: as two further channels, the vertical stack is told in which row and
+# column it is.
 #
 # The package's network must learn the table of sixteen probabilities as the one from scratch did.
 
@@ -331,8 +338,8 @@ plots.curves(history, ["train_loss", "val_loss"], ylabel="nats per picture")
 plt.show()
 
 # %% [markdown]
-# The training loss of an epoch is a mean over the epoch, in which the network was still changing; so the first one is high.
-# A loss that goes on falling towards 0 would be a sick one, as "When it fails" will show.
+# The training loss of an epoch is a mean over the epoch, in which the network was still changing; so the first one is
+# high. A loss that goes on falling towards 0 would be a sick one, as "When it fails" will show.
 
 # %% [markdown]
 # ## Measure it
@@ -341,10 +348,11 @@ plt.show()
 #
 # **Independent pixels.** Each pixel is a coin with its average over the training digits: $p(x) = \prod_i p(x_i)$.
 #
-# **A mixture.** The Gaussian mixture is a density, which zeros and ones do not have. The mixture of the same kind for binary
-# pictures has a coin per pixel and component: $p(x) = \sum_k \pi_k \prod_i p_k(x_i)$. EM is that of [Gaussian
-# mixtures](../foundations/gaussian_mixture.ipynb): the responsibilities in the E-step, weighted averages in the M-step. As
-# `reg_covar` did there, a little of the average picture keeps a component from certainty. Its likelihood is exact.
+# **A mixture.** The Gaussian mixture is a density, which zeros and ones do not have. The mixture of the same kind for
+# binary pictures has a coin per pixel and component: $p(x) = \sum_k \pi_k \prod_i p_k(x_i)$. EM is that of
+# [Gaussian mixtures](../foundations/gaussian_mixture.ipynb): the responsibilities in the E-step, weighted averages in
+# the M-step. As `reg_covar` did there, a little of the average picture keeps a component from certainty. Its likelihood
+# is exact.
 
 
 # %%
@@ -380,8 +388,8 @@ best = min(by_size, key=by_size.get)
 # %% [markdown]
 # **A VAE**, the one of the VAE part, trained on the same binary pictures. It gives bounds: the ELBO, and the
 # importance-weighted bound, which comes closer to $\log p(x)$ the more codes are drawn. We draw 1,000 for each picture.
-# (As in its own chapter, training pictures are turned, moved and scaled a little at random. The grey values that this makes
-# of zeros and ones serve as soft targets. The pictures of the two other splits are as they are.)
+# (As in its own chapter, training pictures are turned, moved and scaled a little at random. The grey values that this
+# makes of zeros and ones serve as soft targets. The pictures of the two other splits are as they are.)
 
 # %%
 settings = vae.recipe(profile)
@@ -391,8 +399,8 @@ print(f"ELBO on the validation split: {rival_history['val_loss'][-1]:.1f} nats,"
 print(f"the best of all epochs: {min(rival_history['val_loss']):.1f}")
 
 # %% [markdown]
-# Now all four on the test split, once. The last column is the difference from the PixelCNN, picture by picture, with its standard
-# error.
+# Now all four on the test split, once. The last column is the difference from the PixelCNN, picture by picture, with
+# its standard error.
 
 # %%
 x = x_test[:held_out]
@@ -427,13 +435,15 @@ if profile != "smoke":
     assert elbo > iwae > exact + 5
 
 # %% [markdown]
-# The PixelCNN needs the fewest nats, by far more than the standard errors. Be exact about what is compared. The mixture's and the
-# PixelCNN's figures *are* $-\log p(x)$. The VAE's are upper bounds of it: its true value may be a little lower, which no one
-# can compute. With more draws the bound falls more and more slowly; between one draw and 1,000 it fell by the difference of the two
-# rows, and what may still be missing is what a further factor of 1,000 would bring.
+# The PixelCNN needs the fewest nats, by far more than the standard errors. Be exact about what is compared. The
+# mixture's and the PixelCNN's figures *are* $-\log p(x)$. The VAE's are upper bounds of it: its true value may be a
+# little lower, which no one can compute. With more draws the bound falls more and more slowly; between one draw and
+# 1,000 it fell by the difference of the two rows, and what may still be missing is what a further factor of 1,000 would
+# bring.
 #
-# A likely reason for the difference is what each model can say about a ragged edge. Given the code, the pixels of the VAE are
-# independent coins, and the code has 16 numbers. The PixelCNN decides each pixel in the light of those before it.
+# A likely reason for the difference is what each model can say about a ragged edge. Given the code, the pixels of the
+# VAE are independent coins, and the code has 16 numbers. The PixelCNN decides each pixel in the light of those before
+# it.
 #
 # **Where are the nats spent?** The likelihood of an autoregressive model is a sum over pixels, so it can be drawn.
 
@@ -462,7 +472,8 @@ assert profile == "smoke" or on_edge > 2 * edge.mean()
 # %% [markdown]
 # ## Look at it
 #
-# To draw, take the coins one after the other: the first pixel, then the second given the first, and so on (ancestral sampling).
+# To draw, take the coins one after the other: the first pixel, then the second given the first, and so on (ancestral
+# sampling).
 
 # %% mystnb={"image": {"alt": "Four rows of eight generated binary pictures: strokes with ragged edges, many of them digits, some not readable."}}
 torch.manual_seed(0)
@@ -471,8 +482,8 @@ plots.image_grid(drawn[:32])
 plt.show()
 
 # %% [markdown]
-# And to complete a picture, begin in the middle. The network was trained for this as well, without anyone having said so: each
-# of its predictions is one of how a picture goes on.
+# And to complete a picture, begin in the middle. The network was trained for this as well, without anyone having said
+# so: each of its predictions is one of how a picture goes on.
 
 # %% tags=["gallery"] mystnb={"image": {"alt": "Five rows of eight binary pictures. The first row shows only upper halves of digits; the next three complete each of them, not always in the same way; the last shows the originals."}}
 torch.manual_seed(1)
@@ -488,9 +499,9 @@ assert torch.equal(endings[:8, :, :14], halves[:, :, :14])
 # The first row is all that the network was given. Strokes go on where they were cut, and where the upper half leaves a
 # choice, the three endings may be different digits.
 #
-# How good are the samples? We ask the course's *judge*, a small classifier of digits, of how many pictures it is sure (at least
-# 90 %). It was trained on grey digits, so its view of held-out binary ones comes first. The VAE's samples are drawn as the others
-# are: the decoder gives the coins, and each coin is thrown.
+# How good are the samples? We ask the course's *judge*, a small classifier of digits, of how many pictures it is sure
+# (at least 90 %). It was trained on grey digits, so its view of held-out binary ones comes first. The VAE's samples are
+# drawn as the others are: the decoder gives the coins, and each coin is thrown.
 
 # %%
 torch.manual_seed(2)
@@ -503,15 +514,15 @@ for name, share in sure.items():
     print(f"the judge is sure of {share:.0%} of {name}")
 
 # %% [markdown]
-# A better likelihood is no promise of better samples, and these shares say so: compare them with the order of the nats. Nearly all nats
-# are spent on edges. A model may be good at edges, which every pixel teaches, and less good at the
+# A better likelihood is no promise of better samples, and these shares say so: compare them with the order of the nats.
+# Nearly all nats are spent on edges. A model may be good at edges, which every pixel teaches, and less good at the
 # shape of a whole digit, which only a few nats pay for.
 
 # %% [markdown]
 # ## What a sample costs
 #
-# In training, one call of the network gives all 784 predictions. In drawing, each pixel has to be there before the next can
-# be predicted: 784 calls, one after the other. The VAE's decoder is called once.
+# In training, one call of the network gives all 784 predictions. In drawing, each pixel has to be there before the next
+# can be predicted: 784 calls, one after the other. The VAE's decoder is called once.
 
 
 # %%
@@ -550,11 +561,11 @@ assert costs["PixelCNN, 784 whole calls"] > 20 * costs["VAE"]
 assert costs["PixelCNN, 784 whole calls"] > 5 * costs["PixelCNN, as in `complete`"]
 
 # %% [markdown]
-# Most of a whole call is wasted, since one of its 784 logits is used. `complete` computes the vertical stack once per row, as
-# the rows above no longer change, and the horizontal stack for the current row only. The samples are the same (the
-# cell before compared them), at a small part of the multiplications. What remains is that one pixel waits for another: no
-# number of processors shortens a chain of 784 steps. The seconds for a hundred pictures, as measured in this run, are on
-# the page [Measured times and figures](../../book/results.md).
+# Most of a whole call is wasted, since one of its 784 logits is used. `complete` computes the vertical stack once per
+# row, as the rows above no longer change, and the horizontal stack for the current row only. The samples are the same
+# (the cell before compared them), at a small part of the multiplications. What remains is that one pixel waits for
+# another: no number of processors shortens a chain of 784 steps. The seconds for a hundred pictures, as measured in
+# this run, are on the page [Measured times and figures](../../book/results.md).
 
 # %%
 seconds = {}
@@ -568,9 +579,9 @@ assert profile == "smoke" or seconds["pixelcnn"] > 5 * seconds["vae"]
 # %% [markdown]
 # ## When it fails: a network that peeks
 #
-# > **Predict, then run.** In the horizontal stack we forget to move the picture by one pixel (mask B in the first layer in
-# > place of A): each pixel sees itself. What do we see in the training? (a) An error. (b) A loss that no longer falls. (c) The
-# > best loss of this course.
+# > **Predict, then run.** In the horizontal stack we forget to move the picture by one pixel (mask B in the first layer
+# > in place of A): each pixel sees itself. What do we see in the training? (a) An error. (b) A loss that no longer
+# > falls. (c) The best loss of this course.
 
 # %%
 torch.manual_seed(0)
@@ -600,8 +611,8 @@ assert profile == "smoke" or abs(brightness[0] / brightness[1] - 1) > 0.5
 # Nothing. The network has learnt to copy each pixel. When a pixel is to be drawn, its place holds the 0 from which the
 # sampler began, and the network copies it.
 #
-# And the loss? It is not a likelihood. The proof above needed that factors do not depend on the pixel that is summed over.
-# For 2×2 pixels we can add up all sixteen "probabilities", after the same training as above:
+# And the loss? It is not a likelihood. The proof above needed that factors do not depend on the pixel that is summed
+# over. For 2×2 pixels we can add up all sixteen "probabilities", after the same training as above:
 
 # %%
 torch.manual_seed(1)
@@ -614,15 +625,15 @@ print(f"sum of its sixteen probabilities: {claimed.sum():.2f}")
 assert profile == "smoke" or claimed.sum() > 10
 
 # %% [markdown]
-# Each of the sixteen pictures is "certain", and their sum is close to 16 in place of 1. A loss below the entropy of the data is
-# impossible for a distribution; so whenever a loss is too good, test what the network has seen.
+# Each of the sixteen pictures is "certain", and their sum is close to 16 in place of 1. A loss below the entropy of the
+# data is impossible for a distribution; so whenever a loss is too good, test what the network has seen.
 
 # %% [markdown]
 # ## The promise
 #
-# This chapter promises that the PixelCNN needs at least 5 nats per picture fewer than the importance-weighted bound of the VAE, on
-# the test split of the fixed binarisation; that probabilities of all 2×2 pictures are right within 1 %; and that the network
-# that peeks was shown.
+# This chapter promises that the PixelCNN needs at least 5 nats per picture fewer than the importance-weighted bound of
+# the VAE, on the test split of the fixed binarisation; that probabilities of all 2×2 pictures are right within 1 %; and
+# that the network that peeks was shown.
 
 # %%
 figures = results.record(
@@ -651,17 +662,18 @@ if profile != "smoke":
 # ## Summary
 #
 # - By the chain rule any distribution of pictures is a product of one coin per pixel, each given the pixels before it.
-# - It is a distribution if no logit has seen its own pixel or a later one. Gradients test that, and for small pictures so does the sum.
+# - It is a distribution if no logit has seen its own pixel or a later one. Gradients test that, and for small pictures
+#   so does the sum.
 # - Masked convolutions have a blind spot; a vertical and a horizontal stack have none.
-# - The likelihood is exact, and on one fixed binarisation it compares with that of other models: the PixelCNN is ahead of the
-#   VAE's bound and of the mixture.
+# - The likelihood is exact, and on one fixed binarisation it compares with that of other models: the PixelCNN is ahead
+#   of the VAE's bound and of the mixture.
 # - A sample takes as many steps as there are pixels.
 # - A network that peeks has a wonderful loss, draws nothing, and its "probabilities" do not sum to 1.
 #
 # ## Check yourself
 #
-# **1.** Any order of the pixels will do. Turn all pictures by 180° and measure our PixelCNN on them. Before you run it: will it need
-# more nats, fewer, or as many? And would a PixelCNN *trained* on turned pictures?
+# **1.** Any order of the pixels will do. Turn all pictures by 180° and measure our PixelCNN on them. Before you run it:
+# will it need more nats, fewer, or as many? And would a PixelCNN *trained* on turned pictures?
 
 # %% tags=["hide-cell"]
 # @title Solution
@@ -673,9 +685,9 @@ assert profile == "smoke" or turned > pixelcnn[:100].mean() + 10
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# More: turned digits are other pictures, which it was not trained on. Trained on them, a network would be a model with another order of the
-# pixels (from the last to the first). The chain rule holds for every order, so with unlimited data and networks both would reach
-# the entropy of the digits. Real networks may find one order easier than another.
+# More: turned digits are other pictures, which it was not trained on. Trained on them, a network would be a model with
+# another order of the pixels (from the last to the first). The chain rule holds for every order, so with unlimited data
+# and networks both would reach the entropy of the digits. Real networks may find one order easier than another.
 #
 # </details>
 #
@@ -692,7 +704,8 @@ print(f"sum over {len(nine)} pictures: {total:.5f}")
 assert abs(total - 1) < 1e-4
 
 # %% [markdown]
-# **3.** Why is a VAE's figure on this ruler only a bound, while the mixture's is exact, though both have a latent variable?
+# **3.** Why is a VAE's figure on this ruler only a bound, while the mixture's is exact, though both have a latent
+# variable?
 #
 # <details><summary>Answer</summary>
 #
@@ -701,27 +714,31 @@ assert abs(total - 1) < 1e-4
 #
 # </details>
 #
-# **4.** A colleague's PixelCNN predicts one pixel from all others, the later ones included. She multiplies the 784 probabilities. Is the
-# product the probability of the picture?
+# **4.** A colleague's PixelCNN predicts one pixel from all others, the later ones included. She multiplies the 784
+# probabilities. Is the product the probability of the picture?
 #
 # <details><summary>Answer</summary>
 #
-# No. $\prod_i p(x_i \mid \text{all others})$ is called the pseudo-likelihood; it does not sum to 1. A duplicated pixel shows it:
-# if two pixels are always equal, a fair coin of probability ½, each is certain given the other, and the product is 1 in place of ½.
+# No. $\prod_i p(x_i \mid \text{all others})$ is called the pseudo-likelihood; it does not sum to 1. A duplicated pixel
+# shows it: if two pixels are always equal, a fair coin of probability ½, each is certain given the other, and the
+# product is 1 in place of ½.
 #
 # </details>
 #
 # ## Further reading
 #
-# - A. van den Oord, N. Kalchbrenner and K. Kavukcuoglu, [Pixel Recurrent Neural Networks](https://arxiv.org/abs/1601.06759)
-#   (2016): the PixelCNN beside its recurrent relatives.
-# - A. van den Oord et al., [Conditional Image Generation with PixelCNN Decoders](https://arxiv.org/abs/1606.05328) (2016): the two
-#   stacks and the gates.
-# - H. Larochelle and I. Murray, [The Neural Autoregressive Distribution
-#   Estimator](https://proceedings.mlr.press/v15/larochelle11a.html) (2011): the same idea with dense networks.
+# - A. van den Oord, N. Kalchbrenner and K. Kavukcuoglu,
+#   [Pixel Recurrent Neural Networks](https://arxiv.org/abs/1601.06759) (2016): the PixelCNN beside its recurrent
+#   relatives.
+# - A. van den Oord et al., [Conditional Image Generation with PixelCNN Decoders](https://arxiv.org/abs/1606.05328)
+#   (2016): the two stacks and the gates.
+# - H. Larochelle and I. Murray,
+#   [The Neural Autoregressive Distribution Estimator](https://proceedings.mlr.press/v15/larochelle11a.html) (2011): the
+#   same idea with dense networks.
 # - T. Salimans, A. Karpathy, X. Chen and D. P. Kingma, [PixelCNN++](https://arxiv.org/abs/1701.05517) (2017).
-# - R. Liu et al., [An Intriguing Failing of Convolutional Neural Networks and the CoordConv
-#   Solution](https://arxiv.org/abs/1807.03247) (2018): channels that say where a pixel is.
+# - R. Liu et al.,
+#   [An Intriguing Failing of Convolutional Neural Networks and the CoordConv Solution](https://arxiv.org/abs/1807.03247)
+#   (2018): channels that say where a pixel is.
 #
-# Next: [Bending space: normalising flows](normalising_flows.ipynb), where a whole picture is drawn in one call, with an exact
-# density.
+# Next: [Bending space: normalising flows](normalising_flows.ipynb), where a whole picture is drawn in one call, with an
+# exact density.

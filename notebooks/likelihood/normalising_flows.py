@@ -23,9 +23,9 @@
 # - recognise a density that diverges.
 #
 # **You need**: [Pixel by pixel](autoregressive_pixels.ipynb), whose binary digits and PixelCNN are used here; densities
-# from [What generating means](../foundations/generative_models.ipynb); the importance-weighted bound of [The variational
-# autoencoder](../vae/variational_autoencoder.ipynb). The [notation](../../book/notation.md) is on a page of its own.
-# · [How long this chapter takes to run](../../book/results.md)
+# from [What generating means](../foundations/generative_models.ipynb); the importance-weighted bound of
+# [The variational autoencoder](../vae/variational_autoencoder.ipynb). The [notation](../../book/notation.md) is on a
+# page of its own. · [How long this chapter takes to run](../../book/results.md)
 
 # %% tags=["parameters"]
 profile = "auto"  # "gpu" where there is one, else "cpu"; "smoke" checks the code
@@ -66,9 +66,9 @@ print(f"{epochs} epochs for digits")
 # %% [markdown]
 # ## Stretching a line
 #
-# Draw $z$ from the standard normal distribution and take $x = e^z$. What is the density of $x$? Where the map stretches, the same
-# points are spread over more room, and the density falls; where it squeezes, the density rises. A small interval of the
-# length $dx$ around $x$ holds exactly the points that came from an interval $dz$ around $z$, so
+# Draw $z$ from the standard normal distribution and take $x = e^z$. What is the density of $x$? Where the map
+# stretches, the same points are spread over more room, and the density falls; where it squeezes, the density rises. A
+# small interval of the length $dx$ around $x$ holds exactly the points that came from an interval $dz$ around $z$, so
 #
 # $$p(x)\, dx = \mathcal N(z; 0, 1)\, dz \qquad\Longrightarrow\qquad p(x) = \mathcal N\big(f(x); 0, 1\big)\, \lvert f'(x) \rvert,
 # \qquad z = f(x) = \log x .$$
@@ -91,37 +91,38 @@ plt.show()
 assert (bars - curve).abs()[1:].max() < 0.05
 
 # %% [markdown]
-# In $d$ dimensions a small cube around $x$ becomes a small oblique box around $z = f(x)$. Its volume is that of the cube times
-# $\lvert \det J \rvert$, where $J = \partial f / \partial x$ is the **Jacobian**, the $d \times d$ matrix of all partial
-# derivatives. So
+# In $d$ dimensions a small cube around $x$ becomes a small oblique box around $z = f(x)$. Its volume is that of the
+# cube times $\lvert \det J \rvert$, where $J = \partial f / \partial x$ is the **Jacobian**, the $d \times d$ matrix of
+# all partial derivatives. So
 #
 # $$\log p(x) = \log \mathcal N\big(f(x); 0, I\big) + \log \lvert \det J(x) \rvert .$$
 #
-# A model made in this way is called a **normalising flow**: $f$ leads from the data to normal noise, and its inverse from
-# noise to data. It can do both things that one wants of a generative model. To draw, take $z$ and go back through $f^{-1}$. To
-# measure, go through $f$ and add the log-determinant. There is no bound and no hidden variable to be averaged out.
+# A model made in this way is called a **normalising flow**: $f$ leads from the data to normal noise, and its inverse
+# from noise to data. It can do both things that one wants of a generative model. To draw, take $z$ and go back through
+# $f^{-1}$. To measure, go through $f$ and add the log-determinant. There is no bound and no hidden variable to be
+# averaged out.
 #
 # The price is on $f$. It must have an inverse, which most networks have not. And the determinant must be cheap: for
-# $d = 784$ the full Jacobian takes 784 backward passes, and its determinant some $d^3 / 3$, about 160 million, multiplications, for each picture in
-# each step.
+# $d = 784$ the full Jacobian takes 784 backward passes, and its determinant some $d^3 / 3$, about 160 million,
+# multiplications, for each picture in each step.
 
 # %% [markdown]
 # ## From scratch: the coupling
 #
 # [Dinh, Sohl-Dickstein and Bengio (2017)](https://arxiv.org/abs/1605.08803) met both conditions with one idea, the
-# **affine coupling** of their *Real NVP* (real-valued, non-volume-preserving). Some coordinates, $x_A$, are kept. They say how
-# the others, $x_B$, are scaled and shifted, through any network with the outputs $s$ and $t$:
+# **affine coupling** of their *Real NVP* (real-valued, non-volume-preserving). Some coordinates, $x_A$, are kept. They
+# say how the others, $x_B$, are scaled and shifted, through any network with the outputs $s$ and $t$:
 #
 # $$y_A = x_A, \qquad y_B = x_B \odot e^{s(x_A)} + t(x_A) .$$
 #
-# *The inverse*: $y_A$ is $x_A$, so $s$ and $t$ can be computed again, and $x_B = (y_B - t) \odot e^{-s}$. The network itself is never
-# inverted. *The determinant*: order the coordinates so that those kept come first. Then
+# *The inverse*: $y_A$ is $x_A$, so $s$ and $t$ can be computed again, and $x_B = (y_B - t) \odot e^{-s}$. The network
+# itself is never inverted. *The determinant*: order the coordinates so that those kept come first. Then
 #
 # $$J = \begin{pmatrix} I & 0 \\ \ast & \operatorname{diag}\, e^{s} \end{pmatrix}, \qquad
 #   \log \lvert \det J \rvert = \sum_{i \in B} s_i ,$$
 #
-# for the determinant of a triangular matrix is the product of its diagonal, and what stands at $\ast$, all the derivatives
-# of the network, does not matter.
+# for the determinant of a triangular matrix is the product of its diagonal, and what stands at $\ast$, all the
+# derivatives of the network, does not matter.
 
 # %% tags=["hide-input"]
 diagrams.draw(
@@ -170,8 +171,8 @@ print(f"there and back: largest error {(back - x).abs().max():.1g}")
 assert torch.allclose(back, x, atol=1e-5)
 
 # %% [markdown]
-# (The $\tanh$ keeps each scale $s$ between −2 and 2, so that one coupling cannot blow up.) Now the test that matters: the sum
-# of the scales against the determinant of the whole Jacobian, which PyTorch computes entry by entry.
+# (The $\tanh$ keeps each scale $s$ between −2 and 2, so that one coupling cannot blow up.) Now the test that matters:
+# the sum of the scales against the determinant of the whole Jacobian, which PyTorch computes entry by entry.
 
 
 # %%
@@ -213,7 +214,8 @@ def new_flow(couplings=8, alternate=True):
 # %% [markdown]
 # ## In the plane
 #
-# Two half moons, which no single bell fits. Training is maximum likelihood, without any detour: the loss is $-\log p(x)$.
+# Two half moons, which no single bell fits. Training is maximum likelihood, without any detour: the loss is
+# $-\log p(x)$.
 
 
 # %%
@@ -269,13 +271,13 @@ for ax in panels:
 plt.show()
 
 # %% [markdown]
-# The integral is 1 without anyone having asked for it: a change of variables moves probability about and makes none. (The
-# square holds nearly all of it, and the sum over a grid has an error of its own.) The density follows both moons. Look for faint threads
-# between them: $f$ is continuous, as is its inverse, so it cannot tear the one round cloud of $z$ into two pieces. What it
-# can do is to stretch the part between them thin.
+# The integral is 1 without anyone having asked for it: a change of variables moves probability about and makes none.
+# (The square holds nearly all of it, and the sum over a grid has an error of its own.) The density follows both moons.
+# Look for faint threads between them: $f$ is continuous, as is its inverse, so it cannot tear the one round cloud of
+# $z$ into two pieces. What it can do is to stretch the part between them thin.
 #
-# How does it bend? We draw noise, and follow it back through the couplings, two at a time. Colours mark from which side of the
-# cloud a point came.
+# How does it bend? We draw noise, and follow it back through the couplings, two at a time. Colours mark from which side
+# of the cloud a point came.
 
 # %% mystnb={"image": {"alt": "Five panels of points in two colours, split along the vertical axis in the first, which is a round cloud. From panel to panel the cloud is bent and stretched; the last one is the two moons."}}
 torch.manual_seed(2)
@@ -294,17 +296,18 @@ for ax, k in zip(panels, range(0, 9, 2), strict=True):
 plt.show()
 
 # %% [markdown]
-# The panels have their own scales, and the numbers count the couplings. Each pair stretches and bends the cloud in both directions; no
-# single step is complicated.
+# The panels have their own scales, and the numbers count the couplings. Each pair stretches and bends the cloud in both
+# directions; no single step is complicated.
 
 # %% [markdown]
 # ## Whole numbers have no density
 #
-# A flow gives densities, and pixels are whole numbers: 0 or 1 in the binary digits, 0 to 255 in the grey ones. A density may rise without limit
-# at single points (the section "When it fails" lets it), so training on whole numbers would measure nothing.
+# A flow gives densities, and pixels are whole numbers: 0 or 1 in the binary digits, 0 to 255 in the grey ones. A
+# density may rise without limit at single points (the section "When it fails" lets it), so training on whole numbers
+# would measure nothing.
 #
-# The cure is **dequantisation**. Give each level an interval, and each pixel a random place in the interval of its level.
-# With one interval of length 1 per level, that is to add to $x$ a noise $u$, uniform in $[0, 1)^d$. A density
+# The cure is **dequantisation**. Give each level an interval, and each pixel a random place in the interval of its
+# level. With one interval of length 1 per level, that is to add to $x$ a noise $u$, uniform in $[0, 1)^d$. A density
 # $p$ on such points defines a model of whole numbers, by the share that falls into the box of $x$,
 #
 # $$P(x) = \int_{[0, 1)^d} p(x + u)\, du = \mathbb E_u\big[p(x + u)\big], \qquad \sum_x P(x) = 1,$$
@@ -313,24 +316,24 @@ plt.show()
 #
 # $$\log P(x) \ge \mathbb E_u\big[\log p(x + u)\big] .$$
 #
-# The right side is what training raises. So the nats of the dequantised pictures are an **upper bound** of $-\log P(x)$, the nats of the
-# whole numbers; and for binary pictures they stand on the ruler of the [last chapter](autoregressive_pixels.ipynb). As with the VAE, several draws of
-# $u$, averaged before the logarithm, tighten the bound ([Hoogeboom, Cohen and Tomczak,
-# 2020](https://arxiv.org/abs/2001.11235)).
+# The right side is what training raises. So the nats of the dequantised pictures are an **upper bound** of
+# $-\log P(x)$, the nats of the whole numbers; and for binary pictures they stand on the ruler of the
+# [last chapter](autoregressive_pixels.ipynb). As with the VAE, several draws of $u$, averaged before the logarithm,
+# tighten the bound ([Hoogeboom, Cohen and Tomczak, 2020](https://arxiv.org/abs/2001.11235)).
 #
-# **Which intervals?** Their lengths are ours to choose. A pixel in the corner of a digit is always dark. With intervals of
-# equal length its place would be uniform in half of its range, and couplings would have to make a bell of it, 784 times. We
-# choose the lengths so that nothing needs to be done for pixels that are independent. At pixel $i$ the level $l$ gets an interval
-# in $[0, 1]$ as long as its probability $\pi_{il}$, counted in the training pictures. A random place in it, $u_i$, is then
-# uniform over the whole of $[0, 1]$ if the level is drawn with these probabilities. The inverse $\Phi^{-1}$ of the normal distribution
-# function makes a standard normal number of it:
+# **Which intervals?** Their lengths are ours to choose. A pixel in the corner of a digit is always dark. With intervals
+# of equal length its place would be uniform in half of its range, and couplings would have to make a bell of it, 784
+# times. We choose the lengths so that nothing needs to be done for pixels that are independent. At pixel $i$ the level
+# $l$ gets an interval in $[0, 1]$ as long as its probability $\pi_{il}$, counted in the training pictures. A random
+# place in it, $u_i$, is then uniform over the whole of $[0, 1]$ if the level is drawn with these probabilities. The
+# inverse $\Phi^{-1}$ of the normal distribution function makes a standard normal number of it:
 #
 # $$v_i = \Phi^{-1}(u_i), \qquad
 #   P(x) = \mathbb E_u\left[ \frac{p(v)}{\mathcal N(v; 0, I)} \right] \prod_i \pi_{i, x_i} .$$
 #
 # This is the change of variables once more: $du_i = \mathcal N(v_i; 0, 1)\, dv_i$, and the box of $x$ has the volume
-# $\prod_i \pi_{i, x_i}$. The product is the model of **independent pixels**, and the couplings correct it. A flow whose couplings
-# do nothing, $p = \mathcal N$, is that model exactly. So its nats are where training begins:
+# $\prod_i \pi_{i, x_i}$. The product is the model of **independent pixels**, and the couplings correct it. A flow whose
+# couplings do nothing, $p = \mathcal N$, is that model exactly. So its nats are where training begins:
 
 # %%
 data = ImageData("binary_digits")
@@ -347,9 +350,9 @@ print(f"a new flow: {-idle.bound(x_valid).mean():.3f}")
 assert torch.allclose(-idle.bound(x_valid), independent, atol=0.05)
 
 # %% [markdown]
-# Is $P$ a distribution? For pictures of 2×2 pixels all integrals can be done on a grid. We train a small flow on a table of sixteen
-# probabilities, as in the last chapter, integrate over the box of each picture, and compare with an average over many
-# draws of $u$.
+# Is $P$ a distribution? For pictures of 2×2 pixels all integrals can be done on a grid. We train a small flow on a
+# table of sixteen probabilities, as in the last chapter, integrate over the box of each picture, and compare with an
+# average over many draws of $u$.
 
 # %%
 every = torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 4).view(16, 1, 2, 2)
@@ -400,9 +403,10 @@ assert profile == "smoke" or gain < 0.5 * start
 #
 # ## Digits
 #
-# `likelihood.RealNVP` folds each patch of 4×4 pixels into the channels of one place, as the VAE's encoder does. Its couplings have
-# small convolutional networks, and masks that alternate: a chessboard of pixels and its opposite, rows and their opposite,
-# columns and their opposite. Two flows are trained: one on the binary digits, with two levels, and one on the grey digits, with 256.
+# `likelihood.RealNVP` folds each patch of 4×4 pixels into the channels of one place, as the VAE's encoder does. Its
+# couplings have small convolutional networks, and masks that alternate: a chessboard of pixels and its opposite, rows
+# and their opposite, columns and their opposite. Two flows are trained: one on the binary digits, with two levels, and
+# one on the grey digits, with 256.
 
 # %%
 for part, settings in likelihood.flow_recipe(2, profile).items():
@@ -467,8 +471,8 @@ if profile != "smoke":
     assert one_draw > bound > exact
 
 # %% [markdown]
-# The couplings save many nats of those of independent pixels, and several draws a few more. The PixelCNN is still far ahead. These
-# numbers may be compared: all are $-\log P$ of the same binary pictures, or upper bounds of it.
+# The couplings save many nats of those of independent pixels, and several draws a few more. The PixelCNN is still far
+# ahead. These numbers may be compared: all are $-\log P$ of the same binary pictures, or upper bounds of it.
 #
 # **The grey digits** are another matter.
 
@@ -491,17 +495,17 @@ print(f"the flow in bits per dimension: {bits:.2f}")
 assert profile == "smoke" or grey_nats < grey_alone - 50
 
 # %% [markdown]
-# A grey digit costs several times the nats of a binary one, because there is more to say: which of 256 values does each pixel have? What may be compared
-# with what?
+# A grey digit costs several times the nats of a binary one, because there is more to say: which of 256 values does each
+# pixel have? What may be compared with what?
 #
-# - The grey flow's figure with other models of the *same 256 levels*, such as independent pixels with 256 values each. In the
-#   literature it is given in **bits per dimension**: divided by 784 and by $\log 2$.
+# - The grey flow's figure with other models of the *same 256 levels*, such as independent pixels with 256 values each.
+#   In the literature it is given in **bits per dimension**: divided by 784 and by $\log 2$.
 # - Not with any figure for binary pictures. These are other data.
-# - Not with the VAE's nats on grey digits, either. Its Bernoulli pixels give no probabilities of the 256 values; with grey
-#   targets it is [a cross-entropy that is no likelihood](../vae/variational_autoencoder.ipynb).
-# - And a density without its intervals says nothing. Measure the pixels from 0 to 1 in place of 0 to 256, and every density of 784
-#   of them grows by the factor $256^{784}$: the same model has $784 \log 256 \approx 4347$ nats fewer. What $P(x)$ measures, the share
-#   in a box, does not change.
+# - Not with the VAE's nats on grey digits, either. Its Bernoulli pixels give no probabilities of the 256 values; with
+#   grey targets it is [a cross-entropy that is no likelihood](../vae/variational_autoencoder.ipynb).
+# - And a density without its intervals says nothing. Measure the pixels from 0 to 1 in place of 0 to 256, and every
+#   density of 784 of them grows by the factor $256^{784}$: the same model has $784 \log 256 \approx 4347$ nats fewer.
+#   What $P(x)$ measures, the share in a box, does not change.
 
 # %% [markdown]
 # ## Look at it
@@ -544,17 +548,17 @@ for name, cost in costs.items():
 assert profile == "smoke" or costs["flow"] < costs["PixelCNN"] / 4
 
 # %% [markdown]
-# A sample takes one pass through the couplings, all pixels at once, where the PixelCNN takes 784 steps one after the other,
-# and it takes fewer multiplications.
+# A sample takes one pass through the couplings, all pixels at once, where the PixelCNN takes 784 steps one after the
+# other, and it takes fewer multiplications.
 
 # %% [markdown]
 # ## When it fails
 #
-# **No dequantisation.** Two coins, as points in the plane: (0, 0), (0, 1), (1, 0) and (1, 1), each one time in four. Their entropy is
-# $2 \log 2 \approx 1.39$ nats.
+# **No dequantisation.** Two coins, as points in the plane: (0, 0), (0, 1), (1, 0) and (1, 1), each one time in four.
+# Their entropy is $2 \log 2 \approx 1.39$ nats.
 #
-# > **Predict, then run.** A flow is trained on these points as they are, another on the points with uniform noise added. Which loss ends
-# > lower, and where does each end?
+# > **Predict, then run.** A flow is trained on these points as they are, another on the points with uniform noise
+# > added. Which loss ends lower, and where does each end?
 
 
 # %%
@@ -591,10 +595,10 @@ if profile != "smoke":
     assert 2 * math.log(2) - 0.02 < last["with noise"] < 2
 
 # %% [markdown]
-# With noise the loss ends above the entropy of the coins, as the bound of Theis et al. says it must. Without noise
-# it sinks far below: the flow squeezes its density onto the four points, higher and higher, and nothing but the limits of our scales and of
-# floating-point numbers ends that. A loss like this has no meaning. If a loss of a continuous model is far below zero and goes on falling, ask
-# whether the data take only a few values.
+# With noise the loss ends above the entropy of the coins, as the bound of Theis et al. says it must. Without noise it
+# sinks far below: the flow squeezes its density onto the four points, higher and higher, and nothing but the limits of
+# our scales and of floating-point numbers ends that. A loss like this has no meaning. If a loss of a continuous model
+# is far below zero and goes on falling, ask whether the data take only a few values.
 
 # %% [markdown]
 # **Masks that do not alternate.** If all couplings keep the same coordinate, it is never changed.
@@ -613,13 +617,15 @@ assert abs(first.std() - 1) < 0.1
 assert profile == "smoke" or of_stiff > of_flow + 0.2
 
 # %% [markdown]
-# The kept coordinate is drawn from the standard normal distribution, whatever the data are. In 784 dimensions one does not see that so easily; the nats
-# show it.
+# The kept coordinate is drawn from the standard normal distribution, whatever the data are. In 784 dimensions one does
+# not see that so easily; the nats show it.
 
 # %% [markdown]
 # ## The promise
 #
-# This chapter promises that the log-determinant is that of the whole Jacobian, that the flow's $P$ sums to 1 on pictures of 2×2 pixels and draws reach it within 1 %, that the flow saves at least 30 nats of independent pixels on the binary digits, and that the diverging density was shown.
+# This chapter promises that the log-determinant is that of the whole Jacobian, that the flow's $P$ sums to 1 on
+# pictures of 2×2 pixels and draws reach it within 1 %, that the flow saves at least 30 nats of independent pixels on
+# the binary digits, and that the diverging density was shown.
 
 # %%
 figures = results.record(
@@ -648,8 +654,8 @@ if profile != "smoke":
 #
 # - Under an invertible map densities change by the absolute determinant of the Jacobian.
 # - An affine coupling has a triangular Jacobian and an inverse, whatever its network is; masks have to alternate.
-# - Whole numbers need intervals and noise. What is then measured is an upper bound of the nats of the whole numbers, and with the same data it
-#   compares with exact likelihoods.
+# - Whole numbers need intervals and noise. What is then measured is an upper bound of the nats of the whole numbers,
+#   and with the same data it compares with exact likelihoods.
 # - Densities compare only for the same data in the same units.
 # - A flow draws in one pass. Here its likelihood is well behind that of the PixelCNN, which draws in 784.
 # - Without dequantisation the density diverges, and the loss means nothing.
@@ -671,8 +677,8 @@ assert abs(p.sum() * (x[1] - x[0]) - inside) < 0.02
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# $f(x) = x^{1/3}$ and $f'(x) = \tfrac13 |x|^{-2/3}$, so $p(x) = \mathcal N(x^{1/3}; 0, 1)\, \tfrac13 |x|^{-2/3}$. At $x = 0$ it is infinite, and its
-# integral is 1 all the same: a density may exceed any bound.
+# $f(x) = x^{1/3}$ and $f'(x) = \tfrac13 |x|^{-2/3}$, so $p(x) = \mathcal N(x^{1/3}; 0, 1)\, \tfrac13 |x|^{-2/3}$. At
+# $x = 0$ it is infinite, and its integral is 1 all the same: a density may exceed any bound.
 #
 # </details>
 #
@@ -680,14 +686,14 @@ assert abs(p.sum() * (x[1] - x[0]) - inside) < 0.02
 #
 # <details><summary>Answer</summary>
 #
-# The determinant is 1: volume is preserved (NICE, Dinh, Krueger and Bengio, 2015). So the density at $x$ is that of the normal
-# distribution at $f(x)$, at most $(2\pi)^{-d/2}$: it cannot concentrate data on a volume that is small. NICE therefore ends with one learnt scale
-# per coordinate.
+# The determinant is 1: volume is preserved (NICE, Dinh, Krueger and Bengio, 2015). So the density at $x$ is that of the
+# normal distribution at $f(x)$, at most $(2\pi)^{-d/2}$: it cannot concentrate data on a volume that is small. NICE
+# therefore ends with one learnt scale per coordinate.
 #
 # </details>
 #
-# **3.** Show that a coupling with the scale limited to $\pm 2$ cannot lower the loss of the two coins without end, and give the limit for eight
-# couplings.
+# **3.** Show that a coupling with the scale limited to $\pm 2$ cannot lower the loss of the two coins without end, and
+# give the limit for eight couplings.
 
 # %% tags=["hide-cell"]
 # @title Solution
@@ -700,18 +706,22 @@ assert min(ends["as they are"]) > limit
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# $-\log p = \log 2\pi + \tfrac12 \lVert z \rVert^2 - \sum s$, and each of the two coordinates is scaled four times. So it is at least $\log 2\pi - 16$.
-# The limit is ours, and not the data's.
+# $-\log p = \log 2\pi + \tfrac12 \lVert z \rVert^2 - \sum s$, and each of the two coordinates is scaled four times. So
+# it is at least $\log 2\pi - 16$. The limit is ours, and not the data's.
 #
 # </details>
 #
 # ## Further reading
 #
-# - L. Dinh, D. Krueger and Y. Bengio, [NICE](https://arxiv.org/abs/1410.8516) (2015), and L. Dinh, J. Sohl-Dickstein and S. Bengio,
-#   [Density estimation using Real NVP](https://arxiv.org/abs/1605.08803) (2017).
-# - L. Theis, A. van den Oord and M. Bethge, [A note on the evaluation of generative models](https://arxiv.org/abs/1511.01844) (2016).
-# - E. Hoogeboom, T. Cohen and J. M. Tomczak, [Learning Discrete Distributions by Dequantization](https://arxiv.org/abs/2001.11235) (2020).
-# - D. P. Kingma and P. Dhariwal, [Glow](https://arxiv.org/abs/1807.03039) (2018): learnt mixing of channels in place of masks.
-# - G. Papamakarios et al., [Normalizing Flows for Probabilistic Modeling and Inference](https://arxiv.org/abs/1912.02762) (2021): the survey.
+# - L. Dinh, D. Krueger and Y. Bengio, [NICE](https://arxiv.org/abs/1410.8516) (2015), and L. Dinh, J. Sohl-Dickstein
+#   and S. Bengio, [Density estimation using Real NVP](https://arxiv.org/abs/1605.08803) (2017).
+# - L. Theis, A. van den Oord and M. Bethge,
+#   [A note on the evaluation of generative models](https://arxiv.org/abs/1511.01844) (2016).
+# - E. Hoogeboom, T. Cohen and J. M. Tomczak,
+#   [Learning Discrete Distributions by Dequantization](https://arxiv.org/abs/2001.11235) (2020).
+# - D. P. Kingma and P. Dhariwal, [Glow](https://arxiv.org/abs/1807.03039) (2018): learnt mixing of channels in place of
+#   masks.
+# - G. Papamakarios et al.,
+#   [Normalizing Flows for Probabilistic Modeling and Inference](https://arxiv.org/abs/1912.02762) (2021): the survey.
 #
 # Next: [The adversarial game](../gan/adversarial_game.ipynb), where the likelihood is given up altogether.
