@@ -343,7 +343,7 @@ x_train, x_valid, x_test = (
 marginals = likelihood.pixel_marginals(x_train, levels=2)  # (2, 1, 28, 28)
 torch.manual_seed(0)
 idle = likelihood.RealNVP(marginals, couplings=2, width=4)  # its scales begin at 0
-coins = torch.where(x_valid == 1, marginals[1], marginals[0])
+coins = marginals.gather(0, x_valid.long())  # of the level that each pixel has
 independent = -coins.log().flatten(1).sum(dim=1)
 print(f"independent pixels: {independent.mean():.3f} nats per picture,", end=" ")
 print(f"a new flow: {-idle.bound(x_valid).mean():.3f}")
@@ -447,7 +447,7 @@ assert there_and_back < 0.01
 rival = likelihood.pretrained(profile)
 x = x_test[:held_out]
 torch.manual_seed(0)
-coins = torch.where(x == 1, marginals[1], marginals[0]).log().flatten(1).sum(dim=1)
+coins = marginals.gather(0, x.long()).log().flatten(1).sum(dim=1)
 with torch.no_grad():
     of_pixelcnn = torch.cat([-rival.log_prob(part) for part in x.split(100)])
 nats = {
@@ -481,9 +481,10 @@ grey_model, grey_history = likelihood.train_flow(256, profile)
 grey_train, grey_test = (ImageData("digits").split(n)[0] for n in ("train", "test"))
 grey_marginals = likelihood.pixel_marginals(grey_train, levels=256)
 y = grey_test[:held_out]
-level = (255 * y).round().long()[:, None]
-spread = grey_marginals[None].expand(len(y), -1, -1, -1, -1)
-grey_alone = -spread.gather(1, level).log().sum(dim=(1, 2, 3, 4)).mean().item()
+level = (255 * y).round().long()
+grey_alone = (
+    -grey_marginals.gather(0, level).log().flatten(1).sum(dim=1).mean().item()
+)
 torch.manual_seed(0)
 grey_nats = -grey_model.bound(y, draws).mean().item()
 bits = grey_nats / 784 / math.log(2)
