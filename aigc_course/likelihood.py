@@ -92,19 +92,20 @@ def _gate(h: Tensor) -> Tensor:
 class GatedLayer(nn.Module):
     """One layer of both stacks of a gated PixelCNN (van den Oord et al., 2016, figure 2).
 
-    The **vertical** stack looks at its own row and `reach` rows above, `reach` pixels to both sides. The **horizontal**
-    stack looks at its own pixel and `reach` to the left of it, in one row, and is told what the vertical one has found.
-    Instead of a mask that sets weights of a square kernel to zero, the kernels have only the places that are
-    allowed: the same function for less work.
+    The **vertical** stack looks at its own row and `places` rows above, `places` pixels to both sides. The
+    **horizontal** stack looks at its own pixel and `places` to the left of it, in one row, and is told what the
+    vertical one has found. Instead of a mask that sets weights of a square kernel to zero, the kernels have only the
+    places that are allowed: the same function for less work.
 
-    **Arguments:** `vertical_in`, `horizontal_in`: channels that come in; `channels`: that go out, of each stack.
+    **Arguments:** `vertical_in`, `horizontal_in`: channels that come in; `channels`: that go out, of each stack;
+    `step`: the distance from one place of a kernel to the next (*dilation*).
     """
 
-    def __init__(self, vertical_in: int, horizontal_in: int, channels: int, reach: int) -> None:
+    def __init__(self, vertical_in: int, horizontal_in: int, channels: int, places: int, step: int = 1) -> None:
         super().__init__()
-        self.reach = reach
-        self.vertical = nn.Conv2d(vertical_in, 2 * channels, (reach + 1, 2 * reach + 1))
-        self.horizontal = nn.Conv2d(horizontal_in, 2 * channels, (1, reach + 1))
+        self.reach = places * step
+        self.vertical = nn.Conv2d(vertical_in, 2 * channels, (places + 1, 2 * places + 1), dilation=step)
+        self.horizontal = nn.Conv2d(horizontal_in, 2 * channels, (1, places + 1), dilation=step)
         self.link, self.out = nn.Conv2d(2 * channels, 2 * channels, 1), nn.Conv2d(channels, channels, 1)
         self.residual = horizontal_in == channels
 
@@ -136,7 +137,8 @@ class PixelCNN(_PictureModel):
     **Arguments:**
 
     - `shape`: (1, height, width).
-    - `channels`: of each stack; `layers`: of both, at least 1. The first looks 3 pixels far, the others 1.
+    - `channels`: of each stack; `layers`: of both, at least 1. The first looks 3 pixels far, the others by turns 1, 2
+      and 4.
     - `learning_rate`: Adam's, at its highest.
     - `mask`: `"A"`, or `"B"` for the mistake of letting the horizontal stack begin with the picture where it is. Each
       pixel then sees itself, and what is called a probability is none.
@@ -165,8 +167,8 @@ class PixelCNN(_PictureModel):
             raise ValueError(f"mask is {mask!r}; it takes 'A', or 'B' to see what goes wrong.")
         self.save_hyperparameters()
         self.to_the_right = 1 if mask == "A" else 0
-        first = GatedLayer(3, 1, channels, reach=3)
-        others = [GatedLayer(channels, channels, channels, reach=1) for _ in range(layers - 1)]
+        first = GatedLayer(3, 1, channels, places=3)
+        others = [GatedLayer(channels, channels, channels, places=1, step=2 ** (k % 3)) for k in range(layers - 1)]
         self.layers = nn.ModuleList([first, *others])
         self.head = nn.Sequential(nn.SiLU(), nn.Conv2d(channels, channels, 1), nn.SiLU(), nn.Conv2d(channels, 1, 1))
         rows, columns = (torch.linspace(-1, 1, count) for count in shape[1:])
@@ -488,9 +490,9 @@ def recipe(profile: str = "auto") -> dict[str, Any]:
     """
     profile = training.resolve_profile(profile)
     return {
-        "data": {"name": "binary_digits", "batch_size": {"smoke": 100, "cpu": 16, "gpu": 32}[profile]},
+        "data": {"name": "binary_digits", "batch_size": {"smoke": 100, "cpu": 10, "gpu": 32}[profile]},
         "model": {
-            "channels": {"smoke": 4, "cpu": 24, "gpu": 64}[profile],
+            "channels": {"smoke": 4, "cpu": 32, "gpu": 64}[profile],
             "layers": {"smoke": 2, "cpu": 6, "gpu": 10}[profile],
             "learning_rate": {"smoke": 3e-3, "cpu": 3e-3, "gpu": 2e-3}[profile],
         },
