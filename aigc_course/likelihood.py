@@ -534,7 +534,7 @@ def flow_recipe(levels: int = 2, profile: str = "auto") -> dict[str, Any]:
             "width": {"smoke": 8, "cpu": 64, "gpu": 128}[profile],
             "learning_rate": {"smoke": 2e-3, "cpu": 2e-3, "gpu": 1e-3}[profile],
         },
-        "fit": {"max_epochs": {"smoke": 1, "cpu": 15, "gpu": 100}[profile], "seed": 0},
+        "fit": {"max_epochs": {"smoke": 1, "cpu": 15 if levels == 2 else 6, "gpu": 100}[profile], "seed": 0},
     }
 
 
