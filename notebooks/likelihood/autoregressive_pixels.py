@@ -589,8 +589,9 @@ assert profile == "smoke" or seconds["pixelcnn"] > 5 * seconds["vae"]
 torch.manual_seed(0)
 options = {**likelihood.recipe(profile)["model"], "mask": "B"}
 peeking = likelihood.PixelCNN(**options)
-short = {"limit_train_batches": 2 if profile == "smoke" else 60}
-peeked = training.fit(peeking, data, max_epochs=1, **short)
+short = {"limit_train_batches": 2 if profile == "smoke" else 150}
+batches = ImageData(**likelihood.recipe(profile)["data"])
+peeked = training.fit(peeking, batches, max_epochs=1, **short)
 loss = peeked["val_loss"][-1]
 print(f"after {short['limit_train_batches']} batches: {loss:.2f} nats per picture")
 assert profile == "smoke" or loss < 0.25 * exact
