@@ -183,9 +183,9 @@ def test_the_probabilities_of_all_pictures_sum_to_one_and_many_draws_reach_them(
     assert float(exactly.sum()) == pytest.approx(1, abs=0.01)
     torch.manual_seed(0)
     bounds = {k: model.bound(pictures.repeat(500, 1, 1, 1), k).view(500, -1) for k in (1, 10, 50)}
-    torch.testing.assert_close(bounds[50].exp().mean(dim=0), exactly, rtol=0.03, atol=1e-4)
+    torch.testing.assert_close(bounds[50].exp().mean(dim=0), exactly, rtol=0.05, atol=2e-4)
     one, ten, fifty = (values.mean(dim=0) for values in bounds.values())
-    assert (one < exactly.log() + 0.05).all(), "a lower bound"
+    assert (one < exactly.log() + 0.1).all(), "a lower bound"
     assert one.mean() < ten.mean() < fifty.mean() < exactly.log().mean() + 0.01
     drawn = (model.sample(20_000).flatten(1) * (levels - 1)).round() @ torch.tensor(
         [float(levels) ** power for power in (3, 2, 1, 0)]

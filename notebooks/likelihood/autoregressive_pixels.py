@@ -262,20 +262,16 @@ assert shares[2] < 0.9 < shares[3] == 1.0
 # missing.
 
 # %% tags=["hide-input"]
+upper = dict(
+    zip(["↓", "V₁", "V₂", "V₃"], [(k, 0) for k in range(1, 5)], strict=True)
+)
+lower = ["→", "H₁", "H₂", "H₃", "O", "ℓ"]
 diagrams.draw(
     "The picture x goes down by one row into the vertical stack V1, V2, V3, and "
     "right by one pixel into the horizontal stack H1, H2, H3. Each V points to "
     "the H below it. The last H leads through O to the logits l.",
-    {
-        **{"x": (0, 0.7), "↓": (1, 0), "V₁": (2, 0), "V₂": (3, 0), "V₃": (4, 0)},
-        **{"→": (1, 1.4), "H₁": (2, 1.4), "H₂": (3, 1.4), "H₃": (4, 1.4)},
-        **{"O": (5, 1.4), "ℓ": (6, 1.4)},
-    },
-    [
-        ("x", "↓", "V₁", "V₂", "V₃"),
-        ("x", "→", "H₁", "H₂", "H₃", "O", "ℓ"),
-        *[(f"V{n}", f"H{n}") for n in "₁₂₃"],
-    ],
+    {"x": (0, 0.7), **upper, **{n: (k, 1.4) for k, n in enumerate(lower, 1)}},
+    [("x", *upper), ("x", *lower), *[(f"V{n}", f"H{n}") for n in "₁₂₃"]],
     observed=["x"],
     bare=["ℓ"],
     notes={"↓": "1 row", "→": "1 pixel"},

@@ -236,6 +236,7 @@ def fit(flow, points, rate=2e-3):  # points: a function from a number to so many
     return losses
 
 
+# %%
 torch.manual_seed(0)
 flow = new_flow()
 losses = fit(flow, moons)
@@ -485,6 +486,9 @@ level = (255 * y).round().long()
 grey_alone = (
     -grey_marginals.gather(0, level).log().flatten(1).sum(dim=1).mean().item()
 )
+
+
+# %%
 torch.manual_seed(0)
 grey_nats = -grey_model.bound(y, draws).mean().item()
 bits = grey_nats / 784 / math.log(2)
@@ -585,6 +589,8 @@ plt.xlabel("updates")
 plt.ylabel("minus log-density (nats)")
 plt.legend()
 plt.show()
+
+# %%
 last = {name: sum(curve[-50:]) / len(curve[-50:]) for name, curve in ends.items()}
 print(
     ", ".join(
