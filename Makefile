@@ -17,6 +17,7 @@ endif
 # What each part's chapters import, besides what all of them use.
 foundations_MODULES := diagrams.py mixture.py
 vae_MODULES := diagrams.py vae.py metrics.py judge.safetensors
+likelihood_MODULES := diagrams.py likelihood.py vae.py metrics.py judge.safetensors
 gan_MODULES := diagrams.py gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
 diffusion_MODULES := diagrams.py diffusion.py flow_matching.py metrics.py judge.safetensors data/points.py
 evaluation_MODULES := gan.py vae.py gpt.py lora.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
@@ -125,6 +126,7 @@ $(foreach c,$(ALL),$(eval $(call CHAPTER,$(c))))
 
 # A chapter that takes over a model runs after the one that trains it.
 $(BUILD)/vae/conditional_vae.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb
+$(BUILD)/likelihood/normalising_flows.ipynb: | $(BUILD)/likelihood/autoregressive_pixels.ipynb
 $(BUILD)/gan/dcgan.ipynb: | $(BUILD)/gan/adversarial_game.ipynb
 $(BUILD)/gan/conditional_gan.ipynb: | $(BUILD)/gan/dcgan.ipynb
 $(BUILD)/diffusion/flow_matching.ipynb: | $(BUILD)/diffusion/denoising_diffusion.ipynb

@@ -77,6 +77,33 @@ def test_digits_splits_are_fixed(digits: dict[str, tuple[Tensor, Tensor]], split
     assert hashlib.sha256(content).hexdigest()[:16] == expected
 
 
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("train", "48e4d5f8d236f52c"),
+        ("validation", "bd9969f9aae10d39"),
+        ("test", "df106ae6cef641ef"),
+    ],
+)
+def test_the_binarisation_is_fixed(digits: dict[str, tuple[Tensor, Tensor]], split: str, expected: str) -> None:
+    # The ruler of all likelihoods: whoever changes a pixel of it makes them incomparable.
+    (images, labels), (grey, grey_labels) = load_images("binary_digits", split), digits[split]
+    assert images.unique().tolist() == [0, 1]
+    assert torch.equal(labels, grey_labels)
+    assert not images[grey == 0].any()
+    assert images[grey == 1].all()
+    content = (images * 255).to(torch.uint8).numpy().tobytes() + labels.numpy().astype("<i8").tobytes()
+    assert hashlib.sha256(content).hexdigest()[:16] == expected
+
+
+def test_a_pixel_is_lit_as_often_as_its_grey_value_says(digits: dict[str, tuple[Tensor, Tensor]]) -> None:
+    grey, lit = digits["train"][0], load_images("binary_digits", "train")[0]
+    for low in torch.linspace(0, 0.9, 10):
+        here = (grey > low) & (grey <= low + 0.1) & (grey < 1)
+        spread = (grey * (1 - grey))[here].sum().sqrt() / here.sum()
+        assert abs(lit[here].mean() - grey[here].mean()) < 4 * spread
+
+
 def test_digits_labels_belong_to_their_pictures(digits: dict[str, tuple[Tensor, Tensor]]) -> None:
     images, labels = (torch.cat(parts) for parts in zip(digits["train"], digits["validation"], strict=True))
     centres = torch.stack([images[labels == digit].mean(dim=0).flatten() for digit in range(10)])

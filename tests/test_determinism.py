@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aigc_course import diffusion, dqn, gan, gpt, lora, mixture, recurrent, training, vae
+from aigc_course import diffusion, dqn, gan, gpt, likelihood, lora, mixture, recurrent, training, vae
 from aigc_course.data import ImageData, RingData, TextData, random_affine
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -164,6 +164,12 @@ def test_convolutional_gans(loss: str, normalisation: str, ways: tuple[str, str]
 def test_diffusion(prediction: str) -> None:
     model = diffusion.Diffusion(diffusion.UNet((1, 28, 28), 8, 10), path="linear", prediction=prediction)
     assert_deterministic(model, digits(signed=True))
+
+
+def test_exact_likelihoods() -> None:
+    data = ImageData("binary_digits", batch_size=8)
+    assert_deterministic(likelihood.PixelCNN(channels=2, layers=2), data)
+    assert_deterministic(likelihood.build_flow("binary_digits", 2, couplings=2, width=2), data)
 
 
 @pytest.mark.parametrize("loss", gan.LOSSES)

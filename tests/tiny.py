@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from aigc_course import diffusion, dqn, gan, gpt, lora, mixture, recurrent, vae
+from aigc_course import diffusion, dqn, gan, gpt, likelihood, lora, mixture, recurrent, vae
 
 DENSE: dict[str, Any] = {"shape": (1, 28, 28), "width": 8, "depth": 1}
 CONVOLUTIONAL: dict[str, Any] = {"shape": (1, 28, 28), "channels": 2, "hidden": 8}
@@ -57,6 +57,8 @@ MODELS: dict[str, Callable[[], pl.LightningModule]] = {
     ),
     "diffusion": lambda: diffusion.Diffusion(diffusion.UNet((1, 28, 28), 8), ema_decay=0.5),
     "conditional_diffusion": lambda: diffusion.Diffusion(diffusion.UNet((1, 28, 28), 8, 10), prediction="clean"),
+    "pixelcnn": lambda: likelihood.PixelCNN(channels=2, layers=2),
+    "realnvp": lambda: likelihood.RealNVP(torch.full((2, 1, 28, 28), 0.5), couplings=2, width=2),
     "gpt": lambda: gpt.NextTokenTraining(_gpt()),
     "gpt2": lambda: gpt.NextTokenTraining(_gpt(**gpt.GPT2)),
     "adapters": lambda: gpt.NextTokenTraining(lora.add_adapters(_gpt(), 2)),
@@ -80,6 +82,8 @@ def _tensors(name: str) -> tuple[Tensor, Tensor]:
     if name == "mixture":
         return torch.randn(12, 2), torch.zeros(12)
     images = torch.rand(12, 1, 28, 28)
+    if name in ("pixelcnn", "realnvp"):
+        images = images.round()
     return 2 * images - 1 if "gan" in name or "diffusion" in name else images, torch.arange(12) % 10
 
 

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 GALLERY = {
     "foundations/gaussian_mixture": "Digits from one bell curve, and from a mixture of them.",
     "vae/variational_autoencoder": "One network, trained three times: the weight of its KL term decides what it draws.",
+    "likelihood/autoregressive_pixels": "The upper halves were given; the network drew the rest, pixel by pixel.",
     "gan/adversarial_game": "Two networks play against each other, at four moments of their game.",
     "diffusion/denoising_diffusion": "From noise to a digit, and what the network takes for the digit on the way.",
     "language/attention": "Where a small Transformer looks while it looks something up.",

