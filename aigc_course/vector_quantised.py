@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import TensorDataset
+from torch.utils.data import DataLoader, TensorDataset
 
 from aigc_course import training
 from aigc_course.checks import check_count, check_not_negative, check_positive, check_tokens, check_unit_range
@@ -456,18 +456,28 @@ def prior_recipe(profile: str = "auto") -> dict[str, Any]:
     }
 
 
-def code_data(profile: str, batch_size: int) -> pl.LightningDataModule:
-    """Return batches `(x, y)` of rows of tokens for the prior, from the digits as they are: y is x, one token further.
+class CodeData(pl.LightningDataModule):
+    """Batches `(x, y)` of rows of tokens for the prior, from the digits as they are: y is x, one token further.
 
-    Raises `ValueError` for an unknown profile.
+    The codes are those of `pretrained(profile)`. Raises `ValueError` for an unknown profile.
     """
-    model, data = pretrained(profile), ImageData(recipe(profile)["data"]["name"])
-    sets = []
-    for split in ("train", "validation"):
-        x, labels = data.split(split)
-        rows = code_rows(model.encode(x), labels, model.num_codes)
-        sets.append(TensorDataset(rows[:, :-1].contiguous(), rows[:, 1:].contiguous()))
-    return pl.LightningDataModule.from_datasets(*sets, batch_size=batch_size)
+
+    def __init__(self, profile: str, batch_size: int) -> None:
+        super().__init__()
+        model, data = pretrained(profile), ImageData(recipe(profile)["data"]["name"])
+        self.batch_size, self.sets = batch_size, {}
+        for split in ("train", "validation"):
+            x, labels = data.split(split)
+            rows = code_rows(model.encode(x), labels, model.num_codes)
+            self.sets[split] = TensorDataset(rows[:, :-1].contiguous(), rows[:, 1:].contiguous())
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Batches of the training split, in a new order every epoch."""
+        return DataLoader(self.sets["train"], batch_size=self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """Batches of the validation split."""
+        return DataLoader(self.sets["validation"], batch_size=self.batch_size)
 
 
 def build_prior(**config: Any) -> NextTokenTraining:
@@ -477,11 +487,11 @@ def build_prior(**config: Any) -> NextTokenTraining:
 
 def train_prior(profile: str = "auto") -> tuple[GPT, dict[str, list[float]]]:
     """Train the prior by its recipe and put it into the cache; return it with its curve."""
-    trained, history = training.trained_by(prior_recipe(profile), "vqvae-prior", build_prior, code_data, retrain=True)
+    trained, history = training.trained_by(prior_recipe(profile), "vqvae-prior", build_prior, CodeData, retrain=True)
     return cast(NextTokenTraining, trained).model, history
 
 
 def pretrained_prior(profile: str = "auto") -> GPT:
     """Return the prior of the recipe: from the cache, else trained first (see `training.trained_by`)."""
-    trained, _ = training.trained_by(prior_recipe(profile), "vqvae-prior", build_prior, code_data)
+    trained, _ = training.trained_by(prior_recipe(profile), "vqvae-prior", build_prior, CodeData)
     return cast(NextTokenTraining, trained).model

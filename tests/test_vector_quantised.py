@@ -272,7 +272,7 @@ def test_the_recipes_train_and_are_kept(tmp_path: Any, monkeypatch: pytest.Monke
 
 def test_the_prior_reads_the_class_and_then_one_code_after_the_other(tmp_path: Any, monkeypatch: Any) -> None:
     monkeypatch.setenv("AIGC_COURSE_DATA", str(tmp_path))
-    x, y = next(iter(vq.code_data("smoke", batch_size=50).val_dataloader()))
+    x, y = next(iter(vq.CodeData("smoke", batch_size=50).val_dataloader()))
     assert x.shape == y.shape == (50, 49)
     assert torch.equal(x[:, 1:], y[:, :-1])
     assert bool((x[:, 0] >= 16).all() and (y < 16).all())

@@ -646,10 +646,10 @@ plt.show()
 # The decoder is excellent, as its copies have shown. Does it need the GPT?
 #
 # > **Predict, then run.** We draw the 49 codes independently: uniformly; and with the right frequency of each code at each
-# > place in the class asked for. What will the decoder draw in the second case? (a) Digits with rough edges. (b) The average
-# > of each class. (c) Scraps of strokes at the right places that do not join.
+# > place in the class asked for. What will the decoder draw in the second case? (a) Digits like the GPT's. (b) The average
+# > of each class. (c) Broken digits: ink at the right places, strokes that do not join.
 
-# %% mystnb={"image": {"alt": "Three rows of eight pictures. Uniform codes: a texture of scraps all over. Independent codes by place and class: broken strokes in the middle. Codes of the GPT: digits."}}
+# %% mystnb={"image": {"alt": "Three rows of eight pictures. Uniform codes: a texture of scraps all over. Independent codes by place and class: broken strokes and specks. Codes of the GPT: digits."}}
 for name in ("uniform", "by place and class"):
     p = frequency[name][asked].flatten(0, 1)
     codes = torch.multinomial(p, 1).view(-1, 49)
@@ -660,7 +660,8 @@ plots.image_grid(torch.cat(sheet), row_labels=["uniform", "by place", "GPT"])
 plt.show()
 
 # %% [markdown]
-# It is (c). Each patch by itself is one that occurs there; together they make no digit. To measure it, a thousand of each kind:
+# It is (c). Each patch by itself is one that occurs there. But neighbours do not know of each other: strokes break off, and
+# there are specks. Some can still be read. To measure it, a thousand of each kind:
 # how many are read as the class that was asked for; of how many the judge is at least 90 % sure; the Fréchet distance of the
 # judge's features from those of the training digits. Beside them stand held-out digits, and the *floor*: the mean distance
 # over twenty random splits of real digits into sets of these sizes.
