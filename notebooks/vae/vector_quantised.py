@@ -299,20 +299,19 @@ assert profile == "smoke" or seen[-1][0] < 120
 
 # %% tags=["hide-input"]
 diagrams.draw(
-    "The picture x goes into the encoder E, which gives z. Q takes the nearest "
-    "vector of the codebook, whose number is c; the decoder D makes p of it. A "
-    "dashed arrow leads from D back to z. Class y goes into G, which writes c.",
+    "From x through the encoder E, z, Q with the codebook, c and the decoder D to "
+    "p. A dashed arrow leads from D back to z. From the class y through G to c.",
     {
         **{"x": (0, 0), "E": (1.1, 0), "z": (2.2, 0), "Q": (3.3, 0)},
         **{"c": (4.4, 0), "D": (5.5, 0), "p": (6.6, 0), "eₖ": (3.3, 1.3)},
-        **{"y": (2.2, 2.4), "G": (4.4, 2.4)},
+        **{"y": (3.3, 2.4), "G": (4.4, 2.4)},
     },
     [("x", "E", "z", "Q", "c", "D", "p"), ("eₖ", "Q"), ("y", "G", "c")],
     dashed=[("D", "z")],
     variables=["c"],
     observed=["x", "y"],
     bare=["z", "p"],
-    notes={"x": "28×28", "z": "7×7×d", "c": "7×7", "eₖ": "K×d", "p": "28×28"},
+    notes={"x": "28×28", "z": "7×7×d", "eₖ": "K×d"},
 )
 
 # %% [markdown]
@@ -380,15 +379,13 @@ for name, codebook in kinds.items():
     codes = nearest(points, codebook)
     error = (points - codebook[codes]).square().sum(dim=1).mean()
     on_circle[name] = len(codes.unique()), error.item()
-    print(
-        f"{name:14s} {on_circle[name][0]:2d} codes in use, squared error {error:.3f}"
-    )
+    print(f"{name:14s} {on_circle[name][0]:2d} codes in use, error {error:.3f}")
 assert on_circle["running means"][0] < on_circle["with restarts"][0] == 10
 assert on_circle["with restarts"][1] < on_circle["running means"][1]
 
 # %% [markdown]
-# Each colour is the cell of one code. The codes that were the nearest to some points at the start have moved to the
-# circle. The others lie where they lay: without a vector of its own a code has no mean to go to, and no gradient either. They are
+# Each colour is the cell of one code. The few codes that came to be the nearest to some points have moved to the circle. The
+# others lie where they lay: without a vector of its own a code has no mean to go to, and no gradient either. They are
 # **dead codes**. In the right panel a code that has hardly been used for a while is put where one of the batch's
 # points is, at random. This is the *restart* of [Dhariwal et al. (2020)](https://arxiv.org/abs/2005.00341).
 
@@ -768,7 +765,6 @@ figures = results.record(
     reconstruction_squared_error_vae=round(near["VAE"][1], 2),
     negative_bound_nats=round(bound, 1),
     judge_accuracy=round(scores["GPT"][0], 3),
-    confident_share=round(scores["GPT"][1], 3),
     frechet=round(scores["GPT"][2], 2),
     frechet_floor=round(floors.mean().item(), 2),
     frechet_independent_codes=round(scores["by place and class"][2], 2),
@@ -829,8 +825,7 @@ for _ in range(short):
         optimizer.step()
 with torch.no_grad():
     levels = rounded(finite.encoder(x_valid)).round().long()
-    codes = (levels * torch.tensor([1, 4, 16])[:, None, None]).sum(dim=1)
-    codes = codes.flatten(1)
+    codes = (levels * torch.tensor([1, 4, 16])[:, None, None]).sum(dim=1).flatten(1)
     last_nats = finite_nats(finite, x_valid).item()
 finite_shares = vq.code_usage(codes[~black], 64)
 finite_perplexity = vq.code_perplexity(finite_shares).item()
