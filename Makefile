@@ -16,7 +16,7 @@ endif
 
 # What each part's chapters import, besides what all of them use.
 foundations_MODULES := diagrams.py mixture.py
-vae_MODULES := diagrams.py vae.py metrics.py judge.safetensors
+vae_MODULES := diagrams.py vae.py vector_quantised.py gpt.py lora.py metrics.py judge.safetensors data/text.py data/tokens.py
 likelihood_MODULES := diagrams.py likelihood.py vae.py metrics.py judge.safetensors
 gan_MODULES := diagrams.py gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
 diffusion_MODULES := diagrams.py diffusion.py flow_matching.py metrics.py judge.safetensors data/points.py

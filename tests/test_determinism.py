@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aigc_course import diffusion, dqn, gan, gpt, likelihood, lora, mixture, recurrent, training, vae
+from aigc_course import diffusion, dqn, gan, gpt, likelihood, lora, mixture, recurrent, training, vae, vector_quantised
 from aigc_course.data import ImageData, RingData, TextData, random_affine
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -194,6 +194,10 @@ def test_dense_gans(loss: str, spectral: bool, r1: float, shape: tuple[int, ...]
 )
 def test_autoencoders(build: Callable[..., pl.LightningModule]) -> None:
     assert_deterministic(build(2, channels=2, width=4), digits(**AUGMENTATION))
+
+
+def test_vector_quantised_autoencoders() -> None:
+    assert_deterministic(vector_quantised.VQVAE(5, 3, channels=2), digits(**AUGMENTATION))
 
 
 def gpts() -> dict[str, dict[str, Any]]:

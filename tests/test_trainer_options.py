@@ -138,7 +138,7 @@ def test_a_batch_that_lacks_what_the_model_needs(name: str) -> None:
 
 
 @pytest.mark.bad_input
-@pytest.mark.parametrize("name", ["autoencoder", "vae", "saturating_gan"])
+@pytest.mark.parametrize("name", ["autoencoder", "vae", "vqvae", "saturating_gan"])
 def test_pictures_of_another_kind(name: str) -> None:
     for pictures, message in [
         ((255 * PICTURES).to(torch.uint8), r"the images have the type torch.uint8; .*images.float\(\) / 255"),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from aigc_course import diffusion, dqn, gan, gpt, likelihood, lora, mixture, recurrent, vae
+from aigc_course import diffusion, dqn, gan, gpt, likelihood, lora, mixture, recurrent, vae, vector_quantised
 
 DENSE: dict[str, Any] = {"shape": (1, 28, 28), "width": 8, "depth": 1}
 CONVOLUTIONAL: dict[str, Any] = {"shape": (1, 28, 28), "channels": 2, "hidden": 8}
@@ -38,6 +38,7 @@ MODELS: dict[str, Callable[[], pl.LightningModule]] = {
     "autoencoder": lambda: vae.Autoencoder(**SMALL),
     "vae": lambda: vae.VAE(**SMALL, beta=0.5),
     "conditional_vae": lambda: vae.VAE(**SMALL, num_classes=10),
+    "vqvae": lambda: vector_quantised.VQVAE(5, 3, channels=2),
     "dense_gan": lambda: _game(
         gan.DenseGenerator(3, **DENSE, normalise=True),
         gan.DenseDiscriminator(**DENSE, spectral=True),

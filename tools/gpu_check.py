@@ -21,7 +21,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from aigc_course import diffusion, dqn, gan, gpt, likelihood, recurrent, training, vae
+from aigc_course import diffusion, dqn, gan, gpt, likelihood, recurrent, training, vae, vector_quantised
 from aigc_course.data import ImageData, TextData
 from book import chapters
 
@@ -44,6 +44,7 @@ def _agent(name: str) -> Made:
 
 RECIPES: dict[str, Callable[[], Made]] = {
     "vae": lambda: _made(vae.VAE, ImageData, vae.recipe("gpu")),
+    "vqvae": lambda: _made(vector_quantised.VQVAE, ImageData, vector_quantised.recipe("gpu")),
     "dense": lambda: _made(gan.build, ImageData, gan.recipe("dense", "gpu")),
     "dcgan": lambda: _made(gan.build, ImageData, gan.recipe("dcgan", "gpu")),
     "conditional": lambda: _made(gan.build, ImageData, gan.recipe("conditional", "gpu")),

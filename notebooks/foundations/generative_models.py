@@ -799,7 +799,7 @@ plt.show()
 # | --- | --- | --- | --- | --- |
 # | Histogram, Gaussian | count, or fit one bell | exactly | inverse CDF, or one normal draw | this one |
 # | Mixture | several bells, one hidden choice | exactly | choose a bell, then draw | [the next](gaussian_mixture.ipynb) |
-# | Variational autoencoder (VAE) | a hidden code, unfolded by a network | a lower bound | draw a code, unfold it | [plain](../vae/variational_autoencoder.ipynb), [conditional](../vae/conditional_vae.ipynb) |
+# | Variational autoencoder (VAE) | a hidden code, unfolded by a network | a lower bound | draw a code, unfold it | [plain](../vae/variational_autoencoder.ipynb), [conditional](../vae/conditional_vae.ipynb), [discrete codes](../vae/vector_quantised.ipynb) |
 # | Adversarial network (GAN) | a generator against a discriminator | no | one pass through the generator | [the game](../gan/adversarial_game.ipynb), [DCGAN](../gan/dcgan.ipynb), [in colour](../gan/colour_images.ipynb), [conditional](../gan/conditional_gan.ipynb), [Wasserstein](../gan/wasserstein_gan.ipynb) |
 # | Autoregressive model | the next symbol, given all before | exactly | one symbol after the other | [recurrent](../language/recurrent_language_model.ipynb), [attention](../language/attention.ipynb), [GPT](../language/gpt.ipynb), [scaling](../language/scaling.ipynb), [decoding](../language/decoding.ipynb), [inference](../language/inference.ipynb), [fine-tuning](../language/fine_tuning.ipynb), [chat](../language/chat.ipynb); of pictures: [pixel by pixel](../likelihood/autoregressive_pixels.ipynb) |
 # | Normalising flow | an invertible network with a known change of volume | exactly | one pass through the inverse | [flows](../likelihood/normalising_flows.ipynb) |
