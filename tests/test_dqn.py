@@ -312,7 +312,7 @@ def test_the_seed_decides_a_game(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["MinAtar/Breakout-v1", "CartPole-v1"])
 def test_a_game_does_not_depend_on_the_game_before(name: str) -> None:
-    games = dqn.make_games(name, 20, **({"sticky_actions": 0.5} if name.startswith("MinAtar/") else {}))
+    games = dqn.make_games(name, 20, sticky_actions=0.5 if name.startswith("MinAtar/") else None)
     actions = np.random.default_rng(0).integers(games.single_action_space.n, size=(30, 20))  # type: ignore[attr-defined]
     courses = []
     for last_action in (0, 1):

@@ -906,4 +906,4 @@ if profile != "smoke":
 # - F. Mentzer, D. Minnen, E. Agustsson and M. Tschannen, [Finite Scalar Quantization: VQ-VAE Made
 #   Simple](https://arxiv.org/abs/2309.15505) (2024).
 #
-# Next: [The adversarial game](../gan/adversarial_game.ipynb), where a second network takes the place of the likelihood.
+# Next: [Pixel by pixel](../likelihood/autoregressive_pixels.ipynb), where the probability of a picture is exact.
