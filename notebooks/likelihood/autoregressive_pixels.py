@@ -512,9 +512,8 @@ for name, share in sure.items():
     print(f"the judge is sure of {share:.0%} of {name}")
 
 # %% [markdown]
-# A better likelihood is no promise of better samples, and these shares say so: compare them with the order of the nats.
-# Nearly all nats are spent on edges. A model may be good at edges, which every pixel teaches, and less good at the
-# shape of a whole digit, which only a few nats pay for.
+# The likelihood and these shares are two measurements. A better likelihood is no promise of better samples: nearly all
+# nats are spent on edges, and the shape of a whole digit is paid for by few of them.
 
 # %% [markdown]
 # ## What a sample costs
