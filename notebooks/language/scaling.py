@@ -123,10 +123,11 @@ for layers, width in sorted({(row["layers"], row["width"]) for row in rows}):
 # zero at the end of *that* run. Each is repeated with four learning rates, of which the best counts. (How much that
 # matters is measured below.) No run reads the text more than four times. The loss is measured once, at the end, on held-out text.
 #
-# The cheapest of them you run yourself, and it has to agree with the stored one.
+# One of them you run yourself: of those that took less than ten seconds, the best. It has to agree with the stored one.
 
 # %%
-row = min(rows, key=lambda row: row["cpu_seconds"])
+quick = [row for row in rows if row["cpu_seconds"] < 10]
+row = min(quick, key=lambda row: row["nats"])
 steps = {"smoke": 5}.get(profile, row["tokens_seen"] // (context * batch))
 data = TextData(context=context, batch_size=batch)
 torch.manual_seed(0)
@@ -141,7 +142,7 @@ training.fit(lessons, data, max_epochs=1000, max_steps=steps, seed=0, **still)
 live = model.nats_per_token(data.tokens["validation"])
 print(f"{row['weights']:,} weights, {row['tokens_seen']:,} tokens:")
 print(f"live {live:.3f} nats per character, stored {row['nats']:.3f}")
-assert profile == "smoke" or abs(live - row["nats"]) < 0.15
+assert profile == "smoke" or abs(live - row["nats"]) < 0.1
 
 # %% [markdown]
 # The two need not agree in every digit: another machine adds in another order, and another version of Python has a slightly
