@@ -64,7 +64,7 @@ print(f"{flow_matching.recipe(profile)['fit']['max_epochs']} epochs for digits")
 # %% [markdown]
 # ## Where the steps go
 #
-# The diffusion model of the last chapter draws a digit by many calls of its network. How many does it need? Here it
+# The diffusion model of this part draws a digit by many calls of its network. How many does it need? Here it
 # draws by DDIM, which adds no fresh noise, so that each column begins with the same noise in every row.
 
 # %%
@@ -96,8 +96,8 @@ plt.show()
 # %% [markdown]
 # ## A line for every pair
 #
-# Take an example $x_0$ and a noise $\epsilon \sim \mathcal N(0, I)$, and join them by the straight path of the last
-# chapter,
+# Take an example $x_0$ and a noise $\epsilon \sim \mathcal N(0, I)$, and join them by the straight path of
+# [Denoising diffusion](denoising_diffusion.ipynb),
 #
 # $$x_t = (1 - t)\, x_0 + t\, \epsilon, \qquad u = \dot x_t = \epsilon - x_0 .$$
 #
@@ -112,7 +112,7 @@ plt.show()
 #
 # the average over all pairs whose lines pass through $x$ at time $t$. Below are both, for data on a line that form
 # two narrow heaps, at $-1$ and at 1. For a mixture of Gaussians we know the mean of the examples and of the noise at
-# a point exactly, as in the last chapter; their difference is the field.
+# a point exactly, as in [Denoising diffusion](denoising_diffusion.ipynb); their difference is the field.
 
 
 # %%
@@ -578,7 +578,7 @@ plt.show()
 
 # %% [markdown]
 # Now both models draw with 1, 2, 4, 8 and 16 calls of the network (the diffusion model also with 20), and the judge
-# measures the samples, as in the last chapter. For the flow there are two samplers. Euler's method takes one call per
+# measures the samples, as before. For the flow there are two samplers. Euler's method takes one call per
 # step. **Heun's method** looks at the velocity at the end of a step too and goes on with the mean of both, which
 # takes two calls per step but one in the last; with half as many steps it needs one call fewer than Euler's.
 
