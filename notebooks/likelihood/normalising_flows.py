@@ -371,7 +371,7 @@ for _ in range(updates // 3):
 
 
 # %%
-def box_integral(model, x, places=8):  # P(x) on a grid of places^4 points
+def box_integral(model, x, places=20):  # P(x) on a grid of places^4 points
     middles = (torch.arange(places) + 0.5) / places
     u = torch.cartesian_prod(*[middles] * 4).view(-1, 1, 2, 2)
     low = torch.where(x == 1, model.edges[1], model.edges[0])
