@@ -16,9 +16,10 @@
 #
 # A diffusion model is a squared error and a loop. Much of what can go wrong in it is a factor: a variance where its
 # square root belongs, a share of one time at another time, a sign. Such a program still trains, and its loss still
-# falls. Here you write the pieces on paths that are not those of the chapters, so
-# that their formulas have to be derived anew, repair a program that draws clouds in the place of clusters, and at the
-# end watch your own functions draw. Read [Denoising diffusion](../diffusion/denoising_diffusion.ipynb) first; plan
+# falls. Here you write the pieces on paths that are not those of the chapters, so that their formulas have to be
+# derived anew, repair a program that draws clouds in the place of clusters, and at the end watch your own functions
+# draw. Read [Denoising diffusion](../diffusion/denoising_diffusion.ipynb), [Sampling and
+# guidance](../diffusion/sampling_and_guidance.ipynb) and [Flow matching](../diffusion/flow_matching.ipynb) first; plan
 # four hours.
 #
 # | Question | After it you can | Points |
