@@ -590,6 +590,7 @@ for name, curve in ends.items():
 plt.axhline(math.log(2), color="black", linestyle="--", label="entropy")
 plt.xlabel("updates")
 plt.ylabel("minus log-density (nats)")
+plt.ylim(-8, 4)  # single updates that overshoot lie far above
 plt.legend()
 plt.show()
 
