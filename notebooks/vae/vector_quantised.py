@@ -269,6 +269,7 @@ for epoch in sorted({0, short // 2, short - 1}):
     print(f"epoch {epoch + 1}: {nats:.0f} nats on validation, {used} codes in use")
 assert seen[0][1] < 24
 assert profile == "smoke" or seen[-1][0] < 120
+assert profile == "smoke" or seen[-1][1] > seen[0][1]
 
 # %% [markdown]
 # It trains: an untrained decoder needs about 543 nats, $\log 2$ for each of the 784 pixels. But look at the last column.
@@ -324,9 +325,10 @@ diagrams.draw(
 # $$u_k \leftarrow \gamma\, u_k + (1 - \gamma)\, s_k, \qquad
 #   e_k \leftarrow e_k + \frac{(1 - \gamma)\, s_k}{u_k}\, (\bar z_k - e_k) .$$
 #
-# The product $u_k e_k$ is then a running average of the sums $s_k \bar z_k$: multiply the second rule by the new $u_k$, put in
-# the first, and $u_k e_k \leftarrow \gamma\, u_k e_k + (1 - \gamma)\, s_k \bar z_k$ remains, with the old $u_k e_k$ on the
-# right. With $\gamma = 0$ the code becomes the mean of the batch. There is no learning rate, and the codebook term drops
+# The product $u_k e_k$ is then a running average of the sums $s_k \bar z_k$: multiply the second rule by the new $u_k$,
+# put in the first, and $u_k e_k \leftarrow \gamma\, u_k e_k + (1 - \gamma)\, s_k \bar z_k$ remains, with the old $u_k
+# e_k$ on the right. With $\gamma = 0$ the code becomes the mean of its vectors in the batch. There is no learning rate,
+# and the codebook term drops
 # out of the loss. We try it on points around a circle, with ten codes that begin somewhere else, as random
 # codes do in a network.
 
@@ -362,7 +364,7 @@ same = nearest(points, first) == vq.nearest_codes(points, first)
 assert same.float().mean() > 0.99, "but for rounding"
 
 
-# %% mystnb={"image": {"alt": "Three panels with points around a circle and ten codes as crosses. At first all codes lie together, to the right of the circle. Without a cure some have moved to the circle and the others still lie where they were. With restarts all ten lie on the circle."}}
+# %% mystnb={"image": {"alt": "Three panels with points around a circle and ten codes as crosses. At first all codes lie together, to the right of the circle. Without a cure some have moved to the means of their points, inside the circle, and the others still lie where they were. With restarts all ten lie on the circle."}}
 figure, panels = plt.subplots(1, 3, figsize=(6, 1.9), sharex=True, sharey=True)
 kinds = {"start": first, "running means": plain[0], "with restarts": cured[0]}
 for ax, (name, codebook) in zip(panels, kinds.items(), strict=True):
@@ -384,8 +386,9 @@ assert on_circle["running means"][0] < on_circle["with restarts"][0] == 10
 assert on_circle["with restarts"][1] < on_circle["running means"][1]
 
 # %% [markdown]
-# Each colour is the cell of one code. The few codes that came to be the nearest to some points have moved to the circle. The
-# others lie where they lay: without a vector of its own a code has no mean to go to, and no gradient either. They are
+# Each colour is the cell of one code. The few codes that came to be the nearest to some points have moved to the means
+# of those points, inside the circle. The others lie where they lay: without a vector of its own a code has no mean to
+# go to, and no gradient either. They are
 # **dead codes**. In the right panel a code that has hardly been used for a while is put where one of the batch's
 # points is, at random. This is the *restart* of [Dhariwal et al. (2020)](https://arxiv.org/abs/2005.00341).
 
@@ -486,10 +489,12 @@ if profile != "smoke":
     assert min(used[1:]) > 2 * used[0]
     assert min(spread[1:]) > 2 * spread[0]
     assert max(nats[1:]) < nats[0] - 5
+    assert max(nats[1:3]) - nats[3] < 0.5 * (nats[0] - nats[3])
 
 # %% [markdown]
-# It is (c). As on the circle, a few codes are nearest to everything at the start, and what is not used is not moved: it stays
-# so. Fewer codes in use say less about a picture, and the reconstruction is worse by many nats. Each of the two cures alone
+# It is (c). A likely reason is that of the circle: a few codes are nearest to everything at the start, and what is not
+# used is not moved. Fewer codes in use say less about a picture, and the reconstruction is worse by many nats. Each of
+# the two cures alone
 # does most of the work. A lesson beyond this model: a loss that falls does not tell that a part of the network is dead. Print
 # the perplexity.
 
@@ -515,8 +520,9 @@ for row in codes_valid[0].view(7, 7).tolist():
     print("   ", " ".join(f"{code:2d}" for code in row))
 
 # %% [markdown]
-# That is the whole picture, as the decoder gets it. Where the paper is black, codes repeat. How near are the copies, in
-# nats, in squared error, and in the eyes of the judge?
+# That is the whole picture, as the decoder gets it. Where the picture is black, codes repeat. How near are the copies,
+# in nats (above the least that any copy can reach, the entropy of the grey values), in squared error, and in the eyes
+# of the judge?
 
 # %%
 least = F.binary_cross_entropy(x_valid, x_valid, reduction="none")
@@ -542,9 +548,11 @@ if profile != "smoke":
     assert 49 * math.log(K) > 3 * vae_code
 
 # %% [markdown]
-# The VQ-VAE's copies are the nearer ones, in nats and in squared error. That is no merit of whole numbers: its code may say
-# several times as much. The last line is in the same unit as the first column, and the sum of both is what counts in the
-# bound. With a uniform prior the discrete code is by far the more costly one. What does it cost with a good prior?
+# The VQ-VAE's copies are the nearer ones, in nats and in squared error. That is no merit of whole numbers: its code may
+# say several times as much. The last line is in the same unit as the first column, so the two can be added, as in the
+# bound. (For the VAE the sum is only near the bound: these copies are decoded from the mean of the code, and the bound
+# takes codes that are drawn.) With a uniform prior the discrete code is by far the more costly one. What does it cost
+# with a good prior?
 
 # %% [markdown]
 # ## A GPT as the prior
@@ -719,6 +727,8 @@ assert nearby["copies"] < 0.5 * nearby["held-out"]
 assert profile == "smoke" or nearby["GPT"] > 0.7 * nearby["held-out"]
 
 # %% [markdown]
+# By this test the samples are no copies: they are not much nearer to the training digits than held-out digits are.
+#
 # ## Why many large models have such a tokeniser
 #
 # A GPT could write the 784 pixels themselves. Attention compares every position with all before it, $n (n + 1) / 2$ pairs for
@@ -837,8 +847,9 @@ assert profile == "smoke" or finite_perplexity > 2 * ablation["random start"][1]
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Compare with the table of cures. A combination of levels may be rare, but none can die: the levels do not move, and the
-# encoder has a gradient wherever its numbers are. There is no nearest code, no codebook term, no commitment term and no
+# Not every combination of levels need be used, as the first number says. But none can die as in the table of cures: the
+# levels do not move, and the encoder has a gradient wherever its numbers are. There is no nearest code, no codebook
+# term, no commitment term and no
 # restart. (The encoder has to fit its vectors to a grid that stays where it is.)
 #
 # </details>
