@@ -68,6 +68,10 @@ class Consistency(diffusion.Diffusion):
             ema_decay=ema_decay,
             untold=untold,
         )
+        # A checkpoint is to hold the arguments of this class, not those that it fixes for `Diffusion`.
+        self.save_hyperparameters(ignore=["network"])
+        for fixed in ("path", "prediction"):
+            del self.hparams[fixed]
         check_count("steps", steps)
         self.steps = steps
         self.flow = copy.deepcopy(network).requires_grad_(False)

@@ -671,7 +671,8 @@ def ddim_step(clean, noise, now, then, eta, z):
 
     clean, noise: (batch, …), the guesses at t. now: the shares (a_t, s_t), two
     numbers; s_t is above 0. then: those of the time r, which is earlier than t or
-    the same; a_r is above 0, and s_r may be 0. eta: a number from 0 to 1.
+    the same (rounding must not make what is under a root negative); a_r is above 0,
+    and s_r may be 0. eta: a number from 0 to 1.
     z: (batch, …), fresh noise. Returns the shape of clean.
     """
     ### BEGIN SOLUTION
@@ -1128,9 +1129,10 @@ for w in (0.0, 1.0, 2.0, 4.0, 8.0, 100.0):
 # %% [markdown]
 # As $w$ grows, the mean comes near a limit, and the spread goes to 0. All this holds at one fixed time. A sampler goes
 # through all times, and there is no path of noise that leads from the guided density of the data through the guided
-# densities of all times. In the example, with $w = 2$, the data's guided variance is $4/7$; with noise at $a = s = 1$ that
-# becomes $4/7 + 1 \approx 1.57$. But guiding the noisy densities, whose variances are 2 and 5, gives
-# $1 / (2/2 - 1/5) = 1.25$. So where a guided sampler ends is not simply the guided density of the data.
+# densities of all times. In the example, with $w = 2$, the data's guided variance is $4/7$. Add noise of variance 1,
+# with the signal as it is ($a = s = 1$; so it is on other paths, not on the bent one): that becomes
+# $4/7 + 1 \approx 1.57$. But guiding the noisy densities, whose variances are 2 and 5, gives $1 / (2/2 - 1/5) = 1.25$.
+# So where a guided sampler ends is not simply the guided density of the data.
 
 # %% [markdown]
 # ## 5. Flow matching (5 points)
@@ -1558,9 +1560,9 @@ def faulty_reverse(average, x, k, rates, z):
 
 
 # %% [markdown]
-# (The last two lines are the way back of Ho et al., $x_{k-1} = \frac{1}{\sqrt{1 - \beta_k}}
-# \bigl(x_k - \frac{\beta_k}{\sqrt{1 - \bar\alpha_k}}\, \hat\epsilon\bigr) + \sqrt{\beta_k}\, z$, with the larger of their two
-# variances.)
+# (The way back of Ho et al., with the larger of their two variances, is $x_{k-1} = \frac{1}{\sqrt{1 - \beta_k}}
+# \bigl(x_k - \frac{\beta_k}{\sqrt{1 - \bar\alpha_k}}\, \hat\epsilon\bigr) + \sqrt{\beta_k}\, z$; compare the last two
+# lines with it, for every $k$.)
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug-share", "locked": true, "schema_version": 3, "solution": false, "task": false}
@@ -1611,7 +1613,7 @@ demonstrate(faulty_step, faulty_reverse)
 # - **C** In training, the network is not told how many steps an example has made.
 # - **D** The gradients of earlier steps are never cleared.
 # - **E** A gradient flows through the running average.
-# - **F** The loss does not ask for the noise, with which the step of drawing calculates.
+# - **F** The loss does not ask for the noise, although the step of drawing takes the network's answer for the noise.
 # - **G** In the running average the two shares are exchanged, so that it hardly averages.
 # - **H** The trained network has to draw the samples, not the average of its weights.
 # - **I** The step of drawing divides by the square root of 1 - beta; it has to multiply.
@@ -2004,7 +2006,7 @@ if "NBGRADER_EXECUTION" not in os.environ:  # nobody watches the grading
 
 # %% [markdown]
 # Now spoil one of your functions on purpose: scale the fresh noise by its variance, or forget the divisor $1 + t^2$.
-# Which mistakes can be seen here, and which only in a check?
+# Which mistakes can be seen here, and which only in a check? Put it right again before you hand in.
 
 # %% [markdown]
 # ## 7. In your own words (4 points)
@@ -2017,12 +2019,12 @@ if "NBGRADER_EXECUTION" not in os.environ:  # nobody watches the grading
 # 2. A model that predicts the noise has a loss of 0.03 on held-out data; another one, on the same data and the same path,
 #    predicts the velocity and has a loss of 0.2. A friend concludes that the first is the better model. What is wrong
 #    with that, and what should be compared instead? (1 point)
-# 3. A team trains a network with labels, always with the right ones, and draws with $w = 4$. What goes wrong? After they
-#    have mended it, a recogniser of digits finds 99 % of the samples right with $w = 4$, and 93 % with $w = 1$. What have
-#    they probably paid for it, and how would they measure that? (1 point)
-# 4. In flow matching each training pair moves on a straight line at constant speed. Why does one Euler step with the best
-#    possible network nevertheless draw one and the same point from every noise, if noise and data are independent, and
-#    which point is it? (1 point)
+# 3. A team trains a network on digits and never leaves out a label. They draw with $w = 4$. What goes wrong? After
+#    they have mended it, a recogniser of digits finds 99 % of the samples right with $w = 4$, and 93 % with $w = 1$.
+#    What have they probably paid for it, and how would they measure that? (1 point)
+# 4. In flow matching each training pair moves on a straight line at constant speed. Why does one Euler step with the
+#    best possible network nevertheless draw one and the same point from every noise, if $\sigma = 0$ and noise and data
+#    are independent, and which point is it? (1 point)
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # **Model answer.**

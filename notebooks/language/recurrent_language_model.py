@@ -690,6 +690,8 @@ print(
     end=" ",
 )
 print(f"{in_bits['val_loss'][-1]:.2f} at the end")
+
+# %%
 if profile != "smoke":
     assert in_bits["val_loss"][0] < in_bits["train_loss"][0]
     assert abs(in_bits["val_loss"][-1] - in_bits["train_loss"][-1]) < 0.2

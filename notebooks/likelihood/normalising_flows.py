@@ -102,7 +102,7 @@ assert (bars - curve).abs()[1:].max() < 0.05
 # $f^{-1}$. To measure, go through $f$ and add the log-determinant. There is no bound and no hidden variable to be
 # averaged out.
 #
-# The price is on $f$. It must have an inverse, which most networks have not. And the determinant must be cheap: for
+# This asks two things of $f$. It must have an inverse, which most networks lack. And the determinant must be cheap: for
 # $d = 784$ the full Jacobian takes 784 backward passes, and its determinant some $d^3 / 3$, about 160 million,
 # multiplications, for each picture in each step.
 
@@ -171,8 +171,9 @@ print(f"there and back: largest error {(back - x).abs().max():.1g}")
 assert torch.allclose(back, x, atol=1e-5)
 
 # %% [markdown]
-# (The $\tanh$ keeps each scale $s$ between −2 and 2, so that one coupling cannot blow up.) Now the test that matters:
-# the sum of the scales against the determinant of the whole Jacobian, which PyTorch computes entry by entry.
+# (The $\tanh$ keeps each $s$, the logarithm of a scale, between −2 and 2, so that one coupling cannot blow up.) Now the
+# test that matters: the sum of the log-scales against the log-determinant of the whole Jacobian, which PyTorch computes
+# entry by entry.
 
 
 # %%
@@ -304,8 +305,8 @@ plt.show()
 # ## Whole numbers have no density
 #
 # A flow gives densities, and pixels are whole numbers: 0 or 1 in the binary digits, 0 to 255 in the grey ones. A
-# density may rise without limit at single points (the section "When it fails" lets it), so training on whole numbers
-# would measure nothing.
+# density may rise without limit at single points (the section "When it fails" shows it), so the loss of a flow trained
+# on whole numbers would measure nothing.
 #
 # The cure is **dequantisation**. Give each level an interval, and each pixel a random place in the interval of its
 # level. With one interval of length 1 per level, that is to add to $x$ a noise $u$, uniform in $[0, 1)^d$. A density
@@ -325,9 +326,10 @@ plt.show()
 # **Which intervals?** Their lengths are ours to choose. A pixel in the corner of a digit is always dark. With intervals
 # of equal length its place would be uniform in half of its range, and couplings would have to make a bell of it, 784
 # times. We choose the lengths so that nothing needs to be done for pixels that are independent. At pixel $i$ the level
-# $l$ gets an interval in $[0, 1]$ as long as its probability $\pi_{il}$, counted in the training pictures. A random
-# place in it, $u_i$, is then uniform over the whole of $[0, 1]$ if the level is drawn with these probabilities. The
-# inverse $\Phi^{-1}$ of the normal distribution function makes a standard normal number of it:
+# $l$ gets an interval in $[0, 1]$ as long as its probability $\pi_{il}$, counted in the training pictures. From here on
+# $u_i$ is a random place in this interval, and no longer the noise that was added. It is uniform over the whole of
+# $[0, 1]$ if the level is drawn with these probabilities. The inverse $\Phi^{-1}$ of the normal distribution function
+# makes a standard normal number of it:
 #
 # $$v_i = \Phi^{-1}(u_i), \qquad
 #   P(x) = \mathbb E_u\left[ \frac{p(v)}{\mathcal N(v; 0, I)} \right] \prod_i \pi_{i, x_i} .$$
@@ -400,7 +402,8 @@ assert abs(exactly.sum() - 1) < 0.01
 assert profile == "smoke" or gain < 0.5 * start
 
 # %% [markdown]
-# The sixteen integrals sum to 1, so $P$ is a distribution, and an average over draws of $u$ finds each of them.
+# The sixteen integrals sum to 1, so $P$ is a distribution, and an average over draws of $u$ finds each of them. The
+# last line says how well the flow has learnt the table: its divergence is less than half of that of independent pixels.
 #
 # ## Digits
 #
@@ -425,7 +428,7 @@ plots.curves(
 plt.show()
 
 # %% [markdown]
-# Does the determinant still hold in 784 dimensions? Once, the whole Jacobian of the trained flow at one picture:
+# Does the determinant still hold in 784 dimensions? Once, the whole Jacobian of the trained flow at one random point:
 
 # %%
 torch.manual_seed(0)
@@ -472,8 +475,9 @@ if profile != "smoke":
     assert one_draw > bound > exact
 
 # %% [markdown]
-# The couplings save many nats of those of independent pixels, and several draws a few more. The PixelCNN is still far
-# ahead. These numbers may be compared: all are $-\log P$ of the same binary pictures, or upper bounds of it.
+# The flow needs far fewer nats than independent pixels, and by the bound with several draws fewer again. The PixelCNN's
+# figure is lower still. These numbers may be compared: all are $-\log P$ of the same binary pictures, or upper bounds
+# of it. But a bound can be loose: the flow's own $-\log P$ lies below its last row, and how far is not measured here.
 #
 # **The grey digits** are another matter.
 
@@ -500,8 +504,8 @@ print(f"the flow in bits per dimension: {bits:.2f}")
 assert profile == "smoke" or grey_nats < grey_alone - 50
 
 # %% [markdown]
-# A grey digit costs several times the nats of a binary one, because there is more to say: which of 256 values does each
-# pixel have? What may be compared with what?
+# A grey digit costs several times the nats of a binary one; each of its pixels has one of 256 values in place of two.
+# What may be compared with what?
 #
 # - The grey flow's figure with other models of the *same 256 levels*, such as independent pixels with 256 values each.
 #   In the literature it is given in **bits per dimension**: divided by 784 and by $\log 2$.
@@ -553,8 +557,9 @@ for name, cost in costs.items():
 assert profile == "smoke" or costs["flow"] < costs["PixelCNN"] / 4
 
 # %% [markdown]
-# The flow draws clouds of specks that only now and then have the shape of a digit. That the judge is sure of many of them
-# speaks against the judge here: it was trained on digits and never on specks.
+# The flow draws clouds of specks that only now and then have the shape of a digit. That the judge is sure of many of
+# them speaks against the judge here: it is sure of many pictures of independent pixels as well. It was trained on
+# digits and never on specks.
 #
 # A sample takes one pass through the couplings, all pixels at once, where the PixelCNN takes 784 steps one after the
 # other, and it takes fewer multiplications.
@@ -606,10 +611,11 @@ if profile != "smoke":
     assert math.log(2) - 0.02 < last["with noise"] < 1.5
 
 # %% [markdown]
-# With noise the loss ends above the entropy, as the bound of Theis et al. says it must. Without noise it sinks far below:
-# the second number is always 0, so each coupling may stretch it without changing it, and the log-determinant grows. Only
-# the limit of our scales ends that. Such a loss has no meaning. If the loss of a continuous model is far too low and
-# goes on falling, ask whether some of the data take only a few values.
+# With noise the loss ends above the entropy, as the bound of Theis et al. says it must. Without noise it sinks far
+# below: the second number is always 0, so each coupling may stretch it without changing it, and the log-determinant
+# grows. Only the limit of our log-scales would end that, and the training stopped before (exercise 3). Where a single
+# update overshoots, the curve leaves the picture. Such a loss has no meaning. If the loss of a continuous model is far
+# too low and goes on falling, ask whether some of the data take only a few values.
 
 # %% [markdown]
 # **Masks that do not alternate.** If all couplings keep the same coordinate, it is never changed.
@@ -668,7 +674,7 @@ if profile != "smoke":
 # - Whole numbers need intervals and noise. What is then measured is an upper bound of the nats of the whole numbers,
 #   and with the same data it compares with exact likelihoods.
 # - Densities compare only for the same data in the same units.
-# - A flow draws in one pass. Here its likelihood is well behind that of the PixelCNN, which draws in 784.
+# - A flow draws in one pass. Here its bound lies well above the nats of the PixelCNN, which draws in 784 steps.
 # - Without dequantisation the density diverges, and the loss means nothing.
 #
 # ## Check yourself
@@ -689,7 +695,8 @@ assert abs(p.sum() * (x[1] - x[0]) - inside) < 0.02
 # <details><summary>Answer</summary>
 #
 # $f(x) = x^{1/3}$ and $f'(x) = \tfrac13 |x|^{-2/3}$, so $p(x) = \mathcal N(x^{1/3}; 0, 1)\, \tfrac13 |x|^{-2/3}$. At
-# $x = 0$ it is infinite, and its integral is 1 all the same: a density may exceed any bound.
+# $x = 0$ it is infinite, and its integral is 1 all the same: a density may exceed any bound. (The sum in the solution
+# falls a little short of the share within, because a grid cannot follow the peak at 0; a finer grid comes closer.)
 #
 # </details>
 #
@@ -730,8 +737,8 @@ assert min(ends["as they are"]) > limit
 #   [A note on the evaluation of generative models](https://arxiv.org/abs/1511.01844) (2016).
 # - E. Hoogeboom, T. Cohen and J. M. Tomczak,
 #   [Learning Discrete Distributions by Dequantization](https://arxiv.org/abs/2001.11235) (2020).
-# - D. P. Kingma and P. Dhariwal, [Glow](https://arxiv.org/abs/1807.03039) (2018): learnt mixing of channels in place of
-#   masks.
+# - D. P. Kingma and P. Dhariwal, [Glow](https://arxiv.org/abs/1807.03039) (2018): between couplings, a learnt mixing of
+#   the channels (an invertible 1×1 convolution) in place of a fixed permutation.
 # - G. Papamakarios et al.,
 #   [Normalizing Flows for Probabilistic Modeling and Inference](https://arxiv.org/abs/1912.02762) (2021): the survey.
 #
