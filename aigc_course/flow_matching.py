@@ -70,6 +70,7 @@ class Consistency(diffusion.Diffusion):
         )
         # A checkpoint is to hold the arguments of this class, not those that it fixes for `Diffusion`.
         self.save_hyperparameters(ignore=["network"])
+        self.keep_networks(network=network)
         for fixed in ("path", "prediction"):
             del self.hparams[fixed]
         check_count("steps", steps)
