@@ -52,6 +52,20 @@ def check_tokens(tokens: Tensor, vocab_size: int) -> None:
         )
 
 
+def check_pictures(x: Tensor, shape: tuple[int, ...], hint: str = "") -> None:
+    """Raise unless x is a batch of pictures of this shape with values in [0, 1]; `hint` ends the message."""
+    if x.ndim != 4 or tuple(x.shape[1:]) != shape or x.shape[0] == 0:  # len() would be a fixed number in an export
+        raise ValueError(
+            f"x has the shape {tuple(x.shape)}; it takes (batch, {', '.join(map(str, shape))}) with a batch "
+            f"of at least 1.{hint}"
+        )
+    check_unit_range("x", x)
+
+
+# What a model says whose class takes the pictures' shape.
+OTHER_SHAPES = " Other pictures need a model that is built with their shape=(channels, height, width)."
+
+
 def check_unit_range(name: str, values: Tensor) -> None:
     """Raise unless all `values` are in [0, 1] (NaN is not); in an export there are no values to look at."""
     if torch.compiler.is_compiling():

@@ -45,11 +45,11 @@ class Path(NamedTuple):
         self, x: Float[Tensor, "batch ..."], t: Float[Tensor, " batch"], noise: Float[Tensor, "batch ..."]
     ) -> Float[Tensor, "batch ..."]:
         r"""Return $x_t = a_t x_0 + s_t \epsilon$: the forward process in closed form."""
-        a, s = self.shares(_beside(t, x))
+        a, s = self.shares(beside(t, x))
         return a * x + s * noise
 
 
-def _beside(t: Tensor, x: Tensor) -> Tensor:
+def beside(t: Tensor, x: Tensor) -> Tensor:
     """One number per example, shaped so that it multiplies the example."""
     return t.view(-1, *[1] * (x.ndim - 1))
 
@@ -418,7 +418,7 @@ class Diffusion(training.NetworkModel):
         # One time in each of as many equal parts of [0, 1]: every batch sees all of the path.
         t = (torch.randperm(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)
         noise = torch.randn_like(x)
-        t_beside = _beside(t, x)
+        t_beside = beside(t, x)
         target = self.prediction.target(x, noise, *self.path.shares(t_beside), *self.path.slopes(t_beside))
         return F.mse_loss(self.network(self.path.noisy(x, t, noise), t, labels), target)
 
@@ -444,7 +444,7 @@ class Diffusion(training.NetworkModel):
             if guidance != 1:
                 plain = network(x, t, None)
                 said = plain + guidance * (said - plain)
-            at = _beside(t, x)
+            at = beside(t, x)
             a, s = self.path.shares(at)
             if self.prediction == PREDICTIONS["noise"] and float(a.min()) < 1e-3:
                 raise ValueError(
@@ -493,11 +493,7 @@ class Diffusion(training.NetworkModel):
     def configure_optimizers(self) -> Any:
         """Adam, with a learning rate that rises briefly and falls to 0."""
         optimizer = torch.optim.Adam(self.network.parameters(), self.learning_rate, (0.9, 0.99), fused=True)
-        total = training.planned_steps(self)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min((step + 1) / (0.02 * total + 1), max(0.0, 1 - step / total))
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return training.with_rise_and_fall(self, optimizer, rising=0.02)
 
 
 def check_path(path: Path) -> Path:

@@ -23,7 +23,7 @@ def end(
     network: nn.Module, x: Float[Tensor, "batch ..."], t: Float[Tensor, " batch"], labels: Int[Tensor, " batch"] | None
 ) -> Float[Tensor, "batch ..."]:
     r"""Return $f(x, t) = x - t\,v(x, t)$, the end at time 0 of a straight line with the velocity that is predicted."""
-    return x - t.view(-1, *[1] * (x.ndim - 1)) * network(x, t, labels)
+    return x - diffusion.beside(t, x) * network(x, t, labels)
 
 
 class Consistency(diffusion.Diffusion):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc_course import training
-from aigc_course.checks import check_count, check_positive, check_unit_range
+from aigc_course.checks import check_count, check_pictures, check_positive
 from aigc_course.data import ImageData, load_images
 
 # --- what both models share -------------------------------------------------------------------------------------------
@@ -39,12 +39,7 @@ class _PictureModel(training.EpochLogger):
 
     def check_pictures(self, x: Tensor) -> None:
         """Raise `ValueError` unless the pictures have the model's shape and no value between its levels."""
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape or len(x) == 0:
-            raise ValueError(
-                f"x has the shape {tuple(x.shape)}; it takes (batch, {', '.join(map(str, self.shape))}) with a batch "
-                "of at least 1."
-            )
-        check_unit_range("x", x)
+        check_pictures(x, self.shape)
         steps = x * (self.levels - 1)
         if float((steps - steps.round()).abs().max()) > 1e-3:
             raise ValueError(
@@ -73,11 +68,7 @@ class _PictureModel(training.EpochLogger):
     def configure_optimizers(self) -> Any:
         """Adam, with a learning rate that rises briefly and falls linearly to 0."""
         optimizer = torch.optim.Adam(self.parameters(), self.learning_rate)
-        total = training.planned_steps(self)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min((step + 1) / (0.05 * total + 1), max(0.0, 1 - step / total))
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return training.with_rise_and_fall(self, optimizer, rising=0.05)
 
 
 # --- the autoregressive model -----------------------------------------------------------------------------------------

@@ -159,6 +159,18 @@ def frechet_distance(features: Float[Tensor, "n d"], reference: Float[Tensor, "m
     return max(float(metric.compute()), 0.0)  # equal sets give a rounding error of either sign
 
 
+def floor_distances(features: Float[Tensor, "n d"], count: int, splits: int = 20) -> Float[Tensor, " splits"]:
+    """Return the Fréchet distances of `count` rows, drawn at random, from the other rows, in each of some splits.
+
+    With features of real pictures it is the floor of a distance that is measured with `count` samples: its mean and
+    its spread. The splits come from PyTorch's global generator. Raises `ValueError` for splits below 1, and as
+    `frechet_distance` does for parts that are too small.
+    """
+    check_count("splits", splits)
+    mixed = (features[torch.randperm(len(features))] for _ in range(splits))
+    return torch.tensor([frechet_distance(rows[:count], rows[count:]) for rows in mixed])
+
+
 def kernel_distance(features: Float[Tensor, "n d"], reference: Float[Tensor, "m d"]) -> float:
     r"""Return the unbiased estimate of the squared maximum mean discrepancy of two sets, under a cubic kernel.
 

@@ -164,6 +164,19 @@ def planned_steps(model: pl.LightningModule) -> int:
     return max(1, int(steps))
 
 
+def with_rise_and_fall(model: pl.LightningModule, optimizer: torch.optim.Optimizer, rising: float) -> dict[str, Any]:
+    """Return what `configure_optimizers` returns for a learning rate that rises for a share `rising` of the training.
+
+    It rises linearly to the optimizer's rate, and falls linearly to 0 at the end of the training. Raises `ValueError`
+    as `planned_steps` does.
+    """
+    total = planned_steps(model)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / (rising * total + 1), max(0.0, 1 - step / total))
+    )
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Return what a checkpoint that Lightning wrote holds.
 

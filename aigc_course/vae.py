@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aigc_course import training
-from aigc_course.checks import check_count, check_not_negative, check_positive, check_unit_range
+from aigc_course.checks import OTHER_SHAPES, check_count, check_not_negative, check_pictures, check_positive
 from aigc_course.data import ImageData
 from aigc_course.tensors import one_hot
 
@@ -71,7 +71,7 @@ def bernoulli_log_likelihood(
 PATCH = 4  # pixels; 7 × 7 patches make a picture of 28 × 28
 
 
-def _active(layer: nn.Linear | nn.Conv2d) -> nn.Sequential:
+def active(layer: nn.Linear | nn.Conv2d) -> nn.Sequential:
     """The layer and its activation, initialised as in He et al. (2015), https://arxiv.org/abs/1502.01852.
 
     Under a ReLU it keeps the size of the signal from layer to layer. Under a SiLU the signal shrinks, but by far less
@@ -94,12 +94,12 @@ class _Encoder(nn.Module):
         colours, rows, columns = shape[0], shape[1] // PATCH, shape[2] // PATCH
         self.features = nn.Sequential(
             nn.PixelUnshuffle(PATCH),  # (batch, 16 * colours, rows, columns)
-            _active(nn.Conv2d(colours * PATCH**2, channels, 3, padding=1)),
-            _active(nn.Conv2d(channels, channels, 3, padding=1)),
+            active(nn.Conv2d(colours * PATCH**2, channels, 3, padding=1)),
+            active(nn.Conv2d(channels, channels, 3, padding=1)),
             nn.Flatten(),  # (batch, channels * rows * columns)
         )
         features = channels * rows * columns
-        self.head = nn.Sequential(_active(nn.Linear(features + num_classes, width)), nn.Linear(width, outputs))
+        self.head = nn.Sequential(active(nn.Linear(features + num_classes, width)), nn.Linear(width, outputs))
 
     def forward(self, x: Float[Tensor, "batch c h w"], classes: Float[Tensor, "batch classes"]) -> Tensor:
         return self.head(torch.cat([self.features(x), classes], dim=1))
@@ -130,13 +130,13 @@ class _Decoder(nn.Module):
         small = (channels, rows, columns)
         self.stages = nn.ModuleList(
             [
-                _active(nn.Linear(latent_dim, width)),
-                nn.Sequential(_active(nn.Linear(width, math.prod(small))), nn.Unflatten(1, small)),
+                active(nn.Linear(latent_dim, width)),
+                nn.Sequential(active(nn.Linear(width, math.prod(small))), nn.Unflatten(1, small)),
             ]
         )
         self.by_label = nn.ModuleList([_ByLabel(num_classes, size) for size in (width, channels) if num_classes])
         self.output = nn.Sequential(
-            _active(nn.Conv2d(channels, channels, 3, padding=1)),
+            active(nn.Conv2d(channels, channels, 3, padding=1)),
             nn.Conv2d(channels, colours * PATCH**2, 3, padding=1),
             nn.PixelShuffle(PATCH),  # (batch, colours, height, width)
         )
@@ -174,12 +174,7 @@ class _PictureModel(training.EpochLogger):
         self.latent_dim, self.shape, self.learning_rate = latent_dim, tuple(shape), learning_rate
 
     def _check_images(self, x: Tensor) -> None:
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape or x.shape[0] == 0:
-            raise ValueError(
-                f"x has the shape {tuple(x.shape)}; it takes (batch, {', '.join(map(str, self.shape))}) with a batch "
-                "of at least 1. Other pictures need a model that is built with their shape=(channels, height, width)."
-            )
-        check_unit_range("x", x)
+        check_pictures(x, self.shape, OTHER_SHAPES)
 
     def _pictures(self, batch: Any, num_classes: int = 0) -> tuple[Tensor, Tensor | None]:
         """The pictures of a batch and, for a model with classes, their labels."""

@@ -19,10 +19,17 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from aigc_course import training
-from aigc_course.checks import check_count, check_not_negative, check_positive, check_tokens, check_unit_range
+from aigc_course.checks import (
+    OTHER_SHAPES,
+    check_count,
+    check_not_negative,
+    check_pictures,
+    check_positive,
+    check_tokens,
+)
 from aigc_course.data import ImageData
 from aigc_course.gpt import GPT, GPTConfig, NextTokenTraining, next_token_probabilities
-from aigc_course.vae import bernoulli_log_likelihood
+from aigc_course.vae import active, bernoulli_log_likelihood
 
 # --- the nearest code -------------------------------------------------------------------------------------------------
 
@@ -153,14 +160,6 @@ def restart_unused(old: RunningMeans, z: Float[Tensor, "n dim"], least: float) -
 PATCH = 4  # pixels; 7 × 7 patches make a picture of 28 × 28
 
 
-def _active(inputs: int, outputs: int, kernel: int) -> tuple[nn.Conv2d, nn.SiLU]:
-    """A convolution and its activation, initialised as in `vae`: He et al. (2015), https://arxiv.org/abs/1502.01852."""
-    layer = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(cast(Tensor, layer.bias))
-    return layer, nn.SiLU()
-
-
 class Quantised(NamedTuple):
     """What becomes of pictures on their way through the model.
 
@@ -242,13 +241,13 @@ class VQVAE(training.EpochLogger):
         folded = shape[0] * PATCH**2
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(PATCH),  # each patch becomes one place with 16 channels (of each colour)
-            *_active(folded, channels, 1),
-            *_active(channels, channels, 1),
+            active(nn.Conv2d(folded, channels, 1)),
+            active(nn.Conv2d(channels, channels, 1)),
             nn.Conv2d(channels, code_dim, 1),
         )
         self.decoder = nn.Sequential(
-            *_active(code_dim, channels, 3),
-            *_active(channels, channels, 3),
+            active(nn.Conv2d(code_dim, channels, 3, padding=1)),
+            active(nn.Conv2d(channels, channels, 3, padding=1)),
             nn.Conv2d(channels, folded, 3, padding=1),
             nn.PixelShuffle(PATCH),
         )
@@ -322,22 +321,13 @@ class VQVAE(training.EpochLogger):
     def configure_optimizers(self) -> Any:
         """Adam, with a learning rate that rises briefly and falls to 0."""
         optimizer = torch.optim.Adam(self.parameters(), self.learning_rate)
-        total = training.planned_steps(self)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min((step + 1) / (0.05 * total + 1), max(0.0, 1 - step / total))
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return training.with_rise_and_fall(self, optimizer, rising=0.05)
 
     def _pictures(self, batch: Any) -> Tensor:
         return training.as_floats("images", training.tensors_of(batch, "images", "labels", least=1)[0], self)
 
     def _check_images(self, x: Tensor) -> None:
-        if x.ndim != 4 or tuple(x.shape[1:]) != self.shape or x.shape[0] == 0:
-            raise ValueError(
-                f"x has the shape {tuple(x.shape)}; it takes (batch, {', '.join(map(str, self.shape))}) with a batch "
-                "of at least 1. Other pictures need a model that is built with their shape=(channels, height, width)."
-            )
-        check_unit_range("x", x)
+        check_pictures(x, self.shape, OTHER_SHAPES)
 
 
 # --- the prior over the codes -----------------------------------------------------------------------------------------

@@ -501,3 +501,24 @@ POINTS, PICTURES = torch.zeros(100, 2), torch.zeros(100, 1, 28, 28)
 def test_bad_input_of_measures(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_floor_is_the_distance_of_random_parts_of_real_features() -> None:
+    torch.manual_seed(0)
+    features = torch.randn(300, 4, dtype=torch.double)
+    torch.manual_seed(1)
+    floors = metrics.floor_distances(features, 100, splits=3)
+    torch.manual_seed(1)
+    for floor in floors:
+        mixed = features[torch.randperm(300)]
+        assert float(floor) == pytest.approx(metrics.frechet_distance(mixed[:100], mixed[100:]))
+    # Of more rows the floor is lower.
+    assert metrics.floor_distances(features, 20).mean() > metrics.floor_distances(features, 150).mean()
+
+
+@pytest.mark.bad_input
+def test_a_floor_needs_splits_and_rows() -> None:
+    with pytest.raises(ValueError, match="splits is 0"):
+        metrics.floor_distances(torch.randn(30, 4), 10, splits=0)
+    with pytest.raises(ValueError, match="more than d"):
+        metrics.floor_distances(torch.randn(30, 4), 2)

@@ -245,11 +245,7 @@ def judged(x, asked):  # accuracy, confident share, Fréchet distance
 
 torch.manual_seed(0)
 everything = torch.cat([known, metrics.judge_features(held_out)])
-floors = []  # distances of real digits, split at random
-for _ in range(20):
-    mixed = everything[torch.randperm(len(everything))]
-    floors.append(metrics.frechet_distance(mixed[:fewer], mixed[fewer:]))
-floors = torch.tensor(floors)
+floors = metrics.floor_distances(everything, fewer)  # real digits, split at random
 
 # %%
 asked = torch.arange(fewer) % 10
