@@ -441,15 +441,16 @@ def recipe(name: str, profile: str = "auto") -> dict[str, Any]:
             },
             "network": {"width": 128},
             "agent": {
-                "learning_rate": 1e-3,
+                "learning_rate": 5e-4,
                 "decay": True,
+                "ceiling": 100.0,
                 "steps": 32,
                 "updates": (32, 128, 128)[scale],
                 "learning_starts": (200, 1000, 1000)[scale],
                 "exploration": 10_000,
                 "ema_decay": 0.9995,
             },
-            "fit": {"max_epochs": (2, 32, 32)[scale], "seed": 0},
+            "fit": {"max_epochs": (2, 48, 48)[scale], "seed": 0},
         },
         "breakout": {
             "games": {

@@ -37,17 +37,103 @@ LADDER: list[tuple[str, dict[str, Any]]] = [
 BRANCHES: list[tuple[str, dict[str, Any]]] = [
     ("untied", {"tied": False}),
     ("untied, large embedding", {"tied": False, "embedding_std": 1.0}),
+    ("untied, large embedding with ten times the rate", {"tied": False, "embedding_std": 1.0, "embedding_rate": 10}),
     ("SwiGLU", {"activation": "swiglu"}),
+    ("value residuals", {"value_residuals": True}),
+    ("Muon for the matrices of the blocks", {"muon": True}),
 ]
-RATES, SEEDS = (1e-3, 2e-3, 4e-3), range(3)  # a row takes the best rate of seed 0, and all seeds with it
+RATES, SEEDS = (2e-3, 4e-3, 8e-3), range(3)  # a row takes the best rate of seed 0, and all seeds with it
+
+
+class ValueResiduals(torch.nn.Module):
+    """The layer of queries, keys and values, which adds to its values a learnt share of the first block's.
+
+    Source: Zhou et al. (2025), https://arxiv.org/abs/2410.17897.
+    """
+
+    def __init__(self, layer: torch.nn.Linear, first: "list[ValueResiduals]") -> None:
+        super().__init__()
+        self.layer, self.first = layer, first  # in a list, or the first layer would be a part of this one
+        self.share = torch.nn.Parameter(torch.tensor(0.5)) if first else None
+        self.values = torch.empty(0)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return queries, keys and values, beside each other."""
+        queries_keys, self.values = self.layer(x).tensor_split([2 * x.shape[-1]], dim=-1)
+        values = self.values
+        if self.share is not None:
+            values = values + self.share * self.first[0].values
+        return torch.cat([queries_keys, values], dim=-1)
+
+
+class MuonAndAdamW(torch.optim.Optimizer):
+    """One optimizer to Lightning: Muon for some weights, AdamW for the others, at one rate.
+
+    Muon's update is a momentum whose singular values are all near 1 (Jordan et al., 2024,
+    https://kellerjordan.github.io/posts/muon/), scaled to the size of Adam's as in Liu et al. (2025,
+    https://arxiv.org/abs/2502.16982).
+    """
+
+    def __init__(self, matrices: list[Any], others: list[dict[str, Any]], rate: float, decay: float) -> None:
+        self.parts = [
+            torch.optim.Muon(matrices, rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, rate, (0.9, 0.99), fused=True),
+        ]
+        super().__init__([group for part in self.parts for group in part.param_groups], {})  # the groups are shared
+
+    def step(self, closure: Any = None) -> Any:
+        """Let Lightning compute the gradients, and move all weights."""
+        loss = None if closure is None else closure()
+        for part in self.parts:
+            part.step()
+        return loss
+
+
+class Training(gpt.NextTokenTraining):
+    """`NextTokenTraining` with a factor on the embedding's learning rate, and with Muon for the blocks if asked."""
+
+    def __init__(self, model: gpt.GPT, embedding_rate: float = 1, muon: bool = False) -> None:
+        super().__init__(model)
+        self.embedding_rate, self.muon = embedding_rate, muon
+
+    def configure_optimizers(self) -> Any:
+        """Return the usual optimizer, changed as asked for, and the usual schedule."""
+        configured = super().configure_optimizers()
+        groups = configured["optimizer"].param_groups
+        if self.embedding_rate != 1:
+            embedding = self.model.embedding.weight
+            groups[0]["params"] = [weight for weight in groups[0]["params"] if weight is not embedding]
+            configured["optimizer"].add_param_group(
+                {"params": [embedding], "weight_decay": self.weight_decay, "lr": self.embedding_rate * groups[0]["lr"]}
+            )
+        if self.muon:
+            blocks = [weight for weight in self.model.blocks.parameters() if weight.ndim == 2]
+            chosen = {id(weight) for weight in blocks}
+            others = [
+                {"params": [weight for weight in group["params"] if id(weight) not in chosen], "weight_decay": decay}
+                for group, decay in zip(groups, (self.weight_decay, 0.0), strict=True)
+            ]
+            configured["optimizer"] = MuonAndAdamW(blocks, others, self.learning_rate, self.weight_decay)
+        total = training.planned_steps(self)
+        schedule = torch.optim.lr_scheduler.LambdaLR(configured["optimizer"], lambda step: self.rate(step / total))
+        configured["lr_scheduler"]["scheduler"] = schedule
+        return configured
 
 
 def one_shakespeare(settings: dict[str, Any], seed: int) -> dict[str, Any]:
     """Train for nanoGPT's number of steps; return the loss on its validation data, windows side by side."""
     data = TextData("shakespeare", context=CONTEXT, batch_size=BATCH_SIZE)
     torch.manual_seed(seed)
-    training_ = gpt.build(vocab_size=data.tokenizer.vocab_size, context=CONTEXT, **SIZES, **settings)
-    model = training_.model
+    architecture = {name: value for name, value in settings.items() if name in gpt.GPTConfig.__dataclass_fields__}
+    config = gpt.GPTConfig(data.tokenizer.vocab_size, CONTEXT, **SIZES, **architecture)
+    model = gpt.GPT(config)
+    if settings.get("value_residuals"):
+        first: list[ValueResiduals] = []
+        for block in model.blocks:
+            attention: Any = block.attention
+            attention.qkv = ValueResiduals(attention.qkv, first[:1])
+            first.append(attention.qkv)
+    training_ = Training(model, settings.get("embedding_rate", 1), settings.get("muon", False))
     start = clock()
     quiet: dict[str, Any] = {"limit_val_batches": 0, "enable_progress_bar": False}
     training.fit(training_, data, max_epochs=100, max_steps=STEPS, seed=seed, **quiet)

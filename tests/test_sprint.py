@@ -10,7 +10,9 @@ import sprint
 import torch
 from torch import Tensor, nn
 
-ENTRIES = sorted(path.stem for path in sprint.FOLDER.glob("*.py"))
+from aigc_course import dqn
+
+ENTRIES = sorted(sprint.FOLDER.glob("*/*.py"))
 VOCABULARY = 7
 
 
@@ -31,10 +33,13 @@ class SeesAhead(Bigram):
         return self.table(tokens.roll(-1, dims=1))
 
 
-@pytest.fixture
+def judged_on(tokens: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sprint, "texts", lambda: (tokens, tokens, VOCABULARY))
+
+
+@pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = torch.randint(VOCABULARY, (60,), generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr(sprint, "texts", lambda: (tokens, tokens.flip(0), VOCABULARY))
+    judged_on(torch.randint(VOCABULARY, (60,), generator=torch.Generator().manual_seed(0)), monkeypatch)
 
 
 def entry(folder: Path, body: str) -> Path:
@@ -45,22 +50,80 @@ def entry(folder: Path, body: str) -> Path:
     return path
 
 
-def test_equal_chances_cost_the_logarithm_of_their_number() -> None:
+class Ink(nn.Module):
+    """One logit for all pixels; or the pixels themselves, moved on by `ahead` places."""
+
+    def __init__(self, ahead: int | None = None) -> None:
+        super().__init__()
+        self.logit, self.ahead = nn.Parameter(torch.tensor(0.3)), ahead
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.ahead is None:
+            return self.logit * torch.ones_like(x)
+        flat = x.flatten(1)
+        before = torch.zeros(len(x), max(0, -self.ahead))
+        return torch.cat([before, flat[:, : flat.shape[1] - before.shape[1]]], dim=1).view_as(x)
+
+
+class Draws(nn.Module):
+    """Draws real digits of the class; or what `made` returns."""
+
+    def __init__(self, made: Any = None) -> None:
+        super().__init__()
+        self.made = made
+
+    def draw(self, labels: Tensor) -> Tensor:
+        if self.made is not None:
+            return self.made(labels)
+        x, y = sprint.given_digits()
+        chosen = [(y == label).nonzero()[:, 0] for label in labels]
+        return torch.stack([x[places[torch.randint(len(places), ())]] for places in chosen])
+
+
+def test_equal_chances_cost_the_logarithm_of_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     model = Bigram()
     nn.init.zeros_(model.table.weight)
     for count in (2, 8, 9, 30):
-        assert sprint.judge(model, torch.arange(count) % VOCABULARY) == pytest.approx(math.log(VOCABULARY))
+        judged_on(torch.arange(count) % VOCABULARY, monkeypatch)
+        assert sprint.judge_text(model)["nats"] == pytest.approx(math.log(VOCABULARY))
 
 
-def test_every_token_but_the_first_is_judged_once() -> None:
+def test_every_token_but_the_first_is_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokens = Bigram(), torch.arange(23) % VOCABULARY
     logits = model.table.weight.log_softmax(dim=-1)
     by_hand = -logits[tokens[:-1], tokens[1:]].mean().item()
-    assert sprint.judge(model, tokens) == pytest.approx(by_hand, abs=1e-6)
+    judged_on(tokens, monkeypatch)
+    assert sprint.judge_text(model)["nats"] == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_one_logit_for_all_pixels_costs_the_entropy_of_the_ink() -> None:
+    model, x = Ink(), sprint.ImageData("binary_digits").split("test")[0]
+    sprint.check_likelihood(model)
+    share = x.mean()
+    with torch.no_grad():
+        model.logit.copy_(torch.logit(share))
+    entropy = -784 * (share * share.log() + (1 - share) * (1 - share).log())
+    assert sprint.judge_likelihood(model)["nats"] == pytest.approx(float(entropy), rel=1e-4)
+
+
+def test_real_digits_are_at_a_distance_near_zero() -> None:
+    found = sprint.judge_digits(Draws())
+    assert found["judge_accuracy"] > 0.95
+    assert 0 <= found["frechet"] < 1.5
+
+
+def test_an_untrained_player_scores_little_and_twice_the_same() -> None:
+    torch.manual_seed(0)
+    model = dqn.ConvQNetwork((4, 10, 10), 3, hidden=8)
+    sprint.check_breakout(model)
+    scores = [sprint.judge_breakout(model)["score"] for _ in range(2)]
+    assert scores[0] == scores[1]
+    assert 0 <= scores[0] < 5
 
 
 def test_a_model_that_keeps_the_rules_is_counted() -> None:
-    assert sprint.check_model(Bigram(), VOCABULARY) == VOCABULARY**2
+    sprint.check_text(Bigram())
+    assert sprint.count_weights(Bigram()) == VOCABULARY**2
 
 
 @pytest.mark.bad_input
@@ -68,14 +131,51 @@ def test_a_model_that_keeps_the_rules_is_counted() -> None:
     ("model", "message"),
     [
         (SeesAhead(), "with other tokens from position"),
-        (Bigram(weights=200_000), "1,400,000 numbers; at most 1,000,000"),
         (Bigram(context=1), "`context` is 1"),
         (nn.Linear(2, 2), "`context` is None"),
     ],
 )
-def test_a_model_that_breaks_a_rule_is_refused(model: nn.Module, message: str) -> None:
+def test_a_text_model_that_breaks_a_rule_is_refused(model: nn.Module, message: str) -> None:
     with pytest.raises(sprint.RuleBroken, match=message):
-        sprint.check_model(model, VOCABULARY)
+        sprint.check_text(model)
+
+
+@pytest.mark.bad_input
+def test_a_pixel_that_sees_itself_is_refused() -> None:
+    sprint.check_likelihood(Ink(ahead=-1))
+    with pytest.raises(sprint.RuleBroken, match="from number 0 on, itself included"):
+        sprint.check_likelihood(Ink(ahead=0))
+    with pytest.raises(sprint.RuleBroken, match=r"\(4, 784\); \(4, 1, 28, 28\) was due"):
+        sprint.check_likelihood(nn.Flatten())
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda labels: torch.zeros(len(labels), 784), "for 10 labels"),
+        (lambda labels: torch.full((len(labels), 1, 28, 28), 1.5), "outside"),
+        (lambda labels: torch.full((len(labels), 1, 28, 28), torch.nan), "outside"),
+    ],
+)
+def test_pictures_of_another_kind_are_refused(made: Any, message: str) -> None:
+    with pytest.raises(sprint.RuleBroken, match=message):
+        sprint.check_digits(Draws(made))
+
+
+@pytest.mark.bad_input
+def test_digits_that_were_not_asked_for_are_refused() -> None:
+    with pytest.raises(sprint.RuleBroken, match="90 % are due"):
+        sprint.judge_digits(Draws(lambda labels: Draws().draw((labels + 1) % 10)))
+    with pytest.raises(sprint.RuleBroken, match="no method `draw`"):
+        sprint.check_digits(nn.Linear(2, 2))
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", ["muon_gpt", "nowhere/muon_gpt", "text/../text/muon_gpt"])
+def test_an_entry_without_a_track_is_refused(name: str) -> None:
+    with pytest.raises(sprint.RuleBroken, match="has no track"):
+        sprint.check(name, 1)
 
 
 @pytest.mark.bad_input
@@ -83,9 +183,11 @@ def test_a_buffer_counts_and_a_wrong_shape_is_refused() -> None:
     model = Bigram()
     model.register_buffer("stored", torch.zeros(2_000_000))
     with pytest.raises(sprint.RuleBroken, match="2,000,049 numbers"):
-        sprint.check_model(model, VOCABULARY)
+        sprint.count_weights(model)
+    with pytest.raises(sprint.RuleBroken, match="returned a int"):
+        sprint.count_weights(3)  # type: ignore[arg-type]
     with pytest.raises(sprint.RuleBroken, match=r"logits have the shape \(4, 8, 5\); \(4, 8, 7\) was due"):
-        sprint.check_model(Bigram(weights=5), VOCABULARY)
+        sprint.check_text(Bigram(weights=5))
 
 
 @pytest.mark.bad_input
@@ -98,18 +200,23 @@ def test_a_file_without_an_entry_is_refused(tmp_path: Path, text: str | None) ->
         sprint.load(path)
 
 
-def test_training_beyond_the_budget_is_refused(tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = entry(tmp_path, "    end = time.process_time() + 0.2\n    while time.process_time() < end:\n        pass\n")
+def test_training_beyond_the_budget_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "text").mkdir()
+    body = "    end = time.process_time() + 0.2\n    while time.process_time() < end:\n        pass\n"
+    path = entry(tmp_path / "text", body)
     monkeypatch.setattr(sprint, "BUDGET", 0.1)
     said: Any = queue.Queue()
-    sprint.one_run(path, 0, None, said)
+    sprint.one_run(path, 0, said)
     assert "CPU-seconds; 0 are allowed" in said.get_nowait()
 
 
-@pytest.mark.parametrize("name", ENTRIES)
-def test_every_entry_keeps_the_rules_and_repeats_itself(name: str) -> None:
-    made, tokens = sprint.load(sprint.FOLDER / f"{name}.py"), torch.randint(65, (3_000,))
-    models = [made.train(tokens, 65, 0, steps=1) for _ in range(2)]
-    assert sprint.check_model(models[0], 65) <= sprint.MOST_WEIGHTS
+@pytest.mark.parametrize("path", ENTRIES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_entry_keeps_the_rules_and_repeats_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    track, made = sprint.TRACKS[path.parent.name], sprint.load(path)
+    tokens = torch.randint(65, (3_000,), generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(sprint, "texts", lambda: (tokens, tokens, 65))
+    models = [made.train(*track.given(), 0, steps=1).eval() for _ in range(2)]
+    track.check(models[0])
+    assert sprint.count_weights(models[0]) <= sprint.MOST_WEIGHTS
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.equal(one, other)

@@ -900,12 +900,11 @@ for name, (obeyed, loss) in compared.items():
 
 # %%
 multiply = min(compared[name][0] for name in ("both multiply", "G adds"))
-*others, blind_loss = [loss for _, loss in compared.values()]
-usual_loss = sum(others) / len(others)
+losses = [loss for _, loss in compared.values()]
 if profile != "smoke":
     assert compared["D is blind"][0] < 0.2 < 0.7 < multiply
     assert compared["both add"][0] < multiply
-    assert 2 / 3 < blind_loss / usual_loss < 1.5
+    assert 0.4 < min(losses) < max(losses) < 1.45
 
 
 # %% mystnb={"image": {"alt": "Five horizontal bars of judge accuracy. The two where the discriminator multiplies are long; where both players add it is shorter; the blind one's ends near the line of pure chance."}}
@@ -930,8 +929,9 @@ plt.show()
 #
 # The last row is the mistake to remember. The blind game is the old one: the discriminator asks only whether a picture is
 # real. A generator that draws good pictures and ignores the label wins it, and to obey would gain it nothing. So the
-# accuracy is that of guessing. Now look at the losses printed beside it: the blind row's is of the same size as the others.
-# Only a measurement that uses the label finds a fault in the label.
+# accuracy is that of guessing. Now look at the losses printed beside it. The discriminator of a game that is going well is
+# right more often than a guess and not always, so its loss lies between 0 and that of guessing, $2 \log 2 \approx 1.39$
+# nats. All five do, the blind row's too. Only a measurement that uses the label finds a fault in the label.
 #
 # On the ring it can be seen:
 

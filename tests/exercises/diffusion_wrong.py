@@ -278,6 +278,7 @@ WRONG: dict[str, list[Answer]] = {
     "target": [
         ("the straight path's", *_target("noise - x")),
         ("the circle's", *_target("(1 - t**2) * noise - t * x")),
+        ("the cosine path's", *_target("math.pi / 2 * ((1 - t**2) * noise - t * x)")),
         ("sign of the slope", *_target("noise + 2 * t * x")),
         ("half the slope", *_target("noise - t * x")),
         ("the point itself", *_target("(1 - t**2) * x + t * noise")),
@@ -318,11 +319,12 @@ WRONG: dict[str, list[Answer]] = {
             ),
         ),
         ("the variance for its root", *_step((1, 0, 1, 1), fresh="(eta * s_r) ** 2 * (1 - rho**2)")),
-        ("all noise replaced", *_step((1, 0, 1, 0), fresh="eta * s_r")),
+        ("all noise replaced", *_step((1, 0, 1, 1), fresh="eta * s_r")),
         ("eta squared", *_step((1, 0, 1, 1), fresh="eta**2 * s_r * max(0.0, 1 - rho**2) ** 0.5")),
         ("the root of eta", *_step((1, 0, 1, 1), fresh="eta**0.5 * s_r * max(0.0, 1 - rho**2) ** 0.5")),
         ("rho without the signal", *_step((1, 0, 1, 1), rho="s_r / s_t")),
         ("1 - rho", *_step((1, 0, 1, 1), fresh="eta * s_r * max(0.0, 1 - rho) ** 0.5")),
+        ("the paper's", *_step((1, 0, 1, 1), fresh="eta * s_r / s_t * max(0.0, 1 - (a_t / a_r) ** 2) ** 0.5")),
         (
             "the noise of the way forward",
             *_step((1, 0, 0, 0), fresh="eta * max(0.0, s_t**2 - (a_t / a_r) ** 2 * s_r**2) ** 0.5"),
@@ -486,7 +488,8 @@ SAYS: dict[str, dict[str, str]] = {
     },
     "target": {
         "the straight path's": "this is the velocity on the straight path",
-        "the circle's": "this is the formula of the circle",
+        "the circle's": "this is the formula for a ** 2 + s ** 2 = 1",
+        "the cosine path's": "this is the formula of the cosine path",
         "sign of the slope": "the signal falls, so its slope is negative",
         "half the slope": "a share of 1 - t ** 2 has the slope -2 t",
         "the point itself": "this is the point x_t itself",
@@ -494,7 +497,7 @@ SAYS: dict[str, dict[str, str]] = {
     },
     "split": {
         "without the divisor": "on this path there is 1 + t ** 2 to divide by",
-        "the circle's": "these are the formulas of the circle",
+        "the circle's": "these are the formulas for a ** 2 + s ** 2 = 1",
         "signal not divided out": "the signal's share is still in it: divide by it",
         "noise not divided out": "the noise's share is still in it: divide by it",
         "the share of the circle": "this is the share of another path; here a = 1 - t ** 2",
@@ -508,6 +511,7 @@ SAYS: dict[str, dict[str, str]] = {
         "the root of eta": "half of it for eta = 1/2",
         "rho without the signal": "rho has the shares of signal in it as well",
         "1 - rho": "but 1 - rho ** 2",
+        "the paper's": "the formula in the paper needs a ** 2 + s ** 2 = 1; here it is not so",
         "the noise of the way forward": "this is the noise that the way forward adds between the times",
         "all of the guessed noise kept": "the guessed noise keeps its whole share",
         "standard deviations added": "variances add up",
