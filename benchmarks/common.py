@@ -12,6 +12,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import LambdaCallback
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from aigc_course import training
 from aigc_course.data.files import written_whole
@@ -28,6 +30,23 @@ def clock() -> tuple[float, float]:
 
 def seconds(start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
     return end[0] - start[0], end[1] - start[1]
+
+
+class Operations(TorchDispatchMode):
+    """Counts, while it is entered, the operations of matrix products and convolutions, as PyTorch's counter does.
+
+    That counter also asks which module does what, and then refuses gradients of gradients, as WGAN-GP needs them. On a
+    CPU attention's own products are left out: PyTorch has no formula for that kernel.
+    """
+
+    total = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if func._overloadpacket in flop_registry:
+            self.total += flop_registry[func._overloadpacket](*args, **kwargs, out_val=result)
+        return result
 
 
 def seconds_with_fit(model: pl.LightningModule, data: pl.LightningDataModule, epochs: int) -> tuple[float, float]:

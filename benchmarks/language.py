@@ -42,7 +42,7 @@ BRANCHES: list[tuple[str, dict[str, Any]]] = [
     ("value residuals", {"value_residuals": True}),
     ("Muon for the matrices of the blocks", {"muon": True}),
 ]
-RATES, SEEDS = (2e-3, 4e-3, 8e-3), range(3)  # a row takes the best rate of seed 0, and all seeds with it
+FIRST_RATES, SEEDS = (2e-3, 4e-3), range(3)  # a row takes the best rate of seed 0, and all seeds with it
 
 
 class ValueResiduals(torch.nn.Module):
@@ -153,6 +153,14 @@ def one_shakespeare(settings: dict[str, Any], seed: int) -> dict[str, Any]:
     }
 
 
+def next_rate(nats: dict[float, float]) -> float | None:
+    """Return a rate still to be tried, twice the largest or half the smallest; None if the best lies between others."""
+    best = min(nats, key=lambda rate: nats[rate])
+    if best == max(nats):
+        return 2 * best
+    return best / 2 if best == min(nats) else None
+
+
 def shakespeare() -> dict[str, Any]:
     """Climb the ladder of changes, then try the branches at its end, each row with a rate chosen for it."""
     settings: dict[str, Any] = {}
@@ -161,14 +169,20 @@ def shakespeare() -> dict[str, Any]:
         row = {**settings, **change}
         if (name, change) in LADDER:
             settings = row
-        runs = [{"learning_rate": rate, **one_shakespeare({**row, "learning_rate": rate}, 0)} for rate in RATES]
+        runs = []
+        due: list[float] = list(FIRST_RATES)
+        while due:
+            rate = due.pop(0)
+            runs.append({"learning_rate": rate, **one_shakespeare({**row, "learning_rate": rate}, 0)})
+            following = None if due else next_rate({run["learning_rate"]: run["validation_nats"] for run in runs})
+            due += [] if following is None else [following]
         best = min(runs, key=lambda run: run["validation_nats"])["learning_rate"]
         runs += [
             {"learning_rate": best, **one_shakespeare({**row, "learning_rate": best}, seed)} for seed in SEEDS if seed
         ]
         rows.append({"change": name, "settings": row, "learning_rate": best, "runs": runs})
         print(f"{name}: rate {best}, {[run['validation_nats'] for run in runs]} nats", flush=True)
-    return {"context": CONTEXT, "batch_size": BATCH_SIZE, "steps": STEPS, "rates": RATES, "rows": rows}
+    return {"context": CONTEXT, "batch_size": BATCH_SIZE, "steps": STEPS, "rows": rows}
 
 
 # --- speed ------------------------------------------------------------------------------------------------------------

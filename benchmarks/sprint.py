@@ -46,7 +46,6 @@ import common
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.flop_counter import FlopCounterMode
 
 from aigc_course import metrics, playing
 from aigc_course.data import ImageData, TextData
@@ -277,9 +276,9 @@ def run(path: Path, seed: int) -> dict[str, Any]:
 
 def operations(path: Path) -> int:
     """Return the operations of a whole training, one more than those that are judged: counting takes time."""
-    with FlopCounterMode(display=False) as counter:
+    with common.Operations() as counter:
         load(path).train(*TRACKS[path.parent.name].given(), 0)
-    return counter.get_total_flops()
+    return counter.total
 
 
 def check(name: str, seeds: int) -> dict[str, Any]:

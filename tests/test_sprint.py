@@ -5,10 +5,12 @@ import queue
 from pathlib import Path
 from typing import Any
 
+import common
 import pytest
 import sprint
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from aigc_course import dqn
 
@@ -208,6 +210,20 @@ def test_training_beyond_the_budget_is_refused(tmp_path: Path, monkeypatch: pyte
     said: Any = queue.Queue()
     sprint.one_run(path, 0, said)
     assert "CPU-seconds; 0 are allowed" in said.get_nowait()
+
+
+def test_operations_are_those_that_pytorch_counts_and_gradients_of_gradients_too() -> None:
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Tanh(), nn.Linear(4 * 36, 2))
+    x = torch.randn(5, 1, 8, 8)
+    with FlopCounterMode(display=False) as theirs:
+        network(x).square().sum().backward()
+    with common.Operations() as once:
+        network(x).square().sum().backward()
+    assert once.total == theirs.get_total_flops() > 0
+    with common.Operations() as twice:
+        (slope,) = torch.autograd.grad(network(x.requires_grad_()).sum(), x, create_graph=True)
+        slope.square().sum().backward()
+    assert twice.total > once.total
 
 
 @pytest.mark.parametrize("path", ENTRIES, ids=lambda path: f"{path.parent.name}/{path.stem}")

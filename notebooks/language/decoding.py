@@ -1032,12 +1032,12 @@ read = prompts[:1]
 with torch.no_grad():
     row = model(read)[:, -1]
 plain, shifted = [
-    penalise(row + c, read, 1.3).softmax(dim=-1) for c in (0.0, -10.0)
+    penalise(row + c, read, 1.3).softmax(dim=-1) for c in (0.0, -30.0)
 ]
-same = torch.allclose((row - 10).softmax(dim=-1), row.softmax(dim=-1), atol=1e-5)
+same = torch.allclose((row - 30).softmax(dim=-1), row.softmax(dim=-1), atol=1e-5)
 share = [p[0, read[0].unique()].sum().item() for p in (plain, shifted)]
 print(f"unpenalised probabilities equal: {same}; used tokens, together:")
-print(f"{share[0]:.3f}, and with every logit lower by 10, {share[1]:.3f}")
+print(f"{share[0]:.3f}, and with every logit lower by 30, {share[1]:.3f}")
 assert same
 assert share[1] < 0.8 * share[0]
 

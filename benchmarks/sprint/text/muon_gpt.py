@@ -1,21 +1,22 @@
-"""A GPT with a bigram embedding, value residuals and Muon, in one file.
+"""A GPT that reads four characters at once, with value residuals and Muon, in bfloat16, in one file.
 
-The model is the course's (aigc_course/gpt.py) in short, with three additions:
+The model is the course's (aigc_course/gpt.py) in short, with four additions:
 
-- a *bigram embedding*: beside its own vector each token gets one that depends on the token before it too, from a table
-  with one row for each pair of tokens, so that the first layer need not find out what stands one place back;
+- *what stands just before*: to the vector of a token those of the three tokens before it are added, each from a table
+  of its own, and one from a table with a row for each pair of tokens: the first layer need not look one place back;
 - *value residuals*: every layer adds the values of the first layer to its own, by a share that is learnt (Zhou et al.,
   2025, https://arxiv.org/abs/2410.17897);
 - *Muon*: the update of a matrix is its momentum with all singular values brought close to 1 (Jordan et al., 2024,
-  https://kellerjordan.github.io/posts/muon/); vectors, embeddings and the last layer are left to AdamW.
+  https://kellerjordan.github.io/posts/muon/); vectors, embeddings and the last layer are left to AdamW;
+- *bfloat16*: products of matrices in half the digits, which this budget turns into more steps.
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STEPS, BATCH, CONTEXT = 1_400, 16, 128
-LAYERS, HEADS, WIDTH, BIGRAM = 4, 4, 128, 32
+STEPS, BATCH, CONTEXT = 2_500, 8, 256
+LAYERS, HEADS, WIDTH, PAIR = 3, 4, 128, 32
 MUON_RATE, ADAM_RATE, WARMUP = 2e-2, 6e-3, 0.02
 
 
@@ -66,10 +67,13 @@ class Model(nn.Module):
         super().__init__()
         self.vocab_size = vocab_size
         self.embedding = nn.Embedding(vocab_size, WIDTH)
-        self.pairs, self.widen = nn.Embedding(vocab_size**2, BIGRAM), nn.Linear(BIGRAM, WIDTH, bias=False)
+        self.pairs, self.widen = nn.Embedding(vocab_size**2, PAIR), nn.Linear(PAIR, WIDTH, bias=False)
+        self.earlier = nn.ModuleList(nn.Embedding(vocab_size, WIDTH) for _ in range(3))
         self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
         self.head = nn.Linear(WIDTH, vocab_size, bias=False)
         nn.init.normal_(self.pairs.weight, std=0.1)
+        for weight in self.earlier.parameters():
+            nn.init.normal_(weight, std=0.3)
         nn.init.zeros_(self.head.weight)
         half = WIDTH // HEADS // 2
         angles = torch.outer(torch.arange(CONTEXT), 10_000.0 ** (-torch.arange(half) / half))
@@ -77,9 +81,13 @@ class Model(nn.Module):
         self.register_buffer("sin", angles.sin(), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        before = F.pad(tokens[:, :-1], (1, 0))
-        x = normalise(self.embedding(tokens) + self.widen(self.pairs(before * self.vocab_size + tokens)))
-        time, first = tokens.shape[1], None
+        time = tokens.shape[1]
+        back = [F.pad(tokens, (k, 0))[:, :time] for k in (1, 2, 3)]
+        pair = back[0] * self.vocab_size + tokens
+        x = self.embedding(tokens) + self.widen(self.pairs(pair))
+        for table, one in zip(self.earlier, back, strict=True):
+            x = x + table(one)
+        x, first = normalise(x), None
         for block in self.blocks:
             x, first = block(x, (self.cos[:time], self.sin[:time]), first)
         return self.head(normalise(x))
@@ -93,7 +101,7 @@ def train(tokens: Tensor, vocab_size: int, seed: int, steps: int = STEPS) -> nn.
     others = [weight for weight in model.parameters() if id(weight) not in chosen]
     optimizers = [
         torch.optim.Muon(matrices, MUON_RATE, weight_decay=0.01, momentum=0.95),
-        torch.optim.AdamW(others, ADAM_RATE, (0.9, 0.99), weight_decay=0.0, fused=True),
+        torch.optim.AdamW(others, ADAM_RATE, (0.9, 0.99), weight_decay=0.1, fused=True),
     ]
     peaks = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
     places = torch.arange(CONTEXT + 1)
@@ -103,7 +111,9 @@ def train(tokens: Tensor, vocab_size: int, seed: int, steps: int = STEPS) -> nn.
         for optimizer, peak in zip(optimizers, peaks, strict=True):
             optimizer.param_groups[0]["lr"] = peak * share
         windows = tokens[torch.randint(len(tokens) - CONTEXT, (BATCH, 1)) + places]
-        loss = F.cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(windows[:, :-1])
+        loss = F.cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten())
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
