@@ -1085,7 +1085,7 @@ except ValueError as error:
 # **One thing changed.** Which of the habits matter? We train a small DCGAN for a few epochs with a learning rate of 0.003,
 # and again with something changed. There is one seed for each, so that small differences mean nothing.
 #
-# > **Predict, then run.** Which change does *not* spoil the game? (a) Initial weights 25 times as large. (b) A learning
+# > **Predict, then run.** Which change does *not* always spoil the game? (a) Initial weights 25 times as large. (b) A learning
 # > rate of 0.03, ten times as high. (c) A learning rate of 0.01, three times as high.
 
 
@@ -1148,29 +1148,27 @@ for name, game in games.items():
     )
     print(f"{name:>18} {far[name]:12.1f} {covers:7d} {100 * certain:9.0f} %")
 
-# %% mystnb={"image": {"alt": "Six rows of samples. The first and the fifth show rough digits; the third, the fourth and the last show textures that are no digits."}}
+# %% mystnb={"image": {"alt": "Six rows of samples. The first shows rough digits; the third, the fourth and the last show textures that are no digits."}}
 plots.image_grid(torch.cat([x[:8] for x in drawn.values()]), row_labels=list(drawn))
 plt.show()
 
 # %%
 lost = ["initial × 25", "rate 0.03", "0.01, no norm"]
 if profile != "smoke":
-    assert min(far[name] for name in lost) > 2 * max(
-        far["nothing"], far["rate 0.01"]
-    )
+    assert min(far[name] for name in lost) > 2 * far["nothing"]
     assert max(metrics.digit_coverage(drawn[name]) for name in lost) <= 5
-    for name in ("nothing", "rate 0.01"):
-        assert metrics.digit_coverage(drawn[name]) > 6
+    assert metrics.digit_coverage(drawn["nothing"]) > 6
 
 # %% [markdown]
-# It is (c). The other two end in pictures that are no digits at all, at many times the distance. Note what the judge says
-# of them: it may be sure of nearly all, while it reads them as a few digits only, or as a single one. That is the warning from above:
-# confidence alone acquits nobody; the distance and the coverage see it.
+# It is (c): of four sets of seeds with which we ran it, it spoilt the game with one. The other two end in pictures that are
+# no digits at all, at many times the distance. Note what the judge says of them: it may be sure of nearly all, while it
+# reads them as a few digits only, or as a single one. That is the warning from above: confidence alone acquits nobody; the
+# distance and the coverage see it.
 #
 # And batch normalisation? The row "no norm in G" is the one that one run cannot judge. At the rate of 0.003 we saw seeds
-# with which the generator without normalisation keeps up with the first row, and others with which it is lost. The last two
-# rows differ more: at a rate of 0.01 the generator with normalisation still learns, while the one without is lost. That
-# too is one seed: it suggests, but does not show, that normalisation widens the range of settings that work.
+# with which the generator without normalisation keeps up with the first row, and others with which it is lost. At 0.01 it
+# was lost with all four sets of seeds. That suggests, but does not show, that normalisation widens the range of settings
+# that work.
 #
 # Large initial weights put many pixels at the ends of tanh before the game has begun, as you have seen. And do not
 # rank the rows that came out close together: a distance may move by as much from one seed to the next.
