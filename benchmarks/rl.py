@@ -214,6 +214,13 @@ def unsteady() -> dict[str, Any]:
     return {"episodes": EPISODES, "changes": UNSTEADY, "recipe": settings(0, **UNSTEADY), "runs": runs}
 
 
+def uncut() -> dict[str, Any]:
+    """Train by an earlier recipe, of three steps and a rate that falls from twice as high, for 65,536 steps."""
+    changes: dict[str, Any] = {"agent": {"learning_rate": 1e-3, "ceiling": None}, "fit": {"max_epochs": 32}}
+    runs = from_each_seed(ours, "uncut", SEEDS, look=True, **changes)
+    return {"episodes": EPISODES, "changes": changes, "recipe": settings(0, **changes), "runs": runs}
+
+
 def library() -> dict[str, Any]:
     """Train the peer."""
     return {"episodes": EPISODES, "zoo": ZOO, "steps": ZOO_STEPS, "runs": from_each_seed(peer, "peer", SEEDS)}
@@ -309,5 +316,6 @@ def throughput() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    parts = {"steady": steady, "unsteady": unsteady, "library": library, "ablation": ablation, "additions": additions}
-    common.run_parts({**parts, "throughput": throughput}, "rl.py", TARGET)
+    parts = {"steady": steady, "unsteady": unsteady, "uncut": uncut, "library": library}
+    parts |= {"ablation": ablation, "additions": additions, "throughput": throughput}
+    common.run_parts(parts, "rl.py", TARGET)

@@ -795,8 +795,8 @@ def _check():
                 "not 1 - rho is replaced, but 1 - rho ** 2": (
                     eta * s_r * math.sqrt(1 - rho)
                 ),
-                "the formula in the paper needs a ** 2 + s ** 2 = 1; here it is not "
-                "so": eta * s_r / s_t * math.sqrt(1 - (a_t / a_r) ** 2),
+                "the formula in the paper needs a ** 2 + s ** 2 = 1; here "
+                "it is not so": eta * s_r / s_t * math.sqrt(1 - (a_t / a_r) ** 2),
                 "the share s_r of the noise is missing": eta
                 * math.sqrt(1 - rho**2),
             }

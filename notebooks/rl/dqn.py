@@ -344,7 +344,7 @@ print(
 # ## Training
 #
 # The recipe plays eight games at once and makes one update for every two steps. Besides its sizes (a wider network, a
-# larger memory) it differs from the forty lines in four points, and the second half of the chapter asks what they are
+# larger memory) it differs from the forty lines in five points, and the second half of the chapter asks what they are
 # good for.
 #
 # - The labels look $n = 3$ steps ahead. With $r_t$ for the reward of step $t$, the **n-step return** is
@@ -353,7 +353,8 @@ print(
 #
 #   and it stops earlier where the game does. What was earned on the way, by whatever policy played then, is used as it
 #   is.
-# - The learning rate falls linearly to 0 over the training.
+# - No label is above 100: $y \leftarrow \min(y, \frac{1}{1 - \gamma})$. We know that nothing is worth more.
+# - The learning rate is half as high as in the forty lines, and falls linearly to 0 over the training.
 # - Beside the weights of the *online* network, which learns, their average over the last couple of thousand updates is
 #   kept, and it is the average that we shall use. With $\bar\theta$ for the averaged weights,
 #   $\bar\theta \leftarrow \beta\,\bar\theta + (1 - \beta)\,\theta$ after each update, with $\beta = 0.9995$, as in
@@ -480,13 +481,12 @@ display(
 # ends.
 #
 # **Is one seed enough?** No: in deep reinforcement learning the seed can decide about success
-# ([Henderson et al., 2018](https://arxiv.org/abs/1709.06560)). `benchmarks/rl.py` has trained this recipe from five seeds.
-# Beside it stand two others: the same recipe without its first two points, which we call *unsteady*, and a well-kept
-# library, stable-baselines3, with the settings that its authors' collection gives for this game. The unsteady recipe got
-# 98,000 steps, ours 65,000. The library's settings are made
-# for 50,000 steps, with a constant learning rate and without averaging; the library was trained for about twice as many,
-# and where we summarise its curves we take the first 50,000 (up to there a shorter training would have been the same
-# one). All are evaluated in the same way, and of all the best weights were kept.
+# ([Henderson et al., 2018](https://arxiv.org/abs/1709.06560)). `benchmarks/rl.py` has trained this recipe from ten seeds.
+# The recipe was chosen by the first five, so that these flatter it; the other five are *fresh*, and nobody had looked at
+# them before. Beside it stand two others: the same recipe without its first three points and at twice its rate, which we
+# call *unsteady*, and a well-kept library, stable-baselines3, with the settings that its authors' collection gives for this
+# game. Ours and the unsteady one got 98,304 steps each, the library the 50,000 that its settings are made for. All are
+# evaluated in the same way, and of all the best weights were kept.
 
 # %%
 benchmark = json.loads(
@@ -494,6 +494,7 @@ benchmark = json.loads(
 )
 trainings = {
     "this recipe": benchmark["steady"]["runs"],
+    "fresh seeds": benchmark["steady"]["fresh_seeds"],
     "unsteady": benchmark["unsteady"]["runs"],
     "stable-baselines3": benchmark["library"]["runs"],
 }
@@ -503,7 +504,7 @@ for label, runs in trainings.items():
 
 
 # %% [markdown]
-# So far all three are excellent. Now the whole curves: not the best moment of each training, but the mean return over its
+# So far all are excellent. Now the whole curves: not the best moment of each training, but the mean return over its
 # later half. Five numbers have a spread, and it has to be said. [Agarwal et al.
 # (2021)](https://arxiv.org/abs/2108.13264) recommend for few runs the **interquartile mean**, the mean of the middle half
 # (here of the middle three), and a **bootstrap interval**: draw five of the five seeds again, with replacement, a few
@@ -524,30 +525,39 @@ def interval(values, draws=4000):
 
 
 # %%
-for run in trainings["stable-baselines3"]:
-    budget = sum(steps <= 50_000 for steps in run["steps"])
-    run["first_50k"] = run["returns"][:budget]
 curves = {
     "this recipe, averaged": ("this recipe", "returns"),
     "this recipe, online": ("this recipe", "online_returns"),
+    "fresh seeds, averaged": ("fresh seeds", "returns"),
+    "fresh seeds, online": ("fresh seeds", "online_returns"),
     "unsteady, averaged": ("unsteady", "returns"),
     "unsteady, online": ("unsteady", "online_returns"),
-    "stable-baselines3": ("stable-baselines3", "first_50k"),
+    "stable-baselines3": ("stable-baselines3", "returns"),
 }
 
 
 # %%
 torch.manual_seed(0)
+halves = {}
 for label, (name, key) in curves.items():
-    halves = torch.tensor([later_half(run[key]) for run in trainings[name]])
-    low, high = interval(halves)
-    seeds = " ".join(f"{value:3.0f}" for value in halves)
-    mean = interquartile_mean(halves)
+    halves[label] = torch.tensor([later_half(r[key]) for r in trainings[name]])
+    low, high = interval(halves[label])
+    seeds = " ".join(f"{value:3.0f}" for value in halves[label])
+    mean = interquartile_mean(halves[label])
     print(f"{label:>21}: {seeds}   IQM {mean:.0f}, from {low:.0f} to {high:.0f}")
+assert (halves["this recipe, averaged"] >= 475).all()
+assert (halves["fresh seeds, averaged"] >= 475).sum() == 4
+assert halves["fresh seeds, averaged"].min() > 450
+calmer = halves["unsteady, averaged"] > halves["unsteady, online"]
+assert calmer.all()
+assert halves["unsteady, averaged"].max() < 500
+assert halves["stable-baselines3"].min() < 400
 
-# %% mystnb={"image": {"alt": "Five panels of learning curves with five seeds each: this recipe averaged and online, the unsteady one averaged and online, and stable-baselines3. Four of the curves of this recipe climb to 500 and stay; one falls far below for a long while. The online curves of the unsteady recipe and the library's fall again and again."}}
+# %% mystnb={"image": {"alt": "Five panels of learning curves with five seeds each. This recipe's averaged weights climb to 500 and stay near it with small dips, and so do its online networks and most of the fresh seeds. The unsteady online networks fall far and often, and so does the library."}}
 figure, axes = plt.subplots(5, 1, figsize=(6, 8), sharex=True)
-for ax, (label, (name, key)) in zip(axes, curves.items(), strict=True):
+shown = [label for label in curves if label not in list(curves)[3:5]]
+for ax, label in zip(axes, shown, strict=True):
+    name, key = curves[label]
     for number, run in enumerate(trainings[name]):
         look = {"lw": 1.2, "color": plots.COLOURS[number]}
         ax.plot(run["steps"][: len(run[key])], run[key], **look)
@@ -558,12 +568,11 @@ axes[-1].set_xlabel("steps in the games")
 plt.show()
 
 # %% [markdown]
-# Each colour is one seed. In the two upper panels four of the five trainings are steady: once they have arrived, the
-# averaged weights stay, and so do the online networks. The fifth arrives as early as the others, forgets most of it in
-# the middle of the training, and is back only at the end. Of the unsteady online networks none stays at 500; their
-# averages are calmer, and not all of them steady. The library, at the bottom, forgets too. So the forgetting is no
-# mistake of ours. With our recipe it happened in one training of five, with the unsteady one in the online networks of
-# all five. The best weights of a training, which are excellent for all of them, say nothing about it: keeping the best
+# Each colour is one seed. The recipe was made to stay solved, and on the seeds by which it was made it does: all five later
+# halves are above 475. Of the fresh ones four are, and the fifth comes near. Seeds by which a recipe was chosen flatter it,
+# which is why the fresh ones have to be shown. Of the unsteady trainings none stays at 500; the averages of their weights
+# are calmer than the online networks, and not steady. The library, at the bottom, forgets too: settings that are made for
+# the best weights of a training, which are excellent here as well, need not make a training that stays. Keeping the best
 # cures the result, not the training.
 #
 # ## When it fails: the agent that forgets
@@ -632,9 +641,9 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# This is one training. For the five seeds of this chapter's recipe, each network asked about the states of its own greedy
-# games, the medians over the epochs of the later half are below. (Of the library only the returns are stored, and of the
-# unsteady recipe the mean values besides.)
+# This is one training. For all seeds, each network asked about the states of its own greedy games, the medians over the
+# epochs of the later half are below. A fifth set has joined them, an *earlier recipe* of ours: three steps and a falling
+# rate, twice as high, without the limit for the labels, for 65,536 steps.
 
 
 # %%
@@ -642,45 +651,48 @@ def late_median(run, key):  # median over the later half of the epochs
     return torch.tensor(run[key][len(run[key]) // 2 :]).median().item()
 
 
-measured = {n: runs for n, runs in trainings.items() if "gap" in runs[0]}
-print(f"{'seed':>22}:   value   gap  change   other action")
-for label, runs in measured.items():
+trainings["earlier recipe"] = benchmark["uncut"]["runs"]
+keys, medians = ("greedy_value", "gap", "gap_change", "action_changed"), {}
+print(f"{'seed':>20}:   value   gap  change   other action   return")
+for label, runs in trainings.items():
     for run in runs:
-        keys = ("greedy_value", "gap", "gap_change", "action_changed")
-        value, between, moved, other = (late_median(run, key) for key in keys)
-        print(f"{label:>20} {run['seed']}:", end="")
-        print(f"{value:8.0f} {between:5.2f}  {moved:6.2f}   {other:12.0%}")
+        row = [late_median(run, key) for key in keys]
+        medians.setdefault(label, []).append(row)
+        print(f"{label:>18} {run['seed']}:", end="")
+        print(f"{row[0]:8.0f} {row[1]:5.2f}  {row[2]:6.2f}", end="")
+        print(f"   {row[3]:12.0%}   {later_half(run['returns']):6.0f}")
 
 # %% [markdown]
-# In CartPole a wrong push can be mended by the next, so both actions are worth nearly the same: where the games last to
-# the end, the gap is a hundredth of the values or less. The policy is the sign of a small difference between two large
-# numbers, and an error of one part in a hundred may turn any action around. It does: from one epoch to the next the
-# greedy action changes in a good part of the states. Schaul et al. (2022) found the same in agents that play Atari games,
-# and call it [policy churn](https://arxiv.org/abs/2206.00730). Was it (c), then?
-#
-# Compare the rows. In four of the trainings all games of these epochs last to the end, *with* small gaps and changing
-# actions: a changed action alone loses no game. The fifth is the one that forgot. Its gap is the largest of all, and its
-# actions change no more often. What stands out is its value: far above 100, which is the most that can be earned. (The
-# other four are above it too, but by 3 at most.) So in this training the answer is **(a)**: the agent forgets while its
-# values leave what is possible. Does that hold for the unsteady recipe as well? Of each of its trainings the mean value
-# of the batches is stored, and here stands the highest beside the mean return of the later half:
+# In CartPole a wrong push can be mended by the next, so both actions are worth nearly the same: the gap is a hundredth of
+# the values or less. The policy is the sign of a small difference between two large numbers, and an error of one part in a
+# hundred may turn any action around. It does: from one epoch to the next the greedy action changes in a good part of the
+# states. Schaul et al. (2022) found the same in agents that play Atari games, and call it
+# [policy churn](https://arxiv.org/abs/2206.00730). In our steady trainings the gap moves by about its own size or less. In
+# those that forget, the unsteady ones and the library's, it moves by three times its size and more.
 
 # %%
-for label in ("this recipe", "unsteady"):
-    for run in trainings[label]:
-        halves = [later_half(run[key]) for key in ("returns", "online_returns")]
-        print(
-            f"{label:>11} {run['seed']}: highest value {max(run['values']):5.1f};",
-            end="",
-        )
-        print(f" averaged {halves[0]:3.0f}, online {halves[1]:3.0f}")
+med = {label: torch.tensor(rows) for label, rows in medians.items()}
+steady = torch.cat([med["this recipe"], med["fresh seeds"]])
+library = med["stable-baselines3"]
+for rows in (steady, med["unsteady"], library, med["earlier recipe"]):
+    assert (rows[:, 1] <= 0.01 * rows[:, 0]).all(), "the gap is tiny"
+assert (steady[:, 2] < 1.5 * steady[:, 1]).all(), "it moves by about itself"
+for rows in (med["unsteady"], library):
+    assert (rows[:, 2] > 2.5 * rows[:, 1]).all(), "by several times itself"
+assert library[:, 0].max() < 100 < 105 < med["unsteady"][:, 0].min()
+_, stays, *_, forgot = med["earlier recipe"]
+assert forgot[0] > 250
+assert forgot[2] < 1.1 * forgot[1]
+assert stays[2] > 3 * stays[1]
 
 # %% [markdown]
-# No mean of true values can be above 100. All four trainings of this recipe that stay are below, and the one that forgets
-# is at more than three times as much. In four of the five unsteady ones the highest value is above 100, and those are the
-# four whose averaged network is not at 500 throughout. Ten trainings do not prove a cause, but they point to one: the
-# deadly triad. (The online networks of the unsteady recipe forget also where the values stay below: churn may well have
-# its part there.)
+# The unsteady trainings also have values above 100, which nothing can be worth: **(a)** is true of them as well. Which of
+# the two does the harm? The other rows tell. Values that cannot be true are not needed: the library's are all possible, and
+# it forgets. Nor is jitter: the last row, the earlier recipe's fifth seed, has a large gap that moves no more than its own
+# size, and earns 193, with values near 300. That is the deadly triad at work: labels made of the network's own too high
+# values. And jitter need not do harm: the second seed of that recipe moves its gap by four times its size, and stays at 500.
+# So an agent can forget in more than one way. What can be said is that all ten trainings with possible values *and* a
+# quiet gap stay near 500.
 #
 # How do games end? For each seed, the epochs are sorted by what the online network earned.
 
@@ -701,15 +713,15 @@ def ends_of(run, low, high):  # of the games of the epochs that earn so much
 # %%
 for low, high in ((0, 100), (100, 475), (475, 501)):
     print(f"epochs with a mean return from {low} to {high - 1}:")
-    for label, runs in measured.items():
+    for label, runs in trainings.items():
         for run in runs:
             print(f"{label:>18} {run['seed']}: {ends_of(run, low, high)}")
 
 # %% [markdown]
-# Below 100 steps are the networks of the very first epochs, which let the pole fall, and those of the training that
-# forgot, which leave the track. Between 100 and 475 steps games end in both ways, in four of the five seeds more often by
-# leaving the track. The training that forgot leaves it after about a hundred steps. Here is one example in detail: of
-# our own unsteady training the worst of the snapshots after the first good one.
+# Below 100 steps are, in the steady trainings, the networks of the first epoch, which let the pole fall; of the others
+# some come back to that. Between 100 and 475 steps games end in both ways, with most seeds more often by leaving the track:
+# the agent still balances, and drives off. Here is one example in detail: of our own unsteady training the worst of the
+# snapshots after the first good one.
 
 # %%
 online = torch.tensor(lost["return_online"])
@@ -763,20 +775,50 @@ plt.show()
 #
 # ## What makes it stay?
 #
-# Our recipe is the unsteady one with two changes. With both of them four seeds of five stay solved, where before no online
-# network did; the fifth says that the question is not settled. What can be said of the parts?
+# Our recipe is the unsteady one with four changes. In the order of the reasons for them:
 #
-# - **The rate falls to 0.** An update moves the weights in proportion to the learning rate, and with them, to first
-#   order, every value and every gap. Whatever its source, the jitter must die out with the rate.
+# - **Labels of at most 100.** A value that cannot be true is not learnt from, so it cannot breed others.
 # - **Three steps before the bootstrap.** A wrong value $100 + e$ gets the label $100 + 0.99^3\,e$ in place of
 #   $100 + 0.99\,e$ (the next section has the calculation), and knowledge of an end travels three steps at a time. The
 #   price: what was earned on the way is what an *older* policy earned, and the label says nothing of that.
-# - **Averaged weights**, which the unsteady recipe has too, keep what many updates have in common and let the rest
-#   cancel. The rows *averaged* and *online* of the unsteady recipe in the list above differ by just that.
+# - **Half the rate.** An update moves the weights in proportion to the learning rate, and with them, to first order, every
+#   value and every gap.
+# - **The rate falls to 0.** Whatever its source, the jitter must die out with the rate.
 #
-# The curves tell a little about their shares. The online networks that stay do so from about the tenth epoch on, when the
-# rate is still at two thirds of where it began; this suggests that the falling rate is not the whole cause. How much
-# each does alone we have not measured over enough seeds to say.
+# What does each bring alone? `benchmarks/rl.py` has added them to the unsteady recipe one at a time, and all at once, for
+# 49,000 steps and from three seeds. The table has the mean return of the later half, of the averaged weights and of the
+# online network, and the highest mean value of a batch.
+
+# %%
+added = {"none": benchmark["ablation"]["rows"]["unsteady"]}
+added |= benchmark["additions"]["rows"]
+found = {}
+print(f"{'':20}  averaged             online               highest value")
+for name, row in added.items():
+    runs = row["runs"]
+    columns = [[later_half(r["returns"]) for r in runs]]
+    columns += [[later_half(r["online_returns"]) for r in runs]]
+    columns += [[max(r["values"]) for r in runs]]
+    found[name] = columns[0]
+    cells = ["".join(f"{value:6.0f}" for value in column) for column in columns]
+    print(f"{name:>20}  " + "   ".join(cells))
+assert min(found["3-step returns"]) > 499
+others = set(found) - {"3-step returns"}
+assert all(min(found[name]) < 475 for name in others)
+
+# %% [markdown]
+# Most is done by the **three steps**: with them alone the averaged weights of all three seeds are at 500, throughout the
+# later half. None of the other changes does that by itself. Half the rate and a falling rate even look worse than nothing
+# with some seeds, and so does the row of all four against the three steps alone. A likely reason is that they slow the learning, and
+# in a training of this length the later half still has a part of the climb in it. In the whole trainings above, which
+# are twice as long, the four together stay.
+#
+# Then why not the three steps alone? Because three seeds and 49,000 steps are too few to meet what is rare. The earlier
+# recipe had the three steps and a falling rate, and lost one of five trainings to values of 300. The limit for the labels
+# rules that out, and the smaller rate is there to quieten the gap. That all four are needed we have not shown.
+#
+# The recipe has a fifth point, which the unsteady one has too: **averaged weights** keep what many updates have in common
+# and let the rest cancel. The rows *averaged* and *online* in the lists above differ by just that.
 #
 # Others attack the gap itself: Bellemare et al. (2016) change the target so that [the gap
 # grows](https://arxiv.org/abs/1512.04860) and the best policy stays the same. Gallici et al. (2025) [normalise the
@@ -981,7 +1023,7 @@ print(figures["mean_return"], figures["mean_returns"], figures["later_halves"])
 if profile != "smoke":
     assert figures["mean_return"] >= 475
     assert min(figures["mean_returns"]) >= 475
-    assert sum(half >= 475 for half in figures["later_halves"]) >= 4, "stays solved"
+    assert min(figures["later_halves"]) >= 475, "stays solved"
 
 
 # %% [markdown]
@@ -990,9 +1032,10 @@ if profile != "smoke":
 # - A network replaces the table. It is trained by regression to labels $r + \gamma \max_{a'} Q^-(s', a')$ that a slow copy of it
 #   makes, on transitions drawn from a memory of its own play.
 # - Where the game ended the label is $r$; where a clock cut it off the label bootstraps.
-# - The policy is the sign of small differences between large values, and jitters. That alone loses few games. The
-#   trainings that forgot worst had values above what can be earned.
-# - With n-step returns, a learning rate that falls to 0 and averaged weights four seeds of five stayed solved.
+# - The policy is the sign of small differences between large values, and jitters. The trainings that forgot had gaps that
+#   move by several times their size, or values above what can be earned, or both.
+# - With n-step returns, labels cut at what is possible, a small learning rate that falls to 0 and averaged weights nine
+#   seeds of ten stayed solved, five of them fresh.
 # - The maximum of noisy values is too high; Double DQN lets another network say what the chosen action is worth.
 # - One run proves nothing: look at several seeds, state their spread, and evaluate on games that played no part in
 #   choosing.
