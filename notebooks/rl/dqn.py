@@ -668,7 +668,7 @@ for label, runs in trainings.items():
 # hundred may turn any action around. It does: from one epoch to the next the greedy action changes in a good part of the
 # states. Schaul et al. (2022) found the same in agents that play Atari games, and call it
 # [policy churn](https://arxiv.org/abs/2206.00730). In our steady trainings the gap moves by about its own size or less. In
-# those that forget, the unsteady ones and the library's, it moves by three times its size and more.
+# those that forget, the unsteady ones and the library's, it moves by nearly three times its size or more.
 
 # %%
 med = {label: torch.tensor(rows) for label, rows in medians.items()}
@@ -683,14 +683,14 @@ assert library[:, 0].max() < 100 < 105 < med["unsteady"][:, 0].min()
 _, stays, *_, forgot = med["earlier recipe"]
 assert forgot[0] > 250
 assert forgot[2] < 1.1 * forgot[1]
-assert stays[2] > 3 * stays[1]
+assert stays[2] > 2.5 * stays[1]
 
 # %% [markdown]
 # The unsteady trainings also have values above 100, which nothing can be worth: **(a)** is true of them as well. Which of
 # the two does the harm? The other rows tell. Values that cannot be true are not needed: the library's are all possible, and
 # it forgets. Nor is jitter: the last row, the earlier recipe's fifth seed, has a large gap that moves no more than its own
 # size, and earns 193, with values near 300. That is the deadly triad at work: labels made of the network's own too high
-# values. And jitter need not do harm: the second seed of that recipe moves its gap by four times its size, and stays at 500.
+# values. And jitter need not do harm: the second seed of that recipe moves its gap by three times its size, and stays at 500.
 # So an agent can forget in more than one way. What can be said is that all ten trainings with possible values *and* a
 # quiet gap stay near 500.
 #
