@@ -130,7 +130,7 @@ $(BUILD)/likelihood/normalising_flows.ipynb: | $(BUILD)/likelihood/autoregressiv
 $(BUILD)/gan/dcgan.ipynb: | $(BUILD)/gan/adversarial_game.ipynb
 $(BUILD)/gan/conditional_gan.ipynb: | $(BUILD)/gan/dcgan.ipynb
 $(BUILD)/diffusion/flow_matching.ipynb: | $(BUILD)/diffusion/denoising_diffusion.ipynb
-$(BUILD)/diffusion/transformer.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb
+$(BUILD)/diffusion/transformer.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb $(BUILD)/diffusion/denoising_diffusion.ipynb
 $(BUILD)/language/decoding.ipynb $(BUILD)/language/inference.ipynb $(BUILD)/language/fine_tuning.ipynb: | $(BUILD)/language/gpt.ipynb
 $(BUILD)/language/chat.ipynb: | $(BUILD)/language/gpt.ipynb
 $(BUILD)/language/preferences.ipynb: | $(BUILD)/language/chat.ipynb

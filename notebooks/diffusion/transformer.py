@@ -331,14 +331,16 @@ for name, make in makes.items():
 
 # %%
 models, curves, seconds = {}, {}, {}
-for name, stretches in (("DiT", 14), ("U-Net", 24)):
+lengths, losses = {"DiT": 14, "U-Net": 24}, {}
+for name, stretches in lengths.items():
     models[name], curves[name], seconds[name] = trained(makes[name], stretches)
+    losses[name] = held_out_loss(models[name])
     updates = stretches * stretch
     print(
         f"{name:>6}: {updates} updates in {seconds[name]:.0f} CPU seconds,", end=" "
     )
     print(f"{1000 * seconds[name] / updates:.1f} ms each;", end=" ")
-    print(f"held-out loss {held_out_loss(models[name]):.3f}")
+    print(f"held-out loss {losses[name]:.3f}")
 
 # %% mystnb={"image": {"alt": "The training loss of the two networks against CPU seconds, on a logarithmic axis. Both fall steeply and then flatten; the curve of the U-Net lies lower."}}
 for name, curve in curves.items():
@@ -400,15 +402,14 @@ if profile != "smoke":
     assert table["U-Net"][0] > table["DiT"][0] + 0.1
 
 # %% [markdown]
-# At equal time the U-Net is ahead, by its loss, by the judge and by the distance. In half a minute neither of them learns to draw
-# well: the diffusion model of [the first chapter](denoising_diffusion.ipynb) is trained for several times as long. But
-# the U-Net's samples consist of strokes, and some are digits. Those of the transformer are still grey patches and specks
-# that do not fit together at the borders. It has more parameters, needs more operations per example, and made fewer
-# updates in the same time.
+# At equal time the U-Net is ahead: by its loss, by the judge, and by the distance. In half a minute neither learns to
+# draw well; the diffusion model of [the first chapter](denoising_diffusion.ipynb) is trained for several times as long.
+# But the U-Net's samples consist of strokes, and some are digits. Those of the transformer are specks that do not yet
+# fit together. It has more parameters, needs more operations per example, and made fewer updates in the same time.
 #
-# Do not read this as a verdict on transformers. Peebles and Xie compare at much larger budgets, on over a million pictures of 256×256
-# pixels, and there theirs is ahead of the U-Nets of its time at the same number of operations. What we have measured is the
-# beginning, on 4,000 digits.
+# Do not read this as a verdict on transformers. Peebles and Xie trained theirs on more than a million pictures, for far
+# longer, and there it reached a smaller Fréchet distance than the earlier models with U-Nets. What we have measured is
+# the beginning, on 4,000 digits.
 #
 # ## What does the U-Net know in advance?
 #
@@ -416,7 +417,7 @@ if profile != "smoke":
 # the transformer has to learn from its positions which patches are neighbours. This can be tested. Permute the 784
 # pixels, in the same way for all pictures. No information is lost, but neighbours are neighbours no longer.
 #
-# > **Predict, then run.** Both networks are trained on the permuted digits, for equal times, but shorter ones. What happens to
+# > **Predict, then run.** Both networks are trained on the permuted digits, as long as before. What happens to
 # > the lead of the U-Net? (a) It stays as it is. (b) It shrinks, or the transformer leads. (c) It grows.
 
 # %%
@@ -434,22 +435,43 @@ plots.image_grid(
 plt.show()
 
 # %%
-short = {}
-for kind, change in (("as they are", torch.clone), ("permuted", permuted)):
-    for name, stretches in (("DiT", 4), ("U-Net", 7)):
-        model, _, time = trained(makes[name], stretches, change(x_train))
-        short[kind, name] = held_out_loss(model, change(x_held))
-        print(f"{kind:>11}, {name:>5}: {time:4.1f} CPU seconds,", end=" ")
-        print(f"held-out loss {short[kind, name]:.3f}")
+of_permuted = {}
+for name, make in makes.items():
+    again, of_permuted[name], time = trained(make, lengths[name], permuted(x_train))
+    losses[f"{name}, permuted"] = held_out_loss(again, permuted(x_held))
+    print(f"{name:>6}: {time:.0f} CPU seconds, held-out loss", end=" ")
+    print(f"{losses[f'{name}, permuted']:.3f}, before {losses[name]:.3f}")
+
+# %% mystnb={"image": {"alt": "The training losses of both networks against CPU seconds, solid as before and dashed on permuted digits. On permuted digits both curves lie higher, and that of the U-Net has lost its lead."}}
+for k, name in enumerate(makes):
+    for style, curve in (("-", curves[name]), ("--", of_permuted[name])):
+        ends = torch.linspace(0, seconds[name], len(curve) + 1)[1:]
+        label = name if style == "-" else f"{name}, permuted"
+        plt.semilogy(ends, curve, style, color=plots.COLOURS[k], label=label)
+plt.xlabel("CPU seconds of training")
+plt.ylabel("mean squared error of v")
+plt.yticks(ticks, ticks)
+plt.minorticks_off()
+plt.legend()
+plt.show()
+
+# %%
+lost = {name: losses[f"{name}, permuted"] - losses[name] for name in makes}
+print(", ".join(f"{name} loses {gap:.3f}" for name, gap in lost.items()))
+if profile != "smoke":
+    assert lost["U-Net"] > lost["DiT"] + 0.05
+    assert losses["U-Net, permuted"] > losses["DiT, permuted"] - 0.05
 
 # %% [markdown]
-# TODO read out
+# It is (b). Both do worse on permuted pixels, but the U-Net loses more, and its lead is gone. So at this budget it owes
+# the lead to what convolutions know in advance about pictures. The transformer suffers as well, since it too assumes
+# something: the 16 pixels of a patch enter together, and after the permutation they are no longer neighbours.
 
 # %% [markdown]
 # ## Diffusion among codes
 #
-# A large part of what a diffusion model of pixels learns is fine detail. **Latent diffusion** ([Rombach et al.,
-# 2022](https://arxiv.org/abs/2112.10752)) leaves that to an autoencoder. The *first stage* is trained alone and then
+# A diffusion model of pixels has to draw each of them, the finest detail included. **Latent diffusion** ([Rombach et al.,
+# 2022](https://arxiv.org/abs/2112.10752)) leaves the pixels to an autoencoder. The *first stage* is trained alone and then
 # stays as it is: its encoder turns a picture into a short code, its decoder a code into a picture. The *second stage* is
 # a diffusion model of the codes. To draw, it draws a code, and the decoder makes a picture of it.
 #
@@ -535,6 +557,7 @@ def from_codes(stage, model, back, guidance=1.0):
 
 
 # %%
+pixels = diffusion.pretrained(profile)  # the U-Net of the first chapter
 centre, root = codes.mean(dim=0), torch.linalg.cholesky(codes.T.cov()).T
 made = {
     "VAE, its prior": lambda: first_stage.sample(samples),
@@ -543,8 +566,8 @@ made = {
     ),
     "VAE, latents, w = 1": lambda: from_codes(first_stage, latent, back),
     "VAE, latents, w = 2": lambda: from_codes(first_stage, latent, back, 2.0),
-    "pixels, U-Net, w = 1": lambda: shown(draw(models["U-Net"], 1.0)),
-    "pixels, U-Net, w = 2": lambda: shown(draw(models["U-Net"], 2.0)),
+    "pixels, w = 1": lambda: shown(draw(pixels, 1.0)),
+    "pixels, w = 2": lambda: shown(draw(pixels)),
     "held-out, rebuilt": lambda: picture(first_stage, codes_held[:samples]),
     "held-out digits": lambda: held[:samples],
 }
@@ -559,31 +582,61 @@ for name, act in made.items():
     obeys = f"{right:8.1%}" if told else " " * 8
     print(f"{name:>20} {obeys} {sure:7.1%} {distance:9.2f} {cost[name]:11.2f}")
 
-# %% mystnb={"image": {"alt": "Four rows of eight digits: codes from the prior of the VAE, some of which are no digits; codes from latent diffusion, the digits 0 to 7; the samples of the U-Net; and rebuilt held-out digits, slightly soft."}}
+# %% mystnb={"image": {"alt": "Four rows of eight digits. From the prior of the VAE some are no digits; from latent diffusion there are the digits 0 to 7, slightly soft; from the diffusion model of pixels the same digits with ragged edges; the rebuilt held-out digits are slightly soft."}}
 rows = {"prior": "VAE, its prior", "latents": "VAE, latents, w = 1"}
-rows |= {"pixels": "pixels, U-Net, w = 1", "rebuilt": "held-out, rebuilt"}
+rows |= {"pixels": "pixels, w = 1", "rebuilt": "held-out, rebuilt"}
 sheet = torch.cat([drawn[name][:8] for name in rows.values()])
 plots.image_grid(sheet, row_labels=list(rows))
 plt.show()
 
+# %%
+if profile != "smoke":
+    far = {name: row[2] for name, row in table.items()}
+    assert far["VAE, latents, w = 1"] < 0.4 * far["VAE, one Gaussian"]
+    assert far["VAE, latents, w = 1"] < 0.4 * far["VAE, its prior"]
+    assert far["VAE, latents, w = 1"] < far["pixels, w = 1"]
+    assert far["VAE, latents, w = 1"] < far["held-out, rebuilt"] + 1.5
+    assert cost["pixels, w = 1"] > 10 * cost["VAE, latents, w = 1"]
+
 # %% [markdown]
-# TODO read out
+# **Against the prior.** From its prior the VAE draws pictures of which the judge is often not sure, far from real digits.
+# Its codes are not distributed as the prior says, and not as one Gaussian with their mean and covariance either: the
+# second row is hardly better. The second stage learns the distribution as it is. With the same decoder and a few seconds of
+# training the distance falls to a small part, and one can ask for a class, although the VAE was never told any.
+#
+# **Against the ceiling.** The row "held-out, rebuilt" shows what the first stage makes of real digits. That is as good as
+# a second stage can hope to be, and by the distance the latents come close to it: where two rows differ by less than
+# three times the spread of the random splits above, nothing can be concluded.
+#
+# **Against pixels.** The diffusion model of pixels is that of the first chapter, which is trained for minutes. Without
+# guidance the latents are ahead of it; with $w = 2$ the pixels catch up. But a hundred pictures of the latent model take
+# a small part of the time, as the last column shows. Each of the 20 steps works on 16 numbers instead of 784, and the
+# decoder is called once.
 
 # %% [markdown]
 # ## When it fails
 #
-# **Codes of the wrong size.** The same training, with codes that are a twentieth as large, and twenty times as large:
+# **Codes of the wrong size.** The same training, with codes of a hundredth of the size, and of a hundred times the size:
 
 # %%
 wrong = {1.0: table["VAE, latents, w = 1"]}
-for size in (0.05, 20.0):
+for size in (0.01, 100.0):
     wrong[size] = judged(from_codes(first_stage, *second_stage(codes, size)[:2]))
 for size, (right, sure, distance) in sorted(wrong.items()):
-    print(f"spread {size:5.2f}: as asked {right:5.1%}, sure {sure:5.1%},", end=" ")
+    print(f"spread {size:6.2f}: as asked {right:5.1%}, sure {sure:5.1%},", end=" ")
     print(f"distance {distance:6.2f}")
 
+# %%
+if profile != "smoke":
+    assert wrong[0.01][2] > 1.5 * wrong[1.0][2] < 0.1 * wrong[100.0][2]
+    assert wrong[0.01][0] < wrong[1.0][0] - 0.05
+
 # %% [markdown]
-# TODO read out
+# Network and training are the same, and the decoder gets codes of the right size in all three cases. A likely reason
+# can be read off the path. Signal and noise are equally large where $\sigma a_t = s_t$, that is where $\tan(\pi t / 2) =
+# \sigma$. For $\sigma = 1$ this is in the middle, at $t = 0.5$. For $\sigma = 0.01$ it is at 0.006 and for $\sigma = 100$ at
+# 0.994: before the end of the last of the 20 steps and before the end of the first, so that nearly all other steps are spent
+# where there is little to decide. One could choose another path instead; dividing by $\sigma$ is simpler.
 #
 # **A first stage that throws away what matters.** A VAE with a code of two numbers, trained for a short time, and a second
 # stage for its codes:
@@ -604,13 +657,23 @@ for name, (right, sure, distance) in limits.items():
     print(f"{name:>8}: as asked {right:6.1%}, sure {sure:6.1%},", end=" ")
     print(f"distance {distance:6.2f}")
 
+# %%
+if profile != "smoke":
+    assert limits["rebuilt"][0] < 0.7
+    assert abs(limits["rebuilt"][0] - limits["drawn"][0]) < 0.15
+    assert limits["drawn"][2] > 10 * table["VAE, latents, w = 1"][2]
+
 # %% [markdown]
-# TODO read out
+# This first stage rebuilds many digits so that the judge does not read what they were. The second stage does as well as
+# it can: its samples score about what the rebuilt digits score. Longer training of the second stage would not help. So a latent diffusion model is judged in two steps: first look at the rebuilt
+# pictures, then at the drawn ones.
 
 # %% [markdown]
 # ## The promise
 #
-# TODO
+# This chapter promises that at equal time the U-Net is ahead of the transformer on digits, and that this lead does not
+# survive a permutation of the pixels; that at least 80 of 100 pictures by latent diffusion are read as asked, at less than
+# 0.4 of the distance of the VAE's prior; and that both failures are seen.
 
 # %%
 figures = results.record(
@@ -630,7 +693,11 @@ print(figures["dit_frechet"], figures["unet_frechet"], figures["latent_frechet"]
 
 # %%
 if profile != "smoke":
-    assert figures["dit_judge_accuracy"] >= 0.8
+    assert figures["unet_frechet"] < figures["dit_frechet"]
+    assert lost["U-Net"] > lost["DiT"]
+    assert figures["latent_judge_accuracy"] >= 0.8
+    assert figures["latent_frechet"] < 0.4 * figures["vae_prior_frechet"]
+    assert limits["drawn"][2] > 10 * figures["latent_frechet"]
 
 # %% [markdown]
 # ## Summary
@@ -639,7 +706,11 @@ if profile != "smoke":
 #   needs no mask.
 # - Time and class set gain, shift and gate of every branch. With gates that begin at 0 every block begins as the identity;
 #   after three updates all weights learn.
-# - TODO
+# - A comparison of networks needs a budget, and equal time is a fair one. On few digits and for a short time the U-Net leads,
+#   and it owes the lead to knowing which pixels are neighbours.
+# - Latent diffusion draws codes, and a decoder makes pictures of them. It needs a fraction of the time, and its pictures are
+#   at best as good as rebuilt ones.
+# - Codes have to be brought to a variance of about 1 for the path to suit them.
 #
 # ## Check yourself
 #
