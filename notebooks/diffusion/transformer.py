@@ -281,10 +281,13 @@ for name, make in ways.items():
     runs = [trained(make, 3, seed=seed) for seed in (0, 1)]
     ablated[name] = [held_out_loss(model) for model, *_ in runs]
     seconds = sum(run[2] for run in runs)
+    first, second = ablated[name]
     print(
-        f"{name}: held-out loss", *(f"{loss:.3f}" for loss in ablated[name]), end=""
+        f"{name}: held-out loss {first:.3f} and {second:.3f} (two seeds),", end=" "
     )
-    print(f" (two seeds), {1000 * seconds / (6 * stretch):.0f} ms per update")
+    print(f"{1000 * seconds / (6 * stretch):.0f} ms per update")
+
+# %%
 if profile != "smoke":
     zero, one, context = ablated.values()
     assert max(zero) + 0.1 < min(*one, *context)
