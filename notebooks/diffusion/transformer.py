@@ -165,7 +165,7 @@ diagrams.draw(
     "after E. Time t and class y lead to the vector c, which goes into the blocks "
     "and into the last layer.",
     dict(zip(across, [(1.1 * k, 0) for k in range(7)], strict=True))
-    | {"p": (2.2, 1.2), "c": (3.85, 1.9), "t": (2.75, 1.6), "y": (2.75, 2.4)},
+    | {"p": (2.2, -1.1), "c": (3.85, 1.9), "t": (2.75, 1.6), "y": (2.75, 2.4)},
     [tuple(across), ("p", "E"), ("t", "c", "B"), ("y", "c", "L")],
     observed=["xₜ", "y"],
     bare=["t", "v", "p"],
@@ -174,6 +174,9 @@ diagrams.draw(
 )
 
 # %% [markdown]
+# Here $P$ cuts into patches, $E$ is the first linear layer, $p$ the positions, $B$ one of four blocks, and $L$ a last
+# normalisation, with gain and shift from $c$ too, and the last linear layer.
+#
 # ### A block that begins as the identity
 #
 # The layer that computes $\gamma$, $\delta$ and $\alpha$ begins with all weights 0. So at first all gates are 0, whatever
@@ -276,6 +279,8 @@ ways = {
     "gates from 1": lambda: dit.DiT((1, 28, 28), gate=1.0, **small),
     "in context": lambda: InContext((1, 28, 28), **small),
 }
+
+# %%
 ablated = {}
 for name, make in ways.items():
     runs = [trained(make, 3, seed=seed) for seed in (0, 1)]
