@@ -643,8 +643,8 @@ if profile != "smoke":
 # Network and training are the same, and the decoder gets codes of the right size in all three cases. A likely reason
 # can be read off the path. Signal and noise are equally large where $\sigma a_t = s_t$, that is where $\tan(\pi t / 2) =
 # \sigma$. For $\sigma = 1$ this is in the middle, at $t = 0.5$. For $\sigma = 0.01$ it is at 0.006 and for $\sigma = 100$ at
-# 0.994: before the end of the last of the 20 steps and before the end of the first, so that nearly all other steps are spent
-# where there is little to decide. One could choose another path instead; dividing by $\sigma$ is simpler.
+# 0.994: inside the last of the 20 steps, and inside the first. Nearly all other steps are then spent where there is
+# little to decide. One could choose another path instead; dividing by $\sigma$ is simpler.
 #
 # **A first stage that throws away what matters.** A VAE with a code of two numbers, trained for a short time, and a second
 # stage for its codes:
