@@ -19,7 +19,7 @@ foundations_MODULES := diagrams.py mixture.py
 vae_MODULES := diagrams.py vae.py vector_quantised.py gpt.py lora.py metrics.py judge.safetensors data/text.py data/tokens.py
 likelihood_MODULES := diagrams.py likelihood.py vae.py metrics.py judge.safetensors
 gan_MODULES := diagrams.py gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
-diffusion_MODULES := diagrams.py diffusion.py flow_matching.py metrics.py judge.safetensors data/points.py
+diffusion_MODULES := diagrams.py diffusion.py dit.py flow_matching.py vae.py metrics.py judge.safetensors data/points.py
 evaluation_MODULES := gan.py vae.py gpt.py lora.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
 rl_MODULES := diagrams.py dqn.py playing.py own_games.py gpt.py lora.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
 language_MODULES := chat.py diagrams.py gpt.py lora.py gpt2_weights.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json
@@ -130,6 +130,7 @@ $(BUILD)/likelihood/normalising_flows.ipynb: | $(BUILD)/likelihood/autoregressiv
 $(BUILD)/gan/dcgan.ipynb: | $(BUILD)/gan/adversarial_game.ipynb
 $(BUILD)/gan/conditional_gan.ipynb: | $(BUILD)/gan/dcgan.ipynb
 $(BUILD)/diffusion/flow_matching.ipynb: | $(BUILD)/diffusion/denoising_diffusion.ipynb
+$(BUILD)/diffusion/transformer.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb $(BUILD)/diffusion/denoising_diffusion.ipynb
 $(BUILD)/language/decoding.ipynb $(BUILD)/language/inference.ipynb $(BUILD)/language/fine_tuning.ipynb: | $(BUILD)/language/gpt.ipynb
 $(BUILD)/language/chat.ipynb: | $(BUILD)/language/gpt.ipynb
 $(BUILD)/language/preferences.ipynb: | $(BUILD)/language/chat.ipynb

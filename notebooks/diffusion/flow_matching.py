@@ -1012,4 +1012,4 @@ assert road[20].norm(dim=1).mean() > road[0].norm(dim=1).mean()
 # - P. Esser et al., [Scaling Rectified Flow Transformers for High-Resolution Image
 #   Synthesis](https://arxiv.org/abs/2403.03206) (2024): flow matching at size.
 #
-# Next: [Words as vectors](../language/word_vectors.ipynb), where the course turns to text.
+# Next: [Transformers and latent diffusion](transformer.ipynb), with another network, and among codes instead of pixels.
