@@ -260,6 +260,32 @@ def test_the_time_left_is_shared_by_the_jobs_and_never_less_than_the_longest_cha
     assert tool._progress(tmp_path, [], 2) == ""
 
 
+@pytest.mark.parametrize(("message", "attempts"), [("Kernel died before replying to kernel_info", 2), ("other", 1)])
+def test_a_kernel_that_never_began_is_started_once_more(tmp_path, monkeypatch, message, attempts):
+    sys.path.insert(0, str(ROOT / "tools"))
+    import chapter as tool
+
+    calls = []
+
+    def never(*arguments, **options):
+        calls.append(arguments)
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(tool.papermill, "execute_notebook", never)
+    (tmp_path / "part").mkdir()
+    (tmp_path / "part/one.py").write_text(chapter("one"))
+    kept, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    try:
+        with pytest.raises(RuntimeError, match=message):
+            tool.run(tmp_path / "part/one.py", tmp_path / "built/one.ipynb", "smoke", [], 1, 0)
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)
+        signal.signal(signal.SIGTERM, handler)
+    assert len(calls) == attempts
+    assert not (tmp_path / "built/one.ipynb").exists()
+
+
 def test_a_cell_with_alt_text_shows_a_picture(repository):
     source = chapter("three", "print('no picture')").replace("# %%\nprint", f"# %% {ALT}\nprint")
     (repository / "notebooks/vae/three.py").write_text(source)

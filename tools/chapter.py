@@ -78,19 +78,26 @@ def run(source: Path, target: Path, profile: str, chosen: list[str], jobs: int, 
             (startup / "other_seeds.py").write_text("import sys\n" + code, encoding="utf-8")
         os.environ.clear()
         os.environ.update(variables)
-        try:
-            papermill.execute_notebook(
-                plain,
-                done,
-                {"profile": profile},
-                kernel_name="python3",
-                cwd=empty,
-                progress_bar=sys.stderr.isatty(),
-                # The kernel listens on this machine only; its warning that it does so unencrypted would hide ours.
-                extra_arguments=["--log-level=ERROR"],
-            )
-        except PapermillExecutionError as error:
-            sys.exit(f"FAILED   {name}: cell {error.cell_index}\n{_indent(error.source)}\n{_plain(error)}")
+        for attempt in (1, 2):
+            try:
+                papermill.execute_notebook(
+                    plain,
+                    done,
+                    {"profile": profile},
+                    kernel_name="python3",
+                    cwd=empty,
+                    progress_bar=sys.stderr.isatty(),
+                    # The kernel listens on this machine only; the warning that it does so unencrypted would hide ours.
+                    extra_arguments=["--log-level=ERROR"],
+                )
+                break
+            except PapermillExecutionError as error:
+                sys.exit(f"FAILED   {name}: cell {error.cell_index}\n{_indent(error.source)}\n{_plain(error)}")
+            except RuntimeError as error:
+                    # It listens on this machine only; the warning that it does so unencrypted would hide ours.
+                # kernel ended with "Address already in use". It is started once more.
+                if attempt == 2 or not str(error).startswith(("Kernel died before", "Kernel didn't respond")):
+                    raise
         executed = nbformat.read(done, as_version=4)
         seconds = executed.metadata.papermill.duration
         _check_outputs(name, executed)
