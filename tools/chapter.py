@@ -94,8 +94,8 @@ def run(source: Path, target: Path, profile: str, chosen: list[str], jobs: int, 
             except PapermillExecutionError as error:
                 sys.exit(f"FAILED   {name}: cell {error.cell_index}\n{_indent(error.source)}\n{_plain(error)}")
             except RuntimeError as error:
-                    # It listens on this machine only; the warning that it does so unencrypted would hide ours.
-                # kernel ended with "Address already in use". It is started once more.
+                # No cell has run: another program took a port between Jupyter's choice and the kernel's use of it, and
+                # the kernel ended with "Address already in use". It is started once more.
                 if attempt == 2 or not str(error).startswith(("Kernel died before", "Kernel didn't respond")):
                     raise
         executed = nbformat.read(done, as_version=4)
