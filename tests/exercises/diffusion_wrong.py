@@ -333,7 +333,7 @@ WRONG: dict[str, list[Answer]] = {
         ("standard deviations added", *_step((1, 1, 0, 1), kept="s_r - fresh")),
         ("the kept part for eta = 1", *_step((0, 1, 0, 1), kept="rho * s_r")),
         ("the noise of the first time", *_step((0, 1, 0, 0), kept="max(0.0, s_t**2 - fresh**2) ** 0.5")),
-        ("guessed and fresh noise exchanged", *_step((0, 0, 1, 0), result="a_r * clean + kept * z + fresh * noise")),
+        ("guessed and fresh noise exchanged", *_step((0, 0, 1, 1), result="a_r * clean + kept * z + fresh * noise")),
         ("the example not scaled", *_step((0, 1, 1, 0), result="clean + kept * noise + fresh * z")),
         ("never fresh noise", *_step((1, 0, 1, 1), fresh="0.0")),
         ("always fresh noise", *_step((0, 0, 1, 1), fresh="s_r * max(0.0, 1 - rho**2) ** 0.5")),
