@@ -756,7 +756,7 @@ left, fell = (
 )
 print(f"left the track: {left:.0%}; fell: {fell:.0%}")
 
-# %% mystnb={"image": {"alt": "The last states of fifty games, position of the cart against lean of the pole, with dashed lines where the game is over. The points lie close together at one end of the track, with the pole nearly upright."}}
+# %% mystnb={"image": {"alt": "The last states of fifty games, position of the cart against lean of the pole, with dashed lines where the game is over. The points gather in a few places on these lines."}}
 figure, ax = plt.subplots(figsize=(6, 3))
 ax.scatter(ends[:, 0], ends[:, 1] * 180 / torch.pi, color=plots.COLOURS[3], s=30)
 for x in (-2.4, 2.4):
