@@ -20,7 +20,8 @@
 # derived anew, repair a program that draws clouds in the place of clusters, and at the end watch your own functions
 # draw. Read [Denoising diffusion](../diffusion/denoising_diffusion.ipynb), [Sampling and
 # guidance](../diffusion/sampling_and_guidance.ipynb) and [Flow matching](../diffusion/flow_matching.ipynb) first; plan
-# four hours.
+# four hours. ([Transformers and latent diffusion](../diffusion/transformer.ipynb) changes the network and what it draws,
+# and leaves loss, path and sampler as they are; no question needs it.)
 #
 # | Question | After it you can | Points |
 # | --- | --- | --- |
