@@ -99,12 +99,16 @@ class Training(gpt.NextTokenTraining):
     def configure_optimizers(self) -> Any:
         """Return the usual optimizer, changed as asked for, and the usual schedule."""
         configured = super().configure_optimizers()
+        if self.embedding_rate == 1 and not self.muon:
+            return configured
         groups = configured["optimizer"].param_groups
         if self.embedding_rate != 1:
             embedding = self.model.embedding.weight
             groups[0]["params"] = [weight for weight in groups[0]["params"] if weight is not embedding]
+            # Not from the other groups' rates, which the schedule above has already lowered for its first step.
+            rate = self.embedding_rate * self.learning_rate
             configured["optimizer"].add_param_group(
-                {"params": [embedding], "weight_decay": self.weight_decay, "lr": self.embedding_rate * groups[0]["lr"]}
+                {"params": [embedding], "weight_decay": self.weight_decay, "lr": rate}
             )
         if self.muon:
             blocks = [weight for weight in self.model.blocks.parameters() if weight.ndim == 2]
@@ -169,13 +173,12 @@ def shakespeare() -> dict[str, Any]:
         row = {**settings, **change}
         if (name, change) in LADDER:
             settings = row
-        runs = []
-        due: list[float] = list(FIRST_RATES)
-        while due:
-            rate = due.pop(0)
+        runs, rates = [], list(FIRST_RATES)
+        for rate in rates:  # which grows as long as the best rate lies at an end
             runs.append({"learning_rate": rate, **one_shakespeare({**row, "learning_rate": rate}, 0)})
-            following = None if due else next_rate({run["learning_rate"]: run["validation_nats"] for run in runs})
-            due += [] if following is None else [following]
+            further = next_rate({run["learning_rate"]: run["validation_nats"] for run in runs})
+            if len(runs) == len(rates) and further is not None:
+                rates.append(further)
         best = min(runs, key=lambda run: run["validation_nats"])["learning_rate"]
         runs += [
             {"learning_rate": best, **one_shakespeare({**row, "learning_rate": best}, seed)} for seed in SEEDS if seed
