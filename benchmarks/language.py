@@ -42,7 +42,7 @@ BRANCHES: list[tuple[str, dict[str, Any]]] = [
     ("value residuals", {"value_residuals": True}),
     ("Muon for the matrices of the blocks", {"muon": True}),
 ]
-FIRST_RATES, SEEDS = (2e-3, 4e-3), range(3)  # a row takes the best rate of seed 0, and all seeds with it
+FIRST_RATE, SEEDS = 1e-3, range(3)  # a row takes the best rate of seed 0, and all seeds with it
 
 
 class ValueResiduals(torch.nn.Module):
@@ -168,12 +168,10 @@ def next_rate(nats: dict[float, float]) -> float | None:
 def shakespeare() -> dict[str, Any]:
     """Climb the ladder of changes, then try the branches at its end, each row with a rate chosen for it."""
     settings: dict[str, Any] = {}
-    rows = []
+    rows, near = [], FIRST_RATE
     for name, change in LADDER + BRANCHES:
         row = {**settings, **change}
-        if (name, change) in LADDER:
-            settings = row
-        runs, rates = [], list(FIRST_RATES)
+        runs, rates = [], [near, near / 2]
         for rate in rates:  # which grows as long as the best rate lies at an end
             runs.append({"learning_rate": rate, **one_shakespeare({**row, "learning_rate": rate}, 0)})
             further = next_rate({run["learning_rate"]: run["validation_nats"] for run in runs})
@@ -183,6 +181,8 @@ def shakespeare() -> dict[str, Any]:
         runs += [
             {"learning_rate": best, **one_shakespeare({**row, "learning_rate": best}, seed)} for seed in SEEDS if seed
         ]
+        if (name, change) in LADDER:  # the next row keeps the change, and looks for its own rate near this one
+            settings, near = row, best
         rows.append({"change": name, "settings": row, "learning_rate": best, "runs": runs})
         print(f"{name}: rate {best}, {[run['validation_nats'] for run in runs]} nats", flush=True)
     return {"context": CONTEXT, "batch_size": BATCH_SIZE, "steps": STEPS, "rows": rows}
