@@ -33,7 +33,8 @@
 # **How to work.** Write your code where `# YOUR CODE HERE` stands and delete the line `raise NotImplementedError()`
 # below it. You may add cells of your own, for further imports as well. Do not copy, split or delete the cells that are
 # here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid
-# `from … import *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use.
+# `from … import *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use. A
+# function leaves the tensors it is given as they are, unless its docstring says otherwise.
 #
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
