@@ -385,9 +385,9 @@ print(f"{h.shape[0]} positions look at {int(text.mask[0].sum())} tokens")
 across = ["xₜ", "D", "S", "X", "U", "v̂"]
 into_x, beside = ("c", "T", "s", "X"), [("T", "v", "+", "D"), ("t", "+", "U")]
 diagrams.draw(
-    "The noisy picture xt goes through down D, self-attention S, cross-attention X "
-    "and up U to the velocity. The caption c goes through the frozen encoder T; its "
-    "states s go into X, its vector v and the time t meet at a plus, for D and U.",
+    "The noisy picture xt goes through down D, self-attention S, cross-attention "
+    "X and up U to the velocity. The caption c goes through the frozen encoder T; "
+    "its states s go into X, its vector v and the time t meet at a plus, for D, U.",
     dict(zip(across, [(1.3 * k, 0) for k in range(6)], strict=True))
     | {"c": (0, 2.6), "T": (1.3, 2.6), "s": (3.9, 2.6), "v": (2.6, 2.0)}
     | {"+": (2.6, 1.2), "t": (1.3, 1.6)},
@@ -498,25 +498,31 @@ for number, k in enumerate(chosen, start=1):
 # The network gets the caption twice. We can tell it two different things: the vector of one caption, the tokens of
 # another that differs in everything. What does it draw?
 
+
+# %%
+def read_of(text, guidance, seed):  # what the reader sees in pictures of a text
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(len(text.mask), 1, 28, 28, generator=generator)
+    x = diffusion.ddim(artist.guess(text, guidance), artist.path, noise, steps)
+    return reader.read((x.clamp(-1, 1) + 1) / 2)
+
+
+def told_of(rows):
+    return artist.told(
+        text_to_image.tokens_of([text_to_image.caption(c) for c in rows])
+    )
+
+
 # %%
 pairs = seen[few]
 other = (pairs + torch.tensor([1, 1, 5, 1])) % torch.tensor(text_to_image.SIZES)
-texts = [
-    artist.told(text_to_image.tokens_of([text_to_image.caption(c) for c in part]))
-    for part in (pairs, other)
-]
-mixed = text_to_image.Text(texts[1].states, texts[1].mask, texts[0].pooled)
-torch.manual_seed(7)
-noise = torch.randn(len(pairs), 1, 28, 28)
-x = diffusion.ddim(artist.guess(mixed, best), artist.path, noise, steps)
-seen_in = reader.read((x.clamp(-1, 1) + 1) / 2)
-heard = {}
+vector, sequence = told_of(pairs), told_of(other)
+mixed = text_to_image.Text(sequence.states, sequence.mask, vector.pooled)
+seen_in, heard = read_of(mixed, best, seed=7), {}
 for name, part in (("vector", pairs), ("tokens", other)):
     heard[name] = text_to_image.agreement(seen_in, part)
-    print(
-        f"as the {name} say:",
-        "  ".join(f"{k} {s:.0%}" for k, s in heard[name].items()),
-    )
+    print(f"as the {name} say:", end=" ")
+    print("  ".join(f"{k} {s:.0%}" for k, s in heard[name].items()))
 
 # %% [markdown]
 # For count and size, which have two values, one of the rows is always right; for digit and tilt there is a third
@@ -530,18 +536,14 @@ for name, part in (("vector", pairs), ("tokens", other)):
 # the middle of the path, and look at the weights of the trained network there, the mean over the heads.
 
 # %%
-text = "two small sevens tilted left"
+text, row = "two small sevens tilted left", torch.tensor([[1, 0, 7, 1]])
 one = artist.told(text_to_image.tokens_of([text]))
-picture = text_to_image.scenes_of(
-    torch.tensor([[1, 0, 7, 1]]), digits["test"], seed=4
-)
-inputs, half = [], torch.tensor([0.5])
-network = artist.averaged.module
-hook = network.cross.register_forward_pre_hook(
-    lambda _, given: inputs.append(given)
-)
+picture = text_to_image.scenes_of(row, digits["test"], seed=4)
+network, inputs = artist.averaged.module, []
+hook = network.cross.register_forward_pre_hook(lambda _, x: inputs.append(x))
 torch.manual_seed(3)
 with torch.no_grad():
+    half = torch.tensor([0.5])
     noisy = artist.path.noisy(2 * picture - 1, half, torch.randn_like(picture))
     network(noisy, half, one)
     maps, _ = network.cross.attend(*inputs[0])
