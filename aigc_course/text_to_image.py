@@ -196,17 +196,18 @@ def _check_combinations(wanted: Tensor) -> None:
 class _Scenes(Dataset[Any]):
     """Scenes in memory as bytes; a whole batch is one indexing operation."""
 
-    def __init__(self, scenes: Tensor, wanted: Tensor, signed: bool) -> None:
+    def __init__(self, scenes: Tensor, wanted: Tensor, targets: str, signed: bool) -> None:
         self.scenes, self.wanted, self.signed = (255 * scenes).round().to(torch.uint8), wanted, signed
         self.captions = tokens_of([caption(row) for row in wanted.tolist()])
+        self.targets = self.captions if targets == "captions" else wanted
 
     def __len__(self) -> int:
         return len(self.wanted)
 
-    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+    def __getitems__(self, indices: list[int]) -> tuple[Tensor, Tensor]:
         chosen = torch.tensor(indices)
         x = self.scenes[chosen].float() / 255
-        return 2 * x - 1 if self.signed else x, self.captions[chosen], self.wanted[chosen]
+        return 2 * x - 1 if self.signed else x, self.targets[chosen]
 
 
 class _OneOfEach(Sampler[list[int]]):
@@ -228,7 +229,7 @@ def _as_it_is(batch: Any) -> Any:
 
 
 class SceneData(pl.LightningDataModule):
-    """Scenes with captions: batches `(scenes, captions, combinations)`.
+    """Scenes with captions: batches `(scenes, captions)`, or `(scenes, combinations)` for a reader.
 
     The scenes are composed once, the training scenes from the training digits and the validation scenes from the
     validation digits.
@@ -239,19 +240,28 @@ class SceneData(pl.LightningDataModule):
     - `rounds`: training scenes of each combination; there are a tenth as many for validation, at least one of each.
     - `batch_size`: scenes in a batch; `None` for batches with exactly one scene of each combination, which no two
       captions share: that is what a contrastive loss needs.
+    - `targets`: `"captions"`, as `tokens_of` returns them, or `"combinations"`, as four numbers.
     - `signed`: scale the batches to [-1, 1]. What `split` returns stays in [0, 1].
 
     Raises `ValueError` for arguments outside these ranges.
     """
 
     def __init__(
-        self, which: str = "seen", *, rounds: int = 100, batch_size: int | None = 16, signed: bool = False
+        self,
+        which: str = "seen",
+        *,
+        rounds: int = 100,
+        batch_size: int | None = 16,
+        targets: str = "captions",
+        signed: bool = False,
     ) -> None:
         super().__init__()
+        if targets not in ("captions", "combinations"):
+            raise ValueError(f"targets is {targets!r}; it takes 'captions' or 'combinations'.")
         check_count("rounds", rounds)
         if batch_size is not None:
             check_count("batch_size", batch_size)
-        self.which, self.rounds, self.batch_size, self.signed = which, rounds, batch_size, signed
+        self.rounds, self.batch_size, self.targets, self.signed = rounds, batch_size, targets, signed
         self.kinds = combinations(which)
         self._splits: dict[str, _Scenes] = {}
 
@@ -266,7 +276,7 @@ class SceneData(pl.LightningDataModule):
             rounds = self.rounds if name == "train" else max(1, self.rounds // 10)
             wanted = self.kinds.repeat(rounds, 1)
             seed = ("train", "validation", "test").index(name)
-            self._splits[name] = _Scenes(scenes_of(wanted, digits, seed=seed), wanted, self.signed)
+            self._splits[name] = _Scenes(scenes_of(wanted, digits, seed=seed), wanted, self.targets, self.signed)
         return self._splits[name]
 
     def _loader(self, name: str, shuffle: bool) -> DataLoader[Any]:
@@ -437,7 +447,7 @@ class Contrastive(training.NetworkModel):
         self.log_dict({"val_loss": info_nce(logits), "val_accuracy": right}, batch_size=len(logits), sync_dist=True)
 
     def _examples(self, batch: Any) -> tuple[Tensor, Tensor]:
-        scenes, captions = training.tensors_of(batch, "scenes", "captions", "combinations", least=2)[:2]
+        scenes, captions = training.tensors_of(batch, "scenes", "captions", least=2)
         return training.as_floats("scenes", scenes, self), captions
 
     def configure_optimizers(self) -> Any:
@@ -498,14 +508,14 @@ class Reader(training.NetworkModel):
         return torch.stack([part.argmax(dim=1) for part in self.network(scenes).split(SIZES, dim=1)], dim=1)
 
     def _loss(self, batch: Any) -> tuple[Tensor, Tensor]:
-        scenes, _, wanted = training.tensors_of(batch, "scenes", "captions", "combinations", least=3)
+        scenes, wanted = training.tensors_of(batch, "scenes", "combinations", least=2)
         parts = self.network(training.as_floats("scenes", scenes, self)).split(SIZES, dim=1)
         right = torch.stack([part.argmax(dim=1) for part in parts], dim=1) == wanted
         losses = [F.cross_entropy(part, truth) for part, truth in zip(parts, wanted.unbind(1), strict=True)]
         return torch.stack(losses).sum(), right.all(dim=1).float().mean()
 
     def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
-        """Return the loss on a batch `(scenes, captions, combinations)`."""
+        """Return the loss on a batch `(scenes, combinations)`."""
         loss, _ = self._loss(batch)
         self.collect(train_loss=loss)
         return loss
@@ -701,7 +711,7 @@ class TextToImage(diffusion.Diffusion):
         self.log("val_loss", self.loss(x, captions), batch_size=len(x), sync_dist=True)
 
     def _pairs(self, batch: Any) -> tuple[Tensor, Tensor]:
-        x, captions = training.tensors_of(batch, "scenes", "captions", "combinations", least=2)[:2]
+        x, captions = training.tensors_of(batch, "scenes", "captions", least=2)
         x = training.as_floats("scenes", x, self)
         shape = getattr(self.network, "shape", None)
         if shape is not None and tuple(x.shape[1:]) != shape:
@@ -735,7 +745,7 @@ def recipe(name: str, profile: str = "auto") -> dict[str, Any]:
         }
     if name == "reader":
         return {
-            "data": {"which": "all", "rounds": rounds, "batch_size": 64},
+            "data": {"which": "all", "rounds": rounds, "batch_size": 64, "targets": "combinations"},
             "model": {"features": sum(SIZES), "channels": (8, 24, 64)[scale], "learning_rate": 2e-3},
             "fit": {"max_epochs": (1, 6, 20)[scale], "seed": 1},
         }
