@@ -53,7 +53,7 @@ from aigc_course.data import ImageData
 plots.use_style()
 profile = training.resolve_profile(profile)
 # pictures for each unseen caption, drawn for each of them, and steps
-each, draws, steps = {"smoke": (1, 2, 2), "cpu": (6, 4, 20), "gpu": (20, 4, 20)}[
+each, draws, steps = {"smoke": (1, 2, 2), "cpu": (6, 8, 20), "gpu": (20, 8, 20)}[
     profile
 ]
 print(f"Profile {profile}: {each} pictures for each unseen caption,", end=" ")
@@ -243,8 +243,8 @@ for name, share in recall.items():
     print(f"scene → caption, {name:>6}: R@1 {share:.3f} (guessing {1 / 120:.3f})")
 print(f"caption → scene, all:    R@1 {found_scene.float().mean():.3f}")
 if profile != "smoke":
-    assert recall["seen"] > 0.75
-    assert recall["unseen"] > 0.5
+    assert recall["seen"] > 0.85
+    assert recall["seen"] > recall["unseen"] > 0.6
 
 # %% [markdown]
 # The encoder of captions has never read an unseen caption, and that of pictures has never been told what belongs to it.
@@ -293,14 +293,15 @@ for name, score in wordings.items():
     error = (right.var() / len(right)).sqrt()
     print(f"{name:>20}: {reading[name]:.1%} ± {error:.1%} of the digits right")
 if profile != "smoke":
-    assert reading["mean of twelve"] > reading["one large … upright"]
-    assert reading["the rest is right"] > 0.85
+    others = [reading[name] for name in ("bare word", "one large … upright")]
+    assert reading["the rest is right"] > reading["mean of twelve"] + 0.05
+    assert reading["mean of twelve"] > max(others) + 0.05
 
 # %% [markdown]
-# A bare word is a caption of a kind that never occurred in training, and a caption that is wrong about count, size and
-# tilt is similar to the wrong things as well. The mean of twelve wordings is about the digit alone: what the twelve
-# vectors say about count, size and tilt is averaged. Whether it reads as well as the caption that is right about the rest
-# can be seen in the table; the latter has to be told, and is no classifier that one could use.
+# The wording decides. A bare word is a caption of a kind that never occurred in training, and a caption that is wrong
+# about count, size and tilt is similar to the wrong things as well. The caption that is right about the rest reads best by
+# far, but somebody has to know the rest; that is no classifier one could use. Of the three that know nothing about the scene,
+# the mean of twelve wordings is the best: what the twelve vectors say about count, size and tilt is averaged.
 
 # %% [markdown]
 # ## A judge of its own
@@ -426,7 +427,7 @@ plt.show()
 tokens = {"seen": text_to_image.tokens_of([text_to_image.caption(c) for c in seen])}
 few = slice(None, None, 8 if profile == "smoke" else 1)
 by_scale, pictures_of = {}, {}
-for w in (1.0, 2.0, 3.0, 5.0):
+for w in (1.0, 2.0, 3.0, 4.0):
     drawn = artist.draw(tokens["seen"][few], guidance=w, steps=steps, seed=5)
     shares = text_to_image.agreement(reader.read(drawn), seen[few])
     by_scale[w], pictures_of[w] = shares, drawn
@@ -456,27 +457,29 @@ several = artist.draw(
     told.repeat_interleave(draws, dim=0), guidance=best, steps=steps, seed=6
 )
 several = several.unflatten(0, (len(asked), draws))
-kept = text_to_image.best_of(matcher, several, told)
-test = {
-    "seen, first draw": by_scale[best],
-    "unseen, first draw": text_to_image.agreement(
-        reader.read(several[:, 0]), asked
-    ),
-    f"unseen, best of {draws}": text_to_image.agreement(reader.read(kept), asked),
-    "unseen, real scenes": ceiling["unseen"],
+best_of = {
+    n: text_to_image.best_of(matcher, several[:, :n], told)
+    for n in (1, 2, 4, 8)
+    if n <= draws
 }
+kept = best_of[draws]
 
 # %%
+test = {"seen, one draw": by_scale[best]}
+for n, x in best_of.items():
+    name = f"unseen, best of {n}" if n > 1 else "unseen, one draw"
+    test[name] = text_to_image.agreement(reader.read(x), asked)
+test["unseen, real scenes"] = ceiling["unseen"]
 print(f"{'':>20}", "".join(f"{name:>8}" for name in ceiling["unseen"]))
 for name, shares in test.items():
     print(f"{name:>20}", "".join(f"{share:8.1%}" for share in shares.values()))
-ranked, unranked = (
-    test[f"unseen, {name}"] for name in (f"best of {draws}", "first draw")
-)
+unranked, ranked = test["unseen, one draw"], test[f"unseen, best of {draws}"]
 error = math.sqrt(ranked["all"] * (1 - ranked["all"]) / len(asked))
-print(f"standard error of the third row, all four: {error:.1%}")
+print(f"best of {draws}, all four: standard error {error:.1%}")
 if profile != "smoke":
-    assert ranked["all"] > unranked["all"]
+    assert ranked["all"] > unranked["all"] + 0.05
+    assert unranked["all"] < by_scale[best]["all"] - 0.05
+    assert unranked["digit"] + 0.03 < min(unranked["count"], unranked["size"])
 
 # %% mystnb={"image": {"alt": "Three rows of eight drawn scenes for unseen captions, as the re-ranking kept them: one or two digits, small or large, upright or tilted, as the captions printed below say."}}
 chosen = torch.linspace(0, len(unseen) - 1, 8).long()
@@ -489,9 +492,13 @@ for number, k in enumerate(chosen, start=1):
     print(f"{number}: {text_to_image.caption(unseen[k])}")
 
 # %% [markdown]
-# No scene of these captions was in the training, and most of the pictures are read as asked. Compare the first two
-# rows: unseen against seen captions, both without re-ranking. And compare the second and the third: the same candidates, the
-# first of each group against the one that the contrastive model chose.
+# No scene of these captions was in the training, and most of the pictures are read as asked. But look at the first two
+# rows, both without re-ranking. For unseen captions the model obeys less often than for seen ones, and what goes wrong
+# most is the digit, hardly ever count or size. So it has learnt in part what the words mean, and in part whole captions. A
+# likely reason lies in the encoder, since its R@1 falls in the same way from seen to unseen captions.
+#
+# The next rows are re-ranked: the same candidates, of which the contrastive model keeps one. Twice as many help each time,
+# and each time they cost twice as much. Some candidate is nearly always right, and to choose it is easier than to draw it.
 #
 # ### Which of the two ways is heard?
 #
@@ -523,9 +530,10 @@ for name, part in (("vector", pairs), ("tokens", other)):
     heard[name] = text_to_image.agreement(seen_in, part)
     print(f"as the {name} say:", end=" ")
     print("  ".join(f"{k} {s:.0%}" for k, s in heard[name].items()))
+assert abs(heard["vector"]["count"] + heard["tokens"]["count"] - 1) < 1e-6
 
 # %% [markdown]
-# For count and size, which have two values, one of the rows is always right; for digit and tilt there is a third
+# For count and size, which have two values, the two rows add up to 100 %; for digit and tilt there is a third
 # possibility, neither. Where the first row is the larger one, the network follows the vector; where the second, the
 # tokens. Nothing in the loss says which of the two to use, since in training they always agree.
 
@@ -620,13 +628,22 @@ kept_share = (order_lost.argmax(dim=1) == own).float().mean().item()
 print(f"for example: {jumbled[80]!r}")
 print(f"R@1 with shuffled words {kept_share:.3f}, with sentences", end=" ")
 print(f"{found.float().mean():.3f}, guessing {1 / 120:.3f}")
+if profile != "smoke":
+    assert 0.4 < kept_share < found.float().mean() - 0.03
 
 # %% [markdown]
-# Every shuffled caption has the same words as the original, so a model that only counted words would lose nothing. The
-# figure says how much ours does lose. Large contrastive models were found to lose little: [Yuksekgonul et al.
+# Every shuffled caption has the same words as the original, so a model that only counted words would lose nothing. Ours
+# loses something, so the order of the words counts for it. But many scenes still find the jumble: for our captions a bag of words
+# is enough, since no two of them have the same words. Large models have the same habit: [Yuksekgonul et al.
 # (2023)](https://arxiv.org/abs/2210.01936) show that they often cannot tell a caption from one with exchanged words,
 # and that the usual tests of retrieval do not notice, since they can be passed without the order.
-#
+
+# %%
+bags = {tuple(sorted(words)) for words in sentences}
+print(f"{len(bags)} different bags of words for {len(sentences)} captions")
+assert len(bags) == len(sentences)
+
+# %% [markdown]
 # ## What the source articles got wrong here
 #
 # Nothing: pictures from captions do not occur in them.
@@ -634,8 +651,9 @@ print(f"{found.float().mean():.3f}, guessing {1 / 120:.3f}")
 # %% [markdown]
 # ## The promise
 #
-# For captions that were never seen in training, with re-ranking, the reader finds the right digit in at least 90 of 100
-# pictures, and count, size, digit and tilt all right in at least 80 of 100.
+# For captions that were never seen in training, and with the best of eight candidates, the reader finds the right digit
+# in at least 90 of 100 pictures, and count, size, digit and tilt all right in at least 80 of 100. Without re-ranking it
+# finds fewer: the second row of the table.
 
 # %%
 figures = results.record(
