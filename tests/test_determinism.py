@@ -20,7 +20,20 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aigc_course import diffusion, dqn, gan, gpt, likelihood, lora, mixture, recurrent, training, vae, vector_quantised
+from aigc_course import (
+    diffusion,
+    dqn,
+    gan,
+    gpt,
+    likelihood,
+    lora,
+    mixture,
+    recurrent,
+    text_to_image,
+    training,
+    vae,
+    vector_quantised,
+)
 from aigc_course.data import ImageData, RingData, TextData, random_affine
 
 # --- what is refused -------------------------------------------------------------------------------------------------
@@ -247,6 +260,15 @@ def test_agents(game: str, options: dict[str, Any], dueling: bool) -> None:
     agent = dqn.DQN(network(games.shape, games.actions, dueling=dueling), **short, **options)
     assert_deterministic(agent, games)
     assert agent.updates_done
+
+
+@pytest.mark.parametrize("name", text_to_image.MODELS)
+def test_models_of_captions(name: str) -> None:
+    recipe = text_to_image.recipe(name, "smoke")
+    data = text_to_image.SceneData(**recipe["data"])
+    for split in ("train", "validation"):
+        data.split(split)  # composed now: that is done on the CPU, wherever the training is
+    assert_deterministic(text_to_image.BUILDERS[name](**recipe["model"]), data)
 
 
 def test_mixtures() -> None:

@@ -8,7 +8,7 @@ import gpu_check
 import pytest
 import torch
 
-from aigc_course import dqn, gan
+from aigc_course import dqn, gan, text_to_image
 
 TOOL = Path(gpu_check.__file__)
 
@@ -43,7 +43,7 @@ def test_what_fails_is_named_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatc
 
 
 def test_no_recipe_is_forgotten() -> None:
-    for module in (gan, dqn):
+    for module in (gan, dqn, text_to_image):
         with pytest.raises(ValueError, match="it takes") as error:
             module.recipe("none")
         named = str(error.value).split("it takes ")[1].replace(" or ", ", ").strip(".").split(", ")

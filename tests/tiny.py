@@ -8,12 +8,25 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from aigc_course import diffusion, dqn, gan, gpt, likelihood, lora, mixture, recurrent, vae, vector_quantised
+from aigc_course import (
+    diffusion,
+    dqn,
+    gan,
+    gpt,
+    likelihood,
+    lora,
+    mixture,
+    recurrent,
+    text_to_image,
+    vae,
+    vector_quantised,
+)
 
 DENSE: dict[str, Any] = {"shape": (1, 28, 28), "width": 8, "depth": 1}
 CONVOLUTIONAL: dict[str, Any] = {"shape": (1, 28, 28), "channels": 2, "hidden": 8}
 CLASSES: dict[str, Any] = CONVOLUTIONAL | {"num_classes": 10}
 SMALL: dict[str, Any] = {"latent_dim": 3, "channels": 2, "width": 8}
+WORDS: dict[str, Any] = {"features": 8, "width": 8, "layers": 1, "heads": 2}
 TURNED = {"rotate": 10.0, "shift": 1.0}
 
 
@@ -64,6 +77,11 @@ MODELS: dict[str, Callable[[], pl.LightningModule]] = {
     "gpt2": lambda: gpt.NextTokenTraining(_gpt(**gpt.GPT2)),
     "adapters": lambda: gpt.NextTokenTraining(lora.add_adapters(_gpt(), 2)),
     "lstm": lambda: recurrent.RecurrentLanguageModel(11, width=8, layers=2, dropout=0.2),
+    "contrastive": lambda: text_to_image.build_contrastive({"features": 8, "channels": 8}, WORDS),
+    "reader": lambda: text_to_image.build_reader(17, 8),
+    "text_to_image": lambda: text_to_image.TextToImage(
+        text_to_image.TextUNet((1, 28, 28), 8, 8, 8), text_to_image.TextEncoder(**WORDS), ema_decay=0.5
+    ),
     "mixture": lambda: mixture.GradientMixture(_start()),
     "dqn": lambda: _agent(ema_decay=0.5, decay=True),
 }
@@ -85,6 +103,10 @@ def _tensors(name: str) -> tuple[Tensor, Tensor]:
     images = torch.rand(12, 1, 28, 28)
     if name in ("pixelcnn", "realnvp"):
         images = images.round()
+    if name in ("contrastive", "reader", "text_to_image"):
+        rows = text_to_image.combinations()[:12]
+        captions = text_to_image.tokens_of([text_to_image.caption(row) for row in rows])
+        return (2 * images - 1 if name == "text_to_image" else images), (rows if name == "reader" else captions)
     return 2 * images - 1 if "gan" in name or "diffusion" in name else images, torch.arange(12) % 10
 
 

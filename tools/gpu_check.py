@@ -15,13 +15,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
-from aigc_course import diffusion, dqn, gan, gpt, likelihood, recurrent, training, vae, vector_quantised
+from aigc_course import diffusion, dqn, gan, gpt, likelihood, recurrent, text_to_image, training, vae, vector_quantised
 from aigc_course.data import ImageData, TextData
 from book import chapters
 
@@ -42,6 +43,13 @@ def _agent(name: str) -> Made:
     return dqn.build(recipe, games), games, recipe["fit"]
 
 
+def _of_captions(name: str) -> Made:
+    recipe = text_to_image.recipe(name, "gpu")
+    if name == "text_to_image":
+        recipe["model"]["profile"] = "smoke"  # whose text encoder would be trained first
+    return _made(text_to_image.BUILDERS[name], text_to_image.SceneData, recipe)
+
+
 RECIPES: dict[str, Callable[[], Made]] = {
     "vae": lambda: _made(vae.VAE, ImageData, vae.recipe("gpu")),
     "vqvae": lambda: _made(vector_quantised.VQVAE, ImageData, vector_quantised.recipe("gpu")),
@@ -56,6 +64,7 @@ RECIPES: dict[str, Callable[[], Made]] = {
     "cartpole": lambda: _agent("cartpole"),
     "breakout": lambda: _agent("breakout"),
     "pong": lambda: _agent("pong"),
+    **{name: partial(_of_captions, name) for name in text_to_image.MODELS},
 }
 
 

@@ -830,4 +830,4 @@ assert model.network.embed.weight.grad.any()
 # - P. Esser et al., [Scaling Rectified Flow Transformers for High-Resolution Image
 #   Synthesis](https://arxiv.org/abs/2403.03206) (2024): a transformer, latents and flow matching together, at size.
 #
-# Next: [Words as vectors](../language/word_vectors.ipynb), where the course turns to text.
+# Next: [From a caption to a picture](text_to_image.ipynb), where one asks in words.

@@ -21,7 +21,8 @@
 # draw. Read [Denoising diffusion](../diffusion/denoising_diffusion.ipynb), [Sampling and
 # guidance](../diffusion/sampling_and_guidance.ipynb) and [Flow matching](../diffusion/flow_matching.ipynb) first; plan
 # four hours. ([Transformers and latent diffusion](../diffusion/transformer.ipynb) changes the network and what it draws,
-# and leaves loss, path and sampler as they are; no question needs it.)
+# and leaves loss, path and sampler as they are, and [From a caption to a picture](../diffusion/text_to_image.ipynb) tells
+# it words; no question needs them.)
 #
 # | Question | After it you can | Points |
 # | --- | --- | --- |
