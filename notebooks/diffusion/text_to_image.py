@@ -660,7 +660,9 @@ assert len(bags) == len(sentences)
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# Nothing: pictures from captions do not occur in them.
+# One names DALL·E and Stable Diffusion as examples and then calls GANs and VAEs the core of the technology ([what drives
+# today's systems](../../book/errata.md#what-drives-today-s-systems)). Another gives the paper on CLIP as one about
+# Transformers by somebody else ([papers under wrong names](../../book/errata.md#papers-under-wrong-names)).
 
 # %% [markdown]
 # ## The promise
