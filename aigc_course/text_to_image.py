@@ -411,7 +411,7 @@ class Contrastive(training.NetworkModel):
     Raises `ValueError` for encoders with different numbers of features.
     """
 
-    network_classes = (PictureEncoder, TextEncoder)  # type: ignore[assignment]
+    network_classes = (PictureEncoder, TextEncoder)
 
     def __init__(self, pictures: PictureEncoder, texts: TextEncoder, *, learning_rate: float = 2e-3) -> None:
         super().__init__()

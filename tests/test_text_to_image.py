@@ -1,7 +1,7 @@
 """Captions and scenes, the contrastive loss and model, the reader, cross-attention and the generator."""
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -331,7 +331,7 @@ def test_a_new_network_says_nothing_and_is_reached_by_both_ways() -> None:
     x, t = torch.randn(2, 1, 28, 28), torch.rand(2)
     text = encoder()(text_to_image.tokens_of(["one small two upright", "two large zeros tilted left"]))
     assert network(x, t, text).abs().max() == 0
-    network = artist().network
+    network = cast(text_to_image.TextUNet, artist().network)
     said = network(x, t, text)
     for other in (text._replace(states=-text.states), text._replace(pooled=-text.pooled)):
         assert (network(x, t, other) - said).abs().max() > 1e-4
@@ -344,7 +344,7 @@ def test_the_frozen_encoder_gets_no_gradient_and_does_not_move() -> None:
     training.fit(model, DataLoader(examples, batch_size=4), max_epochs=1, enable_progress_bar=False)
     assert all(torch.equal(value, before[name]) for name, value in model.encoder.state_dict().items())
     assert all(weight.grad is None and not weight.requires_grad for weight in model.encoder.parameters())
-    trained = {id(weight) for group in model.optimizers().param_groups for weight in group["params"]}
+    trained = {id(weight) for group in cast(Any, model.optimizers()).param_groups for weight in group["params"]}
     assert trained == {id(weight) for weight in model.network.parameters()}
 
 
