@@ -304,7 +304,10 @@ class RecurrentLanguageModel(training.EpochLogger):
 
         Without a `state` the model has read nothing yet.
         """
-        outputs, state = self.lstm(self.dropout(self.embedding(tokens)), state)
+        embedded = self.dropout(self.embedding(tokens))
+        # Autocast to bfloat16 would end in an error of oneDNN's on a CPU without AVX-512, which has no such LSTM.
+        with torch.autocast("cpu", enabled=False):
+            outputs, state = self.lstm(embedded, state)
         return self.head(self.dropout(outputs)), state
 
     def _loss(self, batch: tuple[Tensor, Tensor], state: State | None) -> tuple[Float[Tensor, ""], State]:
