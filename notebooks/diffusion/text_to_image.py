@@ -661,7 +661,7 @@ assert len(bags) == len(sentences)
 # ## What the source articles got wrong here
 #
 # One names DALL·E and Stable Diffusion as examples and then calls GANs and VAEs the core of the technology ([what drives
-# today's systems](../../book/errata.md#what-drives-today-s-systems)). Another gives the paper on CLIP as one about
+# today's systems](../../book/errata.md#what-drives-todays-systems)). Another gives the paper on CLIP as one about
 # Transformers by somebody else ([papers under wrong names](../../book/errata.md#papers-under-wrong-names)).
 
 # %% [markdown]
