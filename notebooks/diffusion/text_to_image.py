@@ -176,7 +176,7 @@ diagrams.draw(
     "through the encoder T to the vector v; u and v lead to the table of logits l, "
     "and this to the loss L. The temperature tau goes into the logits.",
     {"x": (0, 0), "P": (1.2, 0), "u": (2.4, 0), "c": (0, 1.4), "T": (1.2, 1.4)}
-    | {"v": (2.4, 1.4), "l": (3.7, 0.7), "ℒ": (5.0, 0.7), "τ": (3.7, 1.8)},
+    | {"v": (2.4, 1.4), "l": (3.7, 0.7), "ℒ": (5.0, 0.7), "τ": (3.7, -0.4)},
     [("x", "P", "u", "l"), ("c", "T", "v", "l"), ("l", "ℒ"), ("τ", "l")],
     observed=["x", "c"],
     bare=["u", "v", "τ", "ℒ"],
@@ -391,8 +391,8 @@ diagrams.draw(
     "X and up U to the velocity. The caption c goes through the frozen encoder T; "
     "its states s go into X, its vector v and the time t meet at a plus, for D, U.",
     dict(zip(across, [(1.3 * k, 0) for k in range(6)], strict=True))
-    | {"c": (0, 2.6), "T": (1.3, 2.6), "s": (3.9, 2.6), "v": (2.6, 2.0)}
-    | {"+": (2.6, 1.2), "t": (1.3, 1.6)},
+    | {"c": (0, 2.6), "T": (1.3, 2.6), "s": (3.9, 2.6), "v": (2.6, 2.2)}
+    | {"+": (2.6, 1.1), "t": (1.3, 1.6)},
     [tuple(across), into_x, *beside],
     observed=["xₜ", "c"],
     bare=["v̂", "s", "v", "t"],
