@@ -349,8 +349,18 @@ class UNet(nn.Module):
         # As large as the features of time.
         told = one_hot(labels, self.num_classes + 1 if self.num_classes else 0, x) * (self.channels / 2) ** 0.5
         given = self.given(torch.cat([time_features(t, self.channels).to(x), told], dim=1))
+        return self.through(x, given)
+
+    def through(
+        self,
+        x: Float[Tensor, "batch c h w"],
+        given: Float[Tensor, "batch given"],
+        between: Callable[[Tensor], Tensor] | None = None,
+    ) -> Float[Tensor, "batch c h w"]:
+        """Return one number per pixel, told what `given` says; `between` changes the map that attention leaves."""
         wide = self.down(self.first(F.pixel_unshuffle(x, self.PATCH)), given)
-        h = self.middle_2(self.attention(self.middle_1(self.shrink(wide), given)), given)
+        h = self.attention(self.middle_1(self.shrink(wide), given))
+        h = self.middle_2(h if between is None else between(h), given)
         h = self.grow(h).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)  # nearest neighbours
         h = self.up(torch.cat([h, wide], dim=1), given)
         return F.pixel_shuffle(self.last(F.silu(h)), self.PATCH)
@@ -415,12 +425,16 @@ class Diffusion(training.NetworkModel):
 
     def loss(self, x: Float[Tensor, "batch ..."], labels: Int[Tensor, " batch"] | None = None) -> Float[Tensor, ""]:
         """Return the loss of these examples at times and with noise drawn from PyTorch's global generator."""
+        return self._loss_told(x, labels)
+
+    def _loss_told(self, x: Tensor, told: Any) -> Tensor:
+        """The loss of examples of which the network is told whatever it takes, a label or something else."""
         # One time in each of as many equal parts of [0, 1]: every batch sees all of the path.
         t = (torch.randperm(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)
         noise = torch.randn_like(x)
         t_beside = beside(t, x)
         target = self.prediction.target(x, noise, *self.path.shares(t_beside), *self.path.slopes(t_beside))
-        return F.mse_loss(self.network(self.path.noisy(x, t, noise), t, labels), target)
+        return F.mse_loss(self.network(self.path.noisy(x, t, noise), t, told), target)
 
     def guess(
         self, labels: Int[Tensor, " batch"] | None = None, guidance: float = 1.0, *, averaged: bool = True
@@ -433,16 +447,20 @@ class Diffusion(training.NetworkModel):
         Raises `ValueError` for a guidance that is not a number, or that needs labels which are not given; and, when it
         is called, where the prediction is the noise and no signal is left, so that it says nothing about $x_0$.
         """
+        if math.isfinite(guidance) and guidance != 1 and labels is None:
+            raise ValueError(f"guidance is {guidance} and there are no labels to be guided by; give labels.")
+        return self._guess_told(labels, None, guidance, averaged)
+
+    def _guess_told(self, told: Any, untold: Any, guidance: float, averaged: bool) -> Guess:
+        """The guess of a network that is told something, guided away from what it says to `untold`."""
         if not math.isfinite(guidance):
             raise ValueError(f"guidance is {guidance}; it takes a finite number, 1 for none.")
-        if guidance != 1 and labels is None:
-            raise ValueError(f"guidance is {guidance} and there are no labels to be guided by; give labels.")
         network = self.network if self.averaged is None or not averaged else self.averaged.module
 
         def split(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            said = network(x, t, labels)
+            said = network(x, t, told)
             if guidance != 1:
-                plain = network(x, t, None)
+                plain = network(x, t, untold)
                 said = plain + guidance * (said - plain)
             at = beside(t, x)
             a, s = self.path.shares(at)

@@ -608,12 +608,7 @@ class TextUNet(diffusion.UNet):
         of_time = self.given[0](diffusion.time_features(t, self.channels).to(x))
         # A vector of length 1 becomes as large as the features of time.
         given = self.given[1:](of_time + self.pooled(text.pooled * self.features**0.5))
-        wide = self.down(self.first(F.pixel_unshuffle(x, self.PATCH)), given)
-        h = self.attention(self.middle_1(self.shrink(wide), given))
-        h = self.middle_2(self.cross(h, text), given)
-        h = self.grow(h).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)  # nearest neighbours
-        h = self.up(torch.cat([h, wide], dim=1), given)
-        return F.pixel_shuffle(self.last(F.silu(h)), self.PATCH)
+        return self.through(x, given, lambda h: self.cross(h, text))
 
 
 class TextToImage(diffusion.Diffusion):
@@ -643,10 +638,7 @@ class TextToImage(diffusion.Diffusion):
         self, x: Float[Tensor, "batch c h w"], captions: Int[Tensor, "batch length"]
     ) -> Float[Tensor, ""]:
         """Return the loss of these examples at times and with noise drawn from PyTorch's global generator."""
-        t = (torch.randperm(len(x), device=x.device) + torch.rand(len(x), device=x.device)) / len(x)
-        noise, at = torch.randn_like(x), diffusion.beside(t, x)
-        target = self.prediction.target(x, noise, *self.path.shares(at), *self.path.slopes(at))
-        return F.mse_loss(self.network(self.path.noisy(x, t, noise), t, self.told(captions)), target)
+        return self._loss_told(x, self.told(captions))
 
     def guess(  # type: ignore[override]
         self, text: Text, guidance: float = 1.0, *, averaged: bool = True
@@ -658,20 +650,8 @@ class TextToImage(diffusion.Diffusion):
 
         Raises `ValueError` for a guidance that is not a number.
         """
-        if not math.isfinite(guidance):
-            raise ValueError(f"guidance is {guidance}; it takes a finite number, 1 for none.")
-        network = self.network if self.averaged is None or not averaged else self.averaged.module
         nothing = self.told(tokens_of([""]).to(text.mask.device)).repeat(len(text.mask))
-
-        def split(x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-            said = network(x, t, text)
-            if guidance != 1:
-                plain = network(x, t, nothing)
-                said = plain + guidance * (said - plain)
-            at = diffusion.beside(t, x)
-            return self.prediction.split(said, x, *self.path.shares(at), *self.path.slopes(at))
-
-        return split
+        return self._guess_told(text, nothing, guidance, averaged)
 
     @torch.no_grad()
     def draw(
@@ -698,19 +678,14 @@ class TextToImage(diffusion.Diffusion):
 
     def training_step(self, batch: Any, batch_idx: int) -> Float[Tensor, ""]:
         """Return the loss on a batch `(scenes, captions)` with scenes in [-1, 1]."""
-        x, captions = self._pairs(batch)
+        x, captions = self._examples(batch)
         hidden = torch.rand(len(x), device=x.device) < self.untold
         empty = tokens_of([""]).to(captions)
         loss = self.loss(x, torch.where(hidden[:, None], empty, captions))
         self.collect(train_loss=loss)
         return loss
 
-    def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Log the loss on held-out scenes."""
-        x, captions = self._pairs(batch)
-        self.log("val_loss", self.loss(x, captions), batch_size=len(x), sync_dist=True)
-
-    def _pairs(self, batch: Any) -> tuple[Tensor, Tensor]:
+    def _examples(self, batch: Any) -> tuple[Tensor, Tensor]:
         x, captions = training.tensors_of(batch, "scenes", "captions", least=2)
         x = training.as_floats("scenes", x, self)
         shape = getattr(self.network, "shape", None)
