@@ -129,6 +129,8 @@ $(BUILD)/vae/conditional_vae.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb
 $(BUILD)/likelihood/normalising_flows.ipynb: | $(BUILD)/likelihood/autoregressive_pixels.ipynb
 $(BUILD)/gan/dcgan.ipynb: | $(BUILD)/gan/adversarial_game.ipynb
 $(BUILD)/gan/conditional_gan.ipynb: | $(BUILD)/gan/dcgan.ipynb
+$(BUILD)/vae/vector_quantised.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb
+$(BUILD)/diffusion/sampling_and_guidance.ipynb: | $(BUILD)/diffusion/denoising_diffusion.ipynb
 $(BUILD)/diffusion/flow_matching.ipynb: | $(BUILD)/diffusion/denoising_diffusion.ipynb
 $(BUILD)/diffusion/transformer.ipynb: | $(BUILD)/vae/variational_autoencoder.ipynb $(BUILD)/diffusion/denoising_diffusion.ipynb
 $(BUILD)/language/decoding.ipynb $(BUILD)/language/inference.ipynb $(BUILD)/language/fine_tuning.ipynb: | $(BUILD)/language/gpt.ipynb

@@ -108,3 +108,26 @@ def test_the_plan_says_how_long_a_chapter_took_or_that_it_was_not_run(tmp_path, 
     page = book.plan("cpu")
     assert "[Deep Q-learning](../notebooks/rl/dqn.ipynb), 2 min 30 s" in page
     assert page.count("not run") == len(book.chapters()) - 1
+
+
+TAKES_OVER = [
+    name
+    for name in book.chapters(ROOT)
+    if ".pretrained(" in (ROOT / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
+]
+
+
+@pytest.mark.parametrize("name", TAKES_OVER)
+def test_a_chapter_that_takes_over_a_model_waits_for_it_and_says_what_a_fresh_machine_trains(name):
+    page = (ROOT / "book" / "how_to_use.md").read_text(encoding="utf-8")
+    rows = [line for line in page.split("these are trained first")[1].splitlines() if line.startswith("| [")]
+    assert any(f"notebooks/{name}.ipynb" in row.split(" | ")[0] for row in rows)
+    rules = [line for line in (ROOT / "Makefile").read_text(encoding="utf-8").splitlines() if ": | $(BUILD)/" in line]
+    assert any(f"$(BUILD)/{name}.ipynb" in rule.split(": |")[0] for rule in rules)
+
+
+def test_the_map_of_the_course_leads_to_every_chapter():
+    start = "foundations/generative_models"
+    text = (ROOT / "notebooks" / f"{start}.py").read_text(encoding="utf-8")
+    for name in set(book.chapters(ROOT)) - {start}:
+        assert re.search(rf"\((\.\./)?[\w/]*{name.split('/')[1]}\.ipynb\)", text), f"the map does not lead to {name}"

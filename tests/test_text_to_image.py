@@ -484,3 +484,10 @@ def test_scenes_of_another_shape_are_named() -> None:
     examples = TensorDataset(torch.randn(4, 1, 12, 12), text_to_image.tokens_of([""] * 4))
     with pytest.raises(ValueError, match=r"shape \(1, 12, 12\); the network takes \(1, 28, 28\)"):
         training.fit(artist(), DataLoader(examples, batch_size=4), max_epochs=1, enable_progress_bar=False)
+
+
+@pytest.mark.bad_input
+def test_a_prediction_of_the_noise_says_nothing_where_no_signal_is_left() -> None:
+    model = text_to_image.TextToImage(text_to_image.TextUNet((1, 28, 28), 8, 8, 8), encoder(), prediction="noise")
+    with pytest.raises(ValueError, match="less than a thousandth of the signal is left"):
+        model.draw(text_to_image.tokens_of(["one small one upright"]), steps=2)

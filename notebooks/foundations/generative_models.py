@@ -804,7 +804,7 @@ plt.show()
 # | Autoregressive model | the next symbol, given all before | exactly | one symbol after the other | [recurrent](../language/recurrent_language_model.ipynb), [attention](../language/attention.ipynb), [GPT](../language/gpt.ipynb), [scaling](../language/scaling.ipynb), [decoding](../language/decoding.ipynb), [inference](../language/inference.ipynb), [fine-tuning](../language/fine_tuning.ipynb), [chat](../language/chat.ipynb); of pictures: [pixel by pixel](../likelihood/autoregressive_pixels.ipynb) |
 # | Normalising flow | an invertible network with a known change of volume | exactly | one pass through the inverse | [flows](../likelihood/normalising_flows.ipynb) |
 # | Energy-based model | any function for $-\log p(x)$, up to a constant | up to a constant | a Markov chain | – |
-# | Diffusion and score model | undo noise, step by step | a lower bound | many small steps from noise | [denoising](../diffusion/denoising_diffusion.ipynb), [transformers and latents](../diffusion/transformer.ipynb) |
+# | Diffusion and score model | undo noise, step by step | a lower bound | many small steps from noise | [denoising](../diffusion/denoising_diffusion.ipynb), [sampling and guidance](../diffusion/sampling_and_guidance.ipynb), [transformers and latents](../diffusion/transformer.ipynb), [captions](../diffusion/text_to_image.ipynb) |
 # | Flow matching | a velocity that carries noise to data | by integration | follow the velocity | [flow matching](../diffusion/flow_matching.ipynb) |
 #
 # A dash marks a family without a chapter of its own here. Two parts stand beside the table.
