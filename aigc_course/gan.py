@@ -405,8 +405,6 @@ def _check_conditioning(player: str, num_classes: int, conditioning: str, ways: 
 
 # --- the game ---------------------------------------------------------------------------------------------------------
 
-BATCH_NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
 
 class Loss(NamedTuple):
     """What the players of one game lower, from the discriminator's answers on real and on generated examples."""
@@ -501,7 +499,7 @@ class GAN(training.NetworkModel):
                 f"the generator has num_classes {generator.num_classes} and the discriminator "
                 f"{discriminator.num_classes}; give both the same."
             )
-        normalised = any(isinstance(layer, BATCH_NORMALISATIONS) for layer in discriminator.modules())
+        normalised = any(isinstance(layer, training.BATCH_NORMALISATIONS) for layer in discriminator.modules())
         if (r1 or (LOSSES[loss].penalised and penalty)) and normalised:
             raise ValueError(
                 "a gradient penalty needs a critic that treats each example by itself; "

@@ -36,6 +36,8 @@ from aigc_course.checks import check_count
 from aigc_course.data.files import cached_file, written_whole
 
 PROFILES = ("smoke", "cpu", "gpu")
+# Layers in which the examples of a batch meet.
+BATCH_NORMALISATIONS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 
 # Lightning has PyTorch ask the driver whether there is a GPU, so that a process that was asked can still be forked. But
 # every step of an optimiser asks, and where there is no GPU that takes as long as the small step itself.
@@ -368,7 +370,7 @@ def _refuse_single(loader: Any, batches: float, model: pl.LightningModule) -> No
     if not isinstance(sampler, BatchSampler) or sampler.drop_last or batches < len(sampler):
         return
     examples = len(cast(Any, sampler.sampler))
-    normalised = any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+    normalised = any(isinstance(layer, BATCH_NORMALISATIONS) for layer in model.modules())
     if normalised and examples % sampler.batch_size == 1:
         raise ValueError(
             f"{examples} examples in batches of {sampler.batch_size} leave one alone in the last batch, and the model "

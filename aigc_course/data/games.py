@@ -29,8 +29,9 @@ def play_river_raid(size: int, counts: dict[str, int], seed: int = 0) -> dict[st
     actions by heart, and random actions are no such sequence.
 
     **Splits.** Two pictures in a row resemble each other, so they must not stand one in the training data and one in
-    the test data. A player's *life* is therefore the unit: all its pictures go to one split, drawn by lot with chances
-    in proportion to `counts`, and with the next life the game starts again from a bridge. No picture comes twice.
+    the test data. A player's *life* is therefore the unit: all its pictures go to one split, drawn at random with
+    chances in proportion to `counts`, and with the next life the game starts again from a bridge. No picture comes
+    twice.
 
     Source: Bellemare et al. (2013), https://arxiv.org/abs/1207.4708.
 

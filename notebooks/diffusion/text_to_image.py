@@ -660,9 +660,8 @@ assert len(bags) == len(sentences)
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# One names DALL·E and Stable Diffusion as examples and then calls GANs and VAEs the core of the technology ([what drives
-# today's systems](../../book/errata.md#what-drives-todays-systems)). Another gives the paper on CLIP as one about
-# Transformers by somebody else ([papers under wrong names](../../book/errata.md#papers-under-wrong-names)).
+# One names DALL·E and Stable Diffusion, and then calls GANs and VAEs the core of the technology
+# ([errata](../../book/errata.md#what-drives-todays-systems)).
 
 # %% [markdown]
 # ## The promise

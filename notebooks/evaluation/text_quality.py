@@ -961,9 +961,8 @@ assert np.mean(tossed) < 0.08 < 0.65 < np.mean(fixed)
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# One article offers squared error, beside cross-entropy, as a loss for text. Tokens are names, not quantities: token 7
-# is not nearer to token 8 than to token 300. It also lists BLEU as a measure of "generated content" without saying that
-# BLEU needs a reference. More in the [errata](../../book/errata.md#errata-language-models).
+# Squared error is offered as a loss for text, as if tokens were quantities, and BLEU without the reference it needs
+# ([errata](../../book/errata.md#errata-language-models)).
 
 # %% [markdown]
 # ## The promise

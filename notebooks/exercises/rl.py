@@ -1929,7 +1929,7 @@ if not _passed:
 
 # %% [markdown]
 # Now let the repaired agent learn in the slippery grid. How close does it come to the exact values, and where does it
-# not? (Cells that it seldom enters are learnt from few transitions.)
+# not? (Cells that it rarely enters are learnt from few transitions.)
 
 # %%
 demonstrate(training_step)

@@ -1208,10 +1208,8 @@ assert looks_ahead(models["no mask"], held_out[:4, :-1]) > 0
 #
 # ## What the source articles got wrong here
 #
-# One article offers "Attention Is All You Need" as the paper on the principles of autoregressive models, which are
-# decades older; its subject is attention, for translation, and none of the five explains attention. Another writes the
-# probability of the next word as a product of softmaxes, each of one word alone, in which no word looks at another and
-# order plays no part ([errata](../../book/errata.md#errata-language-models)).
+# One cites "Attention Is All You Need" as the paper on autoregressive models, and no word of its formula for a text looks
+# at another word ([errata](../../book/errata.md#errata-language-models)).
 #
 # ## The promise
 #

@@ -517,10 +517,8 @@ for name, prompt in (
 #
 # ## What the source articles got wrong here
 #
-# They speak of question answering and dialogue as if a trained language model did these by itself; the step between, pairs
-# of questions and answers in a fixed form, is missing. And they ask for labelled data where the next token is the label:
-# here, too, it is the next token, and a mask says which ones count
-# ([errata](../../book/errata.md#labels-that-nobody-needs)).
+# They speak of dialogue as if a trained language model did it by itself, and ask for labels where the next token is the
+# label ([errata](../../book/errata.md#labels-that-nobody-needs)).
 #
 # ## The promise
 #

@@ -688,7 +688,7 @@ for who, p in along.items():
 assert profile == "smoke" or rare["greedy"] < 15 < 40 < rare["held-out"]
 
 
-# %% mystnb={"image": {"alt": "Above, a jagged line that keeps jumping between nearly zero and nearly one; below, a line that soon goes through the same ups and downs again and again and seldom comes near zero."}}
+# %% mystnb={"image": {"alt": "Above, a jagged line that keeps jumping between nearly zero and nearly one; below, a line that soon goes through the same ups and downs again and again and rarely comes near zero."}}
 figure, axes = plt.subplots(2, 1, figsize=(6, 4), sharex=True, sharey=True)
 for ax, (who, p), colour in zip(
     axes, along.items(), (plots.COLOURS[0], plots.COLOURS[3]), strict=True
@@ -700,7 +700,7 @@ plt.show()
 
 # %% [markdown]
 # The person's line jumps: easy tokens, the ends of words and phrases, and between them, near zero, those that could not
-# be predicted. The greedy line seldom comes near zero, and soon it repeats like a wallpaper. (In the large model of
+# be predicted. The greedy line rarely comes near zero, and soon it repeats like a wallpaper. (In the large model of
 # Holtzman et al., 2020, it becomes flat, close to 1: there each repetition makes the next one likelier still.) A good
 # rule should give a text that *jumps like a person's*.
 #
@@ -1365,8 +1365,7 @@ print(readable(sentence))
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# They never explain how a text comes out of a model token by token, and one of them sets a single conditional
-# probability equal to a product over all words, none of which looks at its past: from such a formula nothing can be
+# None explains how a text comes out of a model token by token, and from the formula that one prints nothing can be
 # sampled ([errata](../../book/errata.md#errata-language-models)).
 #
 # ## The promise

@@ -1225,12 +1225,8 @@ print(f"logits agree; they vary by {loaded(tokens).std():.1f} around their mean"
 #
 # ## What the source articles got wrong here
 #
-# Article 000 wants GPT-3's parameters "initialised" and then fine-tuned, on text that was collected *and labelled*
-# ([tools that are not there](../../book/errata.md#tools-that-are-not-there), [labels that nobody
-# needs](../../book/errata.md#labels-that-nobody-needs)). GPT-3's weights were never published, initialising would throw
-# pre-training away, and the label of a token is the next token. It hopes for "parameter-efficient" generation without
-# saying what that is, and article 004 says of fine-tuning only what improves, not what is lost ([errata on language
-# models](../../book/errata.md#errata-language-models)).
+# One wants GPT-3, whose weights were never published, initialised and then fine-tuned on labelled text; another tells
+# nothing of what fine-tuning loses ([errata](../../book/errata.md#errata-language-models)).
 #
 # ## The promise
 #

@@ -1213,10 +1213,8 @@ except ValueError as error:
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# They say that such models are trained on much *labelled* data; pre-training needs no label at all ([labels that nobody
-# needs](../../book/errata.md#labels-that-nobody-needs)). And GPT-3 is to be initialised with its weights, which were
-# never released ([tools that are not there](../../book/errata.md#tools-that-are-not-there)). More of that kind is in
-# [Errata: language models](../../book/errata.md#errata-language-models).
+# They ask for labelled data, which pre-training does without, and for GPT-3's weights, which were never released
+# ([errata](../../book/errata.md#errata-language-models)).
 #
 # ## The promise
 #

@@ -1060,9 +1060,8 @@ print(f"\n{wrapped(tokenizer.decode(again))}")
 #
 # ## What the source articles got wrong here
 #
-# One of them sets a *single* conditional equal to a product over all words, and takes each factor as a softmax of the
-# word itself rather than of its past. The product belongs to the whole text, and each factor looks back, never at what
-# it is to predict ([Errata: language models](../../book/errata.md#errata-language-models)).
+# One takes the probability of a single word for a product over all words, none of which looks back
+# ([errata](../../book/errata.md#errata-language-models)).
 #
 # ## The promise
 #

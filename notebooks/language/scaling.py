@@ -474,9 +474,8 @@ assert nats_of(few, 64) > nats_of(few, 4) > nats_of(few, 16)
 # %% [markdown]
 # ## What the source articles got wrong here
 #
-# All five say that generative models need large amounts of data, some that the data must be labelled, and none says how
-# much is enough, or what a larger amount would bring. That is the question which a scaling law answers.
-# See the [errata](../../book/errata.md#errata-language-models).
+# All five ask for large amounts of data, and none says how much is enough, or what more would bring
+# ([errata](../../book/errata.md#errata-language-models)).
 #
 # ## The promise
 #

@@ -1087,10 +1087,8 @@ assert torch.equal(frozen.words, SkipGram(size, width).words)
 #
 # ## What the source articles got wrong here
 #
-# Besides [embeddings that never learn](../../book/errata.md#embeddings-that-never-learn), article 003 writes a word's
-# probability as a product of softmaxes of the words' own vectors, which is no probability of anything
-# ([one word, a product over all](../../book/errata.md#one-word-a-product-over-all)). The others are collected under
-# [language models](../../book/errata.md#errata-language-models).
+# They print [embeddings that never learn](../../book/errata.md#embeddings-that-never-learn), and a product of softmaxes
+# that is [no probability of anything](../../book/errata.md#one-word-a-product-over-all).
 #
 # ## The promise
 #

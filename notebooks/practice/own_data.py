@@ -573,8 +573,8 @@ assert torch.allclose(ours, theirs, atol=1e-5)
 #
 # ## What the source articles got wrong here
 #
-# Two of them say that generative models need much *labelled* data. A folder of pictures without classes and a folder of texts have no
-# labels at all ([errata](../../book/errata.md#errata-general)).
+# Two of them say that generative models need much *labelled* data. A folder of pictures without classes and a folder of
+# texts have no labels at all ([errata](../../book/errata.md#errata-general)).
 #
 # ## Summary
 #

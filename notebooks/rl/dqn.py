@@ -1026,10 +1026,8 @@ for name, row in rows.items():
 #
 # ## What the source articles got wrong here
 #
-# One prints the target as an identity, without expectation and without the case that the game has ended, and says that
-# the data have to be labelled, when a DQN makes all of its data by playing. The
-# [errata](../../book/errata.md#errata-reinforcement-learning) have both, and the right authors and year of the Atari
-# paper [among the papers](../../book/errata.md#papers-under-wrong-names).
+# One prints the target without expectation and without the end of the game, and asks for labelled data
+# ([errata](../../book/errata.md#errata-reinforcement-learning)).
 
 # %%
 figures = results.record(

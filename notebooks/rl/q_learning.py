@@ -49,7 +49,7 @@ import torch
 from IPython.display import Image, display
 from PIL import Image as Picture
 
-from aigc_course import dqn, plots, results, training
+from aigc_course import diagrams, dqn, plots, results, training
 
 
 # %%
@@ -69,8 +69,20 @@ print(f"those made to fail {trial}. A GPU would not help.")
 #
 # So far somebody always had the answers: pictures to imitate, a next word to compare with. Now nobody has. An agent
 # acts, something happens, and much later there may be a reward. From that it has to find out which of its many
-# actions were the good ones.
-#
+# actions were the good ones. In every step the agent $\pi$ sees the state $s$ and chooses an action $a$; the
+# environment $E$ answers with a reward $r$ and the next state, and so on until the game ends.
+
+# %%
+diagrams.draw(
+    "A loop: the agent pi chooses an action a, which goes into the environment E. "
+    "From E a reward r and the next state s go back to pi.",
+    {"π": (0, 1), "a": (1.4, 0), "E": (2.8, 1), "r": (1.4, 1), "s": (1.4, 2)},
+    [("π", "a", "E", "s", "π"), ("E", "r", "π")],
+    variables=["a", "r"],
+    observed=["s"],
+)
+
+# %% [markdown]
 # The smallest world in which this is hard is a frozen lake, one of the games of
 # [Gymnasium](https://arxiv.org/abs/2407.17032). It has 16 places. The agent starts in one corner and wants to get to
 # the goal in the opposite one. Four places are holes: whoever steps on one falls in, and the game is over.
@@ -785,7 +797,7 @@ assert q.max() == 0
 # %% [markdown]
 # Never. A fall costs nothing here, it only ends the game. So all it sees are zeros, the table stays zero, and the
 # first action, left, remains the "best" in each place. It slips down along the border until the hole in the corner
-# gets it, over and over. With ties broken by lot, it would at least move about. So how much exploration is enough?
+# gets it, over and over. With ties broken at random, it would at least move about. So how much exploration is enough?
 
 # %% mystnb={"image": {"alt": "For each exploration rate, one mark per agent: with none, all are low; with a little, they are strewn widely; a dashed line marks the optimal policy."}}
 rates, runs = [0.0, 0.05, 0.2, 0.5, 1.0], range(max(5, seeds))
@@ -941,9 +953,8 @@ for name, change in cases.items():
 #
 # ## What the source articles got wrong here
 #
-# One prints $Q(s, a) = r + \gamma \max_{a'} Q(s', a')$ as an identity, without an expectation and without an end, and
-# wants game data to be collected and labelled first. Here nobody labelled anything: the agent made its own data
-# ([errata: reinforcement learning](../../book/errata.md#errata-reinforcement-learning)).
+# One prints $Q(s, a) = r + \gamma \max_{a'} Q(s', a')$ as an identity, without an expectation and without an end
+# ([errata](../../book/errata.md#errata-reinforcement-learning)).
 #
 # ## The promise
 #

@@ -51,7 +51,7 @@ import matplotlib.pyplot as plt
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from aigc_course import dqn, gpt, plots, results, text_metrics, training
+from aigc_course import diagrams, dqn, gpt, plots, results, text_metrics, training
 from aigc_course.data import load_text
 
 
@@ -754,6 +754,23 @@ assert profile == "smoke" or histories[0.0]["reward"][-1] > 0.75 * new_tokens
 # nat costs $\beta$ units of reward. The divergence is an expectation over our own texts, so each text gives an
 # estimate: the logarithm of how much more likely it is under the policy than under the reference. For a single text
 # it may well be negative; its mean is not.
+
+# %%
+diagrams.draw(
+    "From the policy pi an arrow leads to the text x, from x to the reward r and "
+    "to the reference, from these two to the sum. A dashed arrow leads from the "
+    "sum back to pi.",
+    {"π": (0, 0.8), "x": (1.3, 0.8), "r": (2.6, 0), "πʳ": (2.6, 1.6)}
+    | {"+": (3.9, 0.8)},
+    [("π", "x", "r", "+"), ("x", "πʳ", "+")],
+    dashed=[("+", "π")],
+    variables=["x"],
+    labels={"πʳ": "π_ref"},
+    notes={"πʳ": "−β log π(x) / π_ref(x)"},
+)
+
+# %% [markdown]
+# A text $x$ is drawn from the policy; the reward and the reference both judge it. Only the policy learns (dashed).
 #
 # In the code the penalty is simply **part of the reward**, $r(x) - \beta \log \frac{\pi_\theta(x)}{\pi_\text{ref}(x)}$.
 # Is that allowed? This "reward" depends on $\theta$, and the derivation assumed that it does not. The product rule
@@ -962,9 +979,7 @@ plt.show()
 # ## What the source articles got wrong here
 #
 # One proposes GANs for dialogue without a word on the gradient that a drawn token does not pass on
-# ([errata: dialogue from a GAN](../../book/errata.md#dialogue-from-a-gan)). Two say that generative models need much
-# labelled data; here nothing was labelled: the model wrote its data, and a program judged it
-# ([errata: labels that nobody needs](../../book/errata.md#labels-that-nobody-needs)).
+# ([errata](../../book/errata.md#dialogue-from-a-gan)).
 #
 # ## The promise
 #

@@ -347,7 +347,8 @@ least = F.binary_cross_entropy(x_test, x_test, reduction="none")
 least = least.flatten(1).sum(dim=1).mean().item()
 print(f"negative ELBO on held-out digits: {neg_elbo:.1f} nats;")
 print(f"importance-weighted with k = 100: {iwae:.1f} nats;")
-print(f"entropy of the grey values, below which no model gets: {least:.1f} nats")
+print(f"entropy of the grey values, below which no model gets: {least:.1f} nats;")
+print(f"negative ELBO above it: {neg_elbo - least:.1f} nats")
 
 # %% [markdown]
 # These nats are for $-\log p_\theta(x \mid y)$, given the label; the last chapter's were for $-\log p_\theta(x)$, without

@@ -87,8 +87,21 @@ plt.show()
 
 # %% [markdown]
 # Sixteen digits from the validation split, on which no model in this chapter is trained. Here is an autoencoder with 16
-# latent dimensions (its code has 16 numbers), and what it makes of eight of the digits: the upper row is the original, the
-# lower row went through the code.
+# latent dimensions (its code has 16 numbers). $E$ is the encoder, $D$ the decoder, $\hat x$ the copy:
+
+# %%
+diagrams.draw(
+    "The picture x goes into the encoder E, which gives the code z. It goes into "
+    "the decoder D, which gives the copy.",
+    {"x": (0, 0), "E": (1.1, 0), "z": (2.2, 0), "D": (3.3, 0), "x̂": (4.4, 0)},
+    [("x", "E", "z", "D", "x̂")],
+    observed=["x"],
+    bare=["z", "x̂"],
+    notes={"x": "28×28", "z": "16", "x̂": "28×28"},
+)
+
+# %% [markdown]
+# What does it make of eight of the digits? The upper row is the original, the lower row went through the code.
 
 # %% mystnb={"image": {"alt": "Upper row: eight digits. Lower row: the same digits, a little softer, after encoding and decoding."}}
 torch.manual_seed(0)
