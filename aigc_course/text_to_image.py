@@ -550,10 +550,11 @@ class CrossAttention(nn.Module):
 
     Queries are linear functions of the normalised map, keys and values of the tokens' states:
 
-    $$h \leftarrow h + W \,\mathrm{softmax}\Big(\frac{q k^\top}{\sqrt{d}} + \text{mask}\Big) v$$
+    $$h \leftarrow h + \mathrm{softmax}\Big(\frac{q k^\top}{\sqrt{d}} + \text{mask}\Big) v\, W$$
 
-    with $d$ numbers per head; the mask is minus infinity at padding. $W$ begins at 0, so that at first nothing is
-    added. Source: Rombach et al. (2022), https://arxiv.org/abs/2112.10752, section 3.3.
+    with one row per position and per token, and $d$ numbers per head; the mask is minus infinity at padding. $W$
+    begins at 0, so that at first nothing is added. Source: Rombach et al. (2022), https://arxiv.org/abs/2112.10752,
+    section 3.3.
     """
 
     def __init__(self, channels: int, width: int, heads: int = 4) -> None:

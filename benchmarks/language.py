@@ -31,13 +31,13 @@ LADDER: list[tuple[str, dict[str, Any]]] = [
     ("normalised queries and keys", {"normalise_queries": True}),
     ("squared ReLU", {"activation": "squared_relu"}),
     ("RMSNorm, no biases", {"normalisation": "rms", "bias": False}),
-    ("outputs begin at 0", {"zero_output": True}),
 ]
 # Changes to the last row, each by itself.
 BRANCHES: list[tuple[str, dict[str, Any]]] = [
+    ("outputs begin at 0", {"zero_output": True}),
     ("untied", {"tied": False}),
     ("untied, large embedding", {"tied": False, "embedding_std": 1.0}),
-    ("untied, large embedding with ten times the rate", {"tied": False, "embedding_std": 1.0, "embedding_rate": 10}),
+    ("untied, large embedding, ten times its rate", {"tied": False, "embedding_std": 1.0, "embedding_rate": 10}),
     ("SwiGLU", {"activation": "swiglu"}),
     ("value residuals", {"value_residuals": True}),
     ("Muon for the matrices of the blocks", {"muon": True}),
@@ -181,9 +181,10 @@ def shakespeare() -> dict[str, Any]:
         runs += [
             {"learning_rate": best, **one_shakespeare({**row, "learning_rate": best}, seed)} for seed in SEEDS if seed
         ]
-        if (name, change) in LADDER:  # the next row keeps the change, and looks for its own rate near this one
+        kept = (name, change) in LADDER
+        if kept:  # the next row has the change too, and looks for its own rate near this one
             settings, near = row, best
-        rows.append({"change": name, "settings": row, "learning_rate": best, "runs": runs})
+        rows.append({"change": name, "kept": kept, "settings": row, "learning_rate": best, "runs": runs})
         print(f"{name}: rate {best}, {[run['validation_nats'] for run in runs]} nats", flush=True)
     return {"context": CONTEXT, "batch_size": BATCH_SIZE, "steps": STEPS, "rows": rows}
 

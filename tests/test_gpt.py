@@ -207,6 +207,18 @@ def test_logits_with_and_without_cache_agree(style: dict[str, Any]) -> None:
     assert [layer.length for layer in cache] == [12, 12]
 
 
+def test_without_a_cache_none_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpt.GPT, "new_cache", lambda *_: pytest.fail("a cache was made"))
+    gpt.generate(small(), tokens(1, 3), 2, cache=False)
+
+
+def test_a_cast_leaves_the_angles_in_single_precision() -> None:
+    model = gpt.NextTokenTraining(gpt.GPT(config(context=1024))).to(torch.bfloat16).model
+    assert model(tokens(1, 9)).dtype == torch.bfloat16
+    assert model.angles.dtype == torch.float32
+    assert torch.equal(model.angles, gpt.rotary_angles(1024, 8))
+
+
 @STYLES
 @pytest.mark.parametrize("greedy", [True, False])
 def test_tokens_with_and_without_cache_are_the_same(style: dict[str, Any], greedy: bool) -> None:
@@ -324,6 +336,7 @@ def test_weights_of_a_hugging_face_gpt2() -> None:
     expected = theirs(row).logits
     assert expected.std() > 0.5
     torch.testing.assert_close(ours(row), expected, atol=1e-4, rtol=0)
+    assert ours.config.learning_rate == 5e-5  # to be tuned further, not trained
     # The file on the hub has no prefix and no copy of the tied matrix.
     bare = {name: weight for name, weight in theirs.transformer.state_dict().items()}
     assert torch.equal(from_gpt2(bare, heads=4)(row), ours(row))
@@ -469,6 +482,8 @@ def test_other_wrong_input() -> None:
         gpt.generate(model, tokens(1, 3), 0)
     with pytest.raises(ValueError, match="tokens holds 13 per row; the model's context takes 1 to 12"):
         model(tokens(1, 13))
+    with pytest.raises(IndexError):
+        model(torch.tensor([[11]]))
     cache = model.new_cache(1)
     model(tokens(1, 8), cache)
     with pytest.raises(ValueError, match="tokens holds 5 per row after 8 in the cache"):

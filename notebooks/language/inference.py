@@ -437,6 +437,21 @@ if profile != "smoke":
 # The total variation, half the sum of the absolute differences, is not zero even for draws from the model itself, because the draws
 # are finite. The rule is just as close. The mistaken version is further off: it gives too much to what the draft likes, since
 # that has a chance twice.
+#
+# That was the rule, for one token. The whole program also cuts back a cache, and an error of one there would show only
+# later in the text. With logits ten thousand times as large the model is sure of one token at each place. Then the
+# program, whatever the draft guesses, has to write what the model writes when it takes the most likely token each time:
+
+# %%
+sharp = copy.deepcopy(model)
+sharp.head.weight = nn.Parameter(1e4 * model.head.weight)
+count = min(40, T - len(start) - 4)  # it reads up to three tokens further
+greedy = gpt.generate(sharp, start[None], count, greedy=True)[0]
+assert torch.equal(speculate(sharp, start, count)[0], greedy)
+print(textwrap.shorten(tokenizer.decode(greedy), 80))
+
+# %% [markdown]
+# It does.
 
 # %% [markdown]
 # ### How much is gained

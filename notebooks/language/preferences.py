@@ -417,19 +417,25 @@ def tune(reward, steps, by_deviation=True):
         pairs, replies = draw(policy, some)
         rewards = reward(pairs, replies).view(-1, size)
         A = chat.group_advantages(rewards, by_deviation=by_deviation)
-        loss = -(A.flatten() * log_p(policy, pairs, replies)).mean()
-        descend(policy, adam, loss)
-        history.append(rewards.mean().item())
+        new = log_p(policy, pairs, replies)
+        with torch.no_grad():
+            kl = (new - log_p(reference, pairs, replies)).mean().item()
+        descend(policy, adam, -(A.flatten() * new).mean())
+        history.append((rewards.mean().item(), kl))
     return policy.requires_grad_(False), history
 
 
 # %%
 by_grpo, history = tune(judged, steps)
 rows["GRPO"] = measure(by_grpo)
-table({name: rows[name] for name in ("careless", "GRPO")})
+rows["RLOO"] = measure(tune(judged, steps, by_deviation=False)[0])
+table({name: rows[name] for name in ("careless", "RLOO", "GRPO")})
+if profile != "smoke":
+    assert rows["RLOO"]["pass@1"] > rows["careless"]["pass@1"] + 0.1
 
-# %% mystnb={"image": {"alt": "The share of right replies per step: a noisy line that rises over the steps."}}
-plt.plot(history)
+# %% mystnb={"image": {"alt": "The share of right replies in each step of GRPO: a noisy line that rises over the steps."}}
+paid, moved_by = zip(*history, strict=True)
+plt.plot(paid)
 plt.xlabel("step")
 plt.ylabel("share of right replies")
 plt.ylim(0, 1)
@@ -449,16 +455,17 @@ gained = [after[task] - before[task] for task in ("add", "day", "count")]
 assert profile == "smoke" or sum(gained) / 3 > 0.2
 
 # %% [markdown]
-# Ninety steps repair a large part of what the careless writer had spoilt in the first three tasks, and no right answer
-# was shown. How the gain is shared out among the tasks differs from training to training: a task that is hardly ever
-# right is hardly ever rewarded. Compare the columns: pass@1 rises towards what pass@8 was before. The reward has brought to the top
-# what the model wrote now and then. A reply that never occurs it cannot teach: where all eight are wrong, the
+# Taken together, ninety steps of GRPO repair a large part of what the careless writer had spoilt in the first three
+# tasks, and no right answer was shown. How the gain is shared out among them differs from training to training, and one
+# of the three may gain nothing. RLOO, with the same questions and rate, raises pass@1, too. Compare the columns: pass@1
+# rises towards what pass@8 was before. The reward has brought to the top what the model wrote now and then. A reply that never occurs it cannot teach: where all eight are wrong, the
 # advantages are 0. In large models, too, pass@1 rises by such a training, while pass@k for large $k$ does not, or even
 # falls (Yue et al., 2025).
 #
 # ### Reward against divergence
 
-# %% mystnb={"image": {"alt": "Share of right replies against divergence from the careless model: the points of DPO, one for each price, and the point of GRPO, which lies highest; the careless model stands at divergence zero."}}
+# %% mystnb={"image": {"alt": "Share of right replies against divergence from the careless model: the points of DPO, one for each price, and those of RLOO and GRPO; GRPO's lies above DPO's. Small dots lead from the careless model, at divergence zero, to GRPO's point."}}
+plt.plot(moved_by, paid, ".", color=plots.COLOURS[3], alpha=0.3)
 for name, row in rows.items():
     marker, colour = (
         ("s", plots.COLOURS[3]) if name == "GRPO" else ("o", plots.COLOURS[0])
@@ -474,7 +481,8 @@ plt.show()
 
 # %% [markdown]
 # Up is better, to the left is cheaper. For DPO the price decides where a policy ends; the lowest price goes furthest,
-# and not highest. GRPO gets the most reward. The comparison is not a fair one: DPO learns from one set of pairs that
+# and not highest. The small dots are the batches on GRPO's way, each with the replies of that step. GRPO gets more reward
+# than DPO. The comparison is not a fair one: DPO learns from one set of pairs that
 # the old model wrote, GRPO from new replies at each step, which are the policy's own.
 #
 # ## When it fails: the checker has a gap
@@ -496,9 +504,8 @@ def mistaken(pairs, replies):  # as the careless writer checks
 gamed, gamed_history = tune(mistaken, min(steps, 50))
 rows["gamed"] = measure(gamed)
 table({name: rows[name] for name in ("careless", "GRPO", "gamed")})
-first, last = (
-    sum(part) / len(part) for part in (gamed_history[:5], gamed_history[-5:])
-)
+gained = [reward for reward, _ in gamed_history]
+first, last = (sum(part) / len(part) for part in (gained[:5], gained[-5:]))
 print(f"the checker's reward: {first:.2f} at first, {last:.2f} at last")
 
 # %%
@@ -577,7 +584,8 @@ if profile != "smoke":
 #
 # In practice the judge is often a large language model that is shown both replies. Such judges have been found to prefer the reply
 # in the first place and the longer one, and are suspected of preferring their own (Zheng et al., 2023). Ours is
-# *simulated*, with the order bias built in: it prefers the first of two replies with the probability
+# *simulated*, with the order bias built in, and no language model was asked; what it shows is how such a bias is found
+# and what it does. It prefers the first of two replies with the probability
 # $\sigma(2 (r_1 - r_2) + b)$, where $r$ is 1 for a right reply and 0 for a wrong one, and $b = 1$. The test is to show
 # it every pair in both orders.
 
@@ -658,7 +666,7 @@ if profile != "smoke":
     assert gain >= 0.2, "a verifiable reward teaches"
     assert figures["pass_at_1_after"] > figures["pass_at_1_before"] + 0.1
     assert figures["dpo_win_rate"] >= 0.55, "pairs teach, too"
-    assert now["pass@1"] > best["pass@1"], "GRPO gets the most reward"
+    assert now["pass@1"] > best["pass@1"], "GRPO gets more reward than DPO"
     assert figures["exact_match_gamed"] < figures["exact_match_before"]
 
 

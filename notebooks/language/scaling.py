@@ -285,14 +285,15 @@ for name, values in {**named, "beta / (alpha + beta)": share}.items():
 #
 # The honest test of a law is a run that the fit has not seen. So leave each run out in turn, fit to all others and guess the
 # missing one. A guess is worth something if it beats what one could have said without a law. Take as this *plain guess* the
-# mean loss of the other runs with the same budget.
+# loss of the run with the same budget whose size is the most similar.
 
 # %%
 left_out = []
 for number in range(len(rows)):
     others = np.arange(len(rows)) != number
     found = fit_law(N[others], D[others], L[others])
-    plain = L[others & (C[number] == C)].mean()
+    same = others & (C[number] == C)
+    plain = L[same][abs(np.log(N[same] / N[number])).argmin()]
     guess = law(found, N[number], D[number])
     left_out.append((guess - L[number], plain - L[number], found[2], found[4]))
 left_out = np.array(left_out)
@@ -307,11 +308,11 @@ for n, d, nats, (by_law, by_plain, a, _) in zip(N, D, L, left_out, strict=True):
     )
 mean_law, mean_plain = abs(left_out[:, :2]).mean(axis=0)
 print(f"mean error: law {mean_law:.3f} nats, plain guess {mean_plain:.3f}")
-assert mean_law < 0.5 * mean_plain
+assert mean_law < 0.6 * mean_plain
 
 # %% [markdown]
-# The law's guesses are on average less than half as far off as the plain ones. Its constants are worth less than its guesses: a single
-# missing run moves $\alpha$ by up to a third. Different constants describe nearly the same surface where the runs are.
+# On average the law's guesses are a little more than half as far off as the plain ones. Its constants are worth less than its
+# guesses: a single missing run moves $\alpha$ by more than a third. Different constants describe nearly the same surface where the runs are.
 #
 # What laws of this kind are *used* for is harder: to guess at a budget that nobody has spent yet. Fit to the smaller budgets
 # alone, and guess all runs with the largest.

@@ -843,7 +843,7 @@ assert all(min(found[name]) < 475 for name in others)
 # Others attack the gap itself: Bellemare et al. (2016) change the target so that [the gap
 # grows](https://arxiv.org/abs/1512.04860) and the best policy stays the same. Gallici et al. (2025) steady the values:
 # they [normalise the layers](https://arxiv.org/abs/2407.04811), play many games side by side, and need neither target
-# network nor buffer then.
+# network nor buffer then. Neither has been tried here.
 
 # %% [markdown]
 # ## Values that cannot be true

@@ -778,7 +778,8 @@ assert good.all(), "the rule saves them all"
 # takes a way on which the agent has rarely been.
 #
 # And the trail? The rule saves every one of these positions and does not look at it. Whichever way the ball falls,
-# here it is right to move towards it. The second line shows how much the network leans on the trail all the same.
+# here it is right to move towards it. The second line tells how many positions the network saves
+# with the trail wiped out; compare it with the first.
 #
 # ## The real thing: Pong
 #
