@@ -104,24 +104,24 @@ plt.show()
 # Time runs from 0, the data, to 1, the noise, as before. (The papers on flow matching count the other way, with noise
 # at 0.) On this line the velocity $u$ is constant. To draw, one begins at noise and goes along $-u$ for the time 1.
 #
-# But whoever draws has only the noise. The velocity may depend on the place $x$ and the time $t$ and on nothing else,
-# and where two lines cross, one place has two velocities. An obvious answer is to take their mean: the **velocity
+# But whoever draws has only the noise. The velocity may depend on the position $x$ and the time $t$ and on nothing else,
+# and where two lines cross, one position has two velocities. An obvious answer is to take their mean: the **velocity
 # field**
 #
 # $$v(x, t) = \mathbb E\big[\epsilon - x_0 \,\big|\, x_t = x\big],$$
 #
 # the average over all pairs whose lines pass through $x$ at time $t$. Below are both, for data on a line that form
-# two narrow heaps, at $-1$ and at 1. For a mixture of Gaussians we know the mean of the examples and of the noise at
+# two narrow modes, at $-1$ and at 1. For a mixture of Gaussians we know the mean of the examples and of the noise at
 # a point exactly, as in [Denoising diffusion](denoising_diffusion.ipynb); their difference is the field.
 
 
 # %%
-def exact(path, means, std):  # even heaps around means: (heaps, d); one deviation
+def exact(path, means, std):  # equal modes around means: (modes, d); one deviation
     def guess(x, t):
         a, s = path.shares(t[:, None, None])
         off, variance = x[:, None] - a * means, (a * std) ** 2 + s**2
         logs = -off.square().sum(dim=2, keepdim=True) / (2 * variance)
-        shares = logs.softmax(dim=1)  # how likely each heap is
+        shares = logs.softmax(dim=1)  # how likely each mode is
         clean = means + a * std**2 / variance * off
         return (shares * clean).sum(dim=1), (shares * s / variance * off).sum(dim=1)
 
@@ -142,7 +142,7 @@ def field_of(guess):
 
 # %%
 @torch.no_grad()
-def walk(field, x, steps):  # from noise to data, all places on the way
+def walk(field, x, steps):  # from noise to data, all positions on the way
     seen = [x]
     for t, r in pairwise(torch.linspace(1, 0, steps + 1)):
         x = x - (t - r) * field(x, t.expand(len(x)))
@@ -151,15 +151,15 @@ def walk(field, x, steps):  # from noise to data, all places on the way
 
 
 # %%
-heaps, straight = torch.tensor([[-1.0], [1.0]]), diffusion.straight_path()
+modes, straight = torch.tensor([[-1.0], [1.0]]), diffusion.straight_path()
 torch.manual_seed(0)
 noise = torch.randn(40, 1)
-x0 = heaps[torch.arange(40) % 2] + 0.1 * torch.randn(40, 1)
+x0 = modes[torch.arange(40) % 2] + 0.1 * torch.randn(40, 1)
 lines = torch.stack([x0 + k / 200 * (noise - x0) for k in range(200, -1, -1)])
-line_field = field_of(exact(straight, heaps, 0.1))
+line_field = field_of(exact(straight, modes, 0.1))
 paths = walk(line_field, noise, 200)
 
-# %% mystnb={"image": {"alt": "Two panels over time. Left, forty straight lines from noise to two heaps, which cross many times. Right, forty paths from the same noise; they bend, never cross, and those that begin above zero end in the upper heap."}}
+# %% mystnb={"image": {"alt": "Two panels over time. Left, forty straight lines from noise to two modes, which cross many times. Right, forty paths from the same noise; they bend, never cross, and those that begin above zero end in the upper mode."}}
 figure, panels = plt.subplots(1, 2, figsize=(6, 3), sharey=True)
 when = torch.linspace(1, 0, 201)
 for ax, way, title in zip(panels, (lines, paths), ("pairs", "field"), strict=True):
@@ -167,7 +167,7 @@ for ax, way, title in zip(panels, (lines, paths), ("pairs", "field"), strict=Tru
         colour = plots.COLOURS[0 if way[-1, k] > 0 else 3]
         ax.plot(when, way[:, k], color=colour, linewidth=0.8)
     ax.set(xlabel="time", title=title, xlim=(1, 0))
-panels[0].set_ylabel("place")
+panels[0].set_ylabel("position")
 plt.show()
 
 # %%
@@ -177,18 +177,18 @@ assert (ordered > 0).all(), "paths of a field do not cross"
 assert ((paths[-1] > 0) == (noise > 0)).all()
 
 # %% [markdown]
-# On the left the lines cross. On the right nothing crosses, as the check confirms: at one place and time there is one
+# On the left the lines cross. On the right nothing crosses, as the check confirms: at one position and time there is one
 # velocity, so two points that met would stay together from then on, and in the other direction of time too. The price
-# is that these paths bend. Near the noise, where every place has lines to both heaps, the mean velocity leads towards
-# the middle; later it turns to one heap.
+# is that these paths bend. Near the noise, where every position has lines to both modes, the mean velocity leads towards
+# the middle; later it turns to one mode.
 #
-# The right panel ends in the same two heaps. Is that luck?
+# The right panel ends in the same two modes. Is that luck?
 
 # %% [markdown]
 # ## The mean velocity carries the noise to the data
 #
-# No. Let $h$ be any smooth function of a place, and watch its average over the pairs as time goes on. By the chain
-# rule, and then by taking the mean first over the pairs that pass through the same place,
+# No. Let $h$ be any smooth function of a position, and watch its average over the pairs as time goes on. By the chain
+# rule, and then by taking the mean first over the pairs that pass through the same position,
 #
 # $$\frac{d}{dt}\, \mathbb E\, h(x_t) = \mathbb E\big[ \nabla h(x_t) \cdot u \big]
 #   = \mathbb E\big[ \nabla h(x_t) \cdot \mathbb E[u \mid x_t] \big] = \mathbb E\big[ \nabla h(x_t) \cdot v(x_t, t) \big] .$$
@@ -210,7 +210,7 @@ assert ((paths[-1] > 0) == (noise > 0)).all()
 # ## Learning a field that nobody can compute
 #
 # For real data $v$ has no formula that one could compute: it is an average over all examples and all noise that lead
-# to one place. But a network $\hat v(x, t)$ need not see $v$. Let it predict the velocity $u$ of single pairs, by
+# to one position. But a network $\hat v(x, t)$ need not see $v$. Let it predict the velocity $u$ of single pairs, by
 # least squares. Then
 #
 # $$\mathbb E\, \lVert \hat v(x_t, t) - u \rVert^2
@@ -226,7 +226,7 @@ assert ((paths[-1] > 0) == (noise > 0)).all()
 # arrived at the same loss by other ways.
 #
 # The last term is also the smallest loss that any network can reach. It measures how different the velocities of
-# lines through one place are, and it is zero only if lines never cross.
+# lines through one position are, and it is zero only if lines never cross.
 
 # %% tags=["hide-input"]
 diagrams.draw(
@@ -365,7 +365,7 @@ assert profile == "smoke" or parts[1] < 0.1 * parts[2]
 # can avoid. Here are the field that was learnt, as arrows along $-v$, over noisy data of the same time, and then the
 # paths.
 
-# %% mystnb={"image": {"alt": "Four panels of arrows over grey points. At time 0.95 all arrows lead towards the middle; at the earlier times they turn outwards, and at the end each leads to the nearest of eight heaps on a ring."}}
+# %% mystnb={"image": {"alt": "Four panels of arrows over grey points. At time 0.95 all arrows lead towards the middle; at the earlier times they turn outwards, and at the end each leads to the nearest of eight modes on a ring."}}
 side = torch.linspace(-2.6, 2.6, 14)
 grid = torch.cartesian_prod(side, side)
 figure, panels = plt.subplots(2, 2, figsize=(6, 6), sharex=True, sharey=True)
@@ -383,8 +383,8 @@ plt.show()
 learnt, best = (
     metrics.ring_coverage(w[-1], centres, std) for w in (ways, exact_ways)
 )
-print(f"learnt: {learnt.modes_found} heaps, {learnt.share:.1%} of points near one")
-print(f"exact:  {best.modes_found} heaps, {best.share:.1%}")
+print(f"learnt: {learnt.modes_found} modes, {learnt.share:.1%} of points near one")
+print(f"exact:  {best.modes_found} modes, {best.share:.1%}")
 far = ways.norm(dim=2).mean(dim=1)  # mean distance from the middle
 print(f"distance from the middle: {far[0]:.2f}, {far[20]:.2f} after 20 steps,")
 print(f"{far[-1]:.2f} at the end")
@@ -398,7 +398,7 @@ if profile != "smoke":
 # At $t = 1$ a point is pure noise, and says nothing about an example. There the field is
 # $v(x, 1) = \mathbb E[\epsilon - x_0 \mid \epsilon = x] = x - \mathbb E[x_0]$: all paths begin towards the mean of
 # the data, which is the middle of the ring. As the printed distances show, the points first come closer to it. Later
-# each of them turns outwards, to one heap, and that is a bend.
+# each of them turns outwards, to one mode, and that is a bend.
 
 # %% [markdown]
 # ## With the package
@@ -490,7 +490,7 @@ new_ways = walk(reflowed, start, 100)
 
 
 # %%
-def bend(ways):  # S, from places at equal distances of time
+def bend(ways):  # S, from positions at equal distances of time
     velocities = ways.diff(dim=0).flatten(2)
     line = velocities.mean(dim=0)
     varied = (velocities - line).square().mean(dim=0).sum()
@@ -526,7 +526,7 @@ def show_paths(ax, ways, title):
     ax.set(xlim=(-3.4, 3.4), ylim=(-3.4, 3.4), aspect="equal", title=title)
 
 
-# %% mystnb={"image": {"alt": "Two panels with sixty paths from noise to eight heaps. Left those of the flow, many of which bend; right those after a reflow, which are nearly straight lines."}}
+# %% mystnb={"image": {"alt": "Two panels with sixty paths from noise to eight modes. Left those of the flow, many of which bend; right those after a reflow, which are nearly straight lines."}}
 figure, panels = plt.subplots(1, 2, figsize=(6, 3.2), sharey=True)
 show_paths(panels[0], ways, "flow")
 show_paths(panels[1], new_ways, "after a reflow")
@@ -534,7 +534,7 @@ plt.show()
 
 # %%
 shares = {}
-print("share of the points near a heap, by the number of steps:")
+print("share of the points near a mode, by the number of steps:")
 print("         " + "".join(f"{n:>8d}" for n in (1, 2, 4, 8, 100)))
 for name, network in (("flow", field), ("reflow", reflowed)):
     for n in (1, 2, 4, 8, 100):
@@ -549,7 +549,7 @@ if profile != "smoke":
 # %% [markdown]
 # In the picture noise is orange, and what is drawn from it is blue. The loss on the flow's pairs is a small part of
 # the other. Since it is at least $\mathbb E\, \lVert v - u \rVert^2$, the lines of these pairs hardly cross, and the
-# new paths hardly bend. One step of the flow finds no heap, which the section "When it fails" explains; after the
+# new paths hardly bend. One step of the flow finds no mode, which the section "When it fails" explains; after the
 # reflow it takes a good part of the points to one. (The second network copies the first one's mistakes and makes its
 # own, so with many steps it cannot be expected to draw better.)
 #
@@ -725,7 +725,7 @@ def watch(guess, seen):
     return watching
 
 
-def places(model, count=100):  # of 16 steps by Euler's method
+def positions(model, count=100):  # of 16 steps by Euler's method
     torch.manual_seed(1)
     noise, seen = torch.randn(count, 1, 28, 28), []
     x = diffusion.ddim(
@@ -735,7 +735,7 @@ def places(model, count=100):  # of 16 steps by Euler's method
 
 
 # %%
-bent["digits"] = bend(places(flow))
+bent["digits"] = bend(positions(flow))
 print(", ".join(f"S of {name} {value:.3f}" for name, value in bent.items()))
 if profile != "smoke":
     assert bent["reflow"] < bent["digits"] < bent["flow"]
@@ -776,7 +776,7 @@ assert profile == "smoke" or lost < 0.1
 # %% [markdown]
 # ## One step on purpose
 #
-# A velocity at a point $x$ and a time $t$ names an end, the place that would be reached at time 0 if the path went
+# A velocity at a point $x$ and a time $t$ names an end, the position that would be reached at time 0 if the path went
 # straight on:
 #
 # $$f(x, t) = x - t\, v(x, t) .$$
@@ -927,7 +927,7 @@ if profile != "smoke":
 # %% [markdown]
 # ## Summary
 #
-# - Join examples and noise by straight lines; the mean velocity of the lines through a place is a field that carries
+# - Join examples and noise by straight lines; the mean velocity of the lines through a position is a field that carries
 #   one to the other, whatever the pairs.
 # - Least squares on the velocities of single pairs learns that field: the two losses differ by a constant.
 # - The paths of the field bend, since they begin towards the mean of the data. With exact guesses they are the paths
@@ -969,7 +969,7 @@ assert ((road[500] / x) - 0.5**0.5).abs().max() < 0.01
 # @title Solution
 road = walk(lambda x, t: -field_of(ring)(x, t), start, 100)
 share = metrics.ring_coverage(road[-1], centres, std).share
-print(f"near a heap: {share:.1%}, with the right sign {best.share:.1%}")
+print(f"near a mode: {share:.1%}, with the right sign {best.share:.1%}")
 print(f"mean length {road[0].norm(dim=1).mean():.2f} at first,", end=" ")
 print(f"{road[20].norm(dim=1).mean():.2f} after 20 of 100 steps")
 assert share < 0.2
