@@ -5,7 +5,6 @@ import itertools
 import math
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 _UNIT = 84.0  # pixels from one column or row to the next
 _HALF = 23.0  # half the height of a node, and half the width of one with a short label
@@ -76,8 +75,11 @@ def draw(
         return x + dx / length * reach, y + dy / length * reach
 
     parts = []
+    # left, top, right and bottom of all there is, a node's notes included
+    boxes = [(x - widths[name], y - _HALF, x + widths[name], y + _HALF + 22) for name, (x, y) in places.items()]
     for left, top, right, bottom, label in plates:
         x, y, w, h = (_UNIT * value for value in (left, top, right - left, bottom - top))
+        boxes.append((x, y, x + w, y + h))
         parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="10" {_LINE}/>')
         parts.append(_text(x + w - 14, y + h - 9, label, size=14))
     ways = [(path, 0.0, _LINE, "currentColor") for path in arrows]
@@ -92,6 +94,8 @@ def draw(
             xb, yb = xb - 8 * math.cos(along), yb - 8 * math.sin(along)  # the line ends inside the head
             curve = f"M{xa:.1f} {ya:.1f}Q{middle[0]:.1f} {middle[1]:.1f} {xb:.1f} {yb:.1f}"
             parts.append(f'<path d="{curve}" {look}/><polygon points="{corners}" fill="{colour}"/>')
+            turn = (xa + 2 * middle[0] + xb) / 4, (ya + 2 * middle[1] + yb) / 4  # where a curve is furthest out
+            boxes.append((*turn, *turn))
     for name, (x, y) in places.items():
         shade = 'fill="currentColor" fill-opacity="0.2"' if name in observed else 'fill="none"'
         if name in circles:
@@ -104,7 +108,7 @@ def draw(
         parts.append(_text(x, y + 6, labels.get(name, name), size=19, style="italic"))
         if name in notes:
             parts.append(_text(x, y + _HALF + 16, notes[name], size=13))
-    return Diagram(alt, _svg(alt, parts, places, widths, plates))
+    return Diagram(alt, _svg(alt, parts, boxes))
 
 
 def _text(x: float, y: float, text: str, size: int, style: str = "normal") -> str:
@@ -112,18 +116,10 @@ def _text(x: float, y: float, text: str, size: int, style: str = "normal") -> st
     return f'<text x="{x:.1f}" y="{y:.1f}" {look}>{html.escape(text)}</text>'
 
 
-def _svg(
-    alt: str,
-    parts: Sequence[str],
-    places: Mapping[str, tuple[float, float]],
-    widths: Mapping[str, float],
-    plates: Sequence[tuple[float, float, float, float, Any]],
-) -> str:
+def _svg(alt: str, parts: Sequence[str], boxes: Sequence[tuple[float, float, float, float]]) -> str:
     """Put the parts together, in a frame that is as large as they need."""
-    left = min([x - widths[name] for name, (x, _) in places.items()] + [_UNIT * plate[0] for plate in plates]) - 8
-    right = max([x + widths[name] for name, (x, _) in places.items()] + [_UNIT * plate[2] for plate in plates]) + 8
-    top = min([y - _HALF for _, y in places.values()] + [_UNIT * plate[1] for plate in plates]) - 30
-    bottom = max([y + _HALF + 22 for _, y in places.values()] + [_UNIT * plate[3] for plate in plates]) + 8
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    left, top, right, bottom = min(lefts) - 8, min(tops) - 30, max(rights) + 8, max(bottoms) + 8
     width, height = right - left, bottom - top
     frame = f'viewBox="{left:.0f} {top:.0f} {width:.0f} {height:.0f}" style="width:100%;max-width:{width:.0f}px"'
     head = f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{html.escape(alt)}" {frame}>'

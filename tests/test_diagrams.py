@@ -45,6 +45,16 @@ def test_all_lies_inside_the_frame() -> None:
         assert all(top < y < top + height for y in numbers[1::2])
 
 
+def test_a_long_way_back_lies_inside_the_frame() -> None:
+    drawn = diagrams.draw("x", {"x": (0.0, 0.0), "z": (4.0, 0.0)}, dashed=[("z", "x")])
+    top, height = (float(drawn.svg.split('viewBox="')[1].split()[place].strip('"')) for place in (1, 3))
+    (path,) = elements(drawn, "path")
+    start, control, end = map(float, re.findall(r"-?[\d.]+", path.attrib["d"])[1::2])
+    curve = [start * (1 - t) ** 2 + 2 * control * t * (1 - t) + end * t**2 for t in (0.1 * k for k in range(11))]
+    assert max(curve) > 60  # lower than any node
+    assert all(top < y < top + height for y in curve)
+
+
 def test_an_arrow_ends_at_the_node() -> None:
     drawn = diagrams.draw("x", {"x": (0.0, 0.0), "z": (1.0, 0.0)}, [("x", "z")], variables=["z"])
     tip = elements(drawn, "polygon")[0].attrib["points"].split()[0]

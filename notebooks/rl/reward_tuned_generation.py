@@ -760,13 +760,12 @@ diagrams.draw(
     "From the policy pi an arrow leads to the text x, from x to the reward r and "
     "to the reference, from these two to the sum. A dashed arrow leads from the "
     "sum back to pi.",
-    {"π": (0, 0.8), "x": (1.3, 0.8), "r": (2.6, 0), "πʳ": (2.6, 1.6)}
-    | {"+": (3.9, 0.8)},
-    [("π", "x", "r", "+"), ("x", "πʳ", "+")],
+    {"π": (0, 1.1), "x": (1.3, 1.1), "πʳᵉᶠ": (2.7, 0), "r": (2.7, 1.1)}
+    | {"+": (4.1, 0.55)},
+    [("π", "x", "r", "+"), ("x", "πʳᵉᶠ", "+")],
     dashed=[("+", "π")],
     variables=["x"],
-    labels={"πʳ": "π_ref"},
-    notes={"πʳ": "−β log π(x) / π_ref(x)"},
+    notes={"πʳᵉᶠ": "−β log π / πʳᵉᶠ"},
 )
 
 # %% [markdown]
