@@ -58,6 +58,7 @@ held_out, asked, epochs, steps, questions = {
     "gpu": (1000, 4000, 2, 90, 32),
 }[profile]
 size, longest = 8, 16  # replies per question, tokens per reply
+comparisons, judge_steps = (100, 2) if profile == "smoke" else (6000, 150)
 print(
     f"Profile {profile}: {asked} questions for pairs, {steps} steps of {questions}"
 )
@@ -584,38 +585,94 @@ if profile != "smoke":
 # ### A judge that looks at the order
 #
 # In practice the judge is often a large language model that is shown both replies. Such judges have been found to prefer the reply
-# in the first place and the longer one, and are suspected of preferring their own (Zheng et al., 2023). Ours is
-# *simulated*, with the order bias built in, and no language model was asked; what it shows is how such a bias is found
-# and what it does. It prefers the first of two replies with the probability
-# $\sigma(2 (r_1 - r_2) + b)$, where $r$ is 1 for a right reply and 0 for a wrong one, and $b = 1$. The test is to show
-# it every pair in both orders.
+# in the first place and the longer one, and are suspected of preferring their own (Zheng et al., 2023). Ours is a small
+# one: the chat model of the last chapter, trained a little further to compare. It is shown a question with two answers
+# and writes 1 or 2. It learns from examples, and suppose that whoever wrote them put the right answer first in
+# seven of ten.
 
 
 # %%
-def simulated_judge(first, second, bias=1.0):  # 1 where it prefers the first
-    return torch.bernoulli((2 * (first - second) + bias).sigmoid())
+def wrong_answer(question, right):
+    if question.startswith("sort"):
+        first, second, third = right.split()
+        return f"{second} {first} {third}"
+    return chat.slip(question, right)
 
 
-torch.manual_seed(3)
-a, b = one_each[2], one_each[0]  # GRPO and the careless model
-a_first, b_first = simulated_judge(a, b), simulated_judge(b, a)
-as_first, as_second = a_first.mean().item(), 1 - b_first.mean().item()
-swapped = (a_first == b_first).float().mean().item()
-print(
-    f"GRPO wins {as_first:.0%} when shown first, {as_second:.0%} when shown second"
-)
-print(f"after the swap {swapped:.0%} of the judgements go to the other reply")
-print(f"both orders together: {(as_first + as_second) / 2:.0%}")
+def compared(pairs):  # (question, right, wrong), where the careless writer errs
+    cases = [
+        (question, right, wrong_answer(question, right))
+        for question, right in pairs
+    ]
+    return [case for case in cases if case[1] != case[2]]
+
+
+def show(question, right, wrong, right_first):
+    first, second = (right, wrong) if right_first else (wrong, right)
+    return f"{question} {first} or {second}"
+
+
+# %%
+lessons = compared(chat.mixture("train", comparisons, seed=5))
+print(show(*lessons[0], True), "|", show(*lessons[0], False))
+
+
+# %%
+def train_judge(share):  # of the lessons that have the right answer first
+    torch.manual_seed(0)
+    first = (torch.rand(len(lessons)) < share).tolist()
+    shown = [show(*lesson, f) for lesson, f in zip(lessons, first, strict=True)]
+    x, y = template.batch(
+        [(text, "1" if f else "2") for text, f in zip(shown, first, strict=True)]
+    )
+    judge = copy.deepcopy(chat.pretrained(profile)[0]).to(device)
+    adam = torch.optim.Adam(judge.train().requires_grad_(True).parameters(), 1e-3)
+    for _ in range(judge_steps):
+        i = torch.randint(len(x), (64,))
+        descend(judge, adam, judge.loss(x[i].to(device), y[i].to(device)))
+    return judge.eval().requires_grad_(False)
+
+
+# %%
+def first_wins(judge, cases, right_first):  # for each case
+    shown = [show(*case, right_first) for case in cases]
+    one, two = (template.batch([(text, a) for text in shown]) for a in "12")
+    score = chat.sequence_log_probabilities
+    return score(judge, *one) > score(judge, *two)
+
+
+# %%
+biases = {}
+for share in (0.7, 0.5):
+    judge = train_judge(share)
+    print(f"Right answer first in {share:.0%} of the lessons. It wins in new pairs")
+    for task in chat.TASKS:
+        cases = compared(chat.questions(task, "test", 200, seed=3))
+        as_first = first_wins(judge, cases, True).float().mean().item()
+        as_second = 1 - first_wins(judge, cases, False).float().mean().item()
+        biases[share, task] = as_first - as_second
+        print(
+            f"{task:>6}: {as_first:.0%} shown first, {as_second:.0%} shown second"
+        )
+
 
 # %%
 if profile != "smoke":
-    assert as_first > as_second + 0.1
+    assert biases[0.7, "add"] > 0.3
+    assert biases[0.5, "add"] < biases[0.7, "add"] - 0.3
+    least = min(abs(biases[0.7, task]) for task in chat.TASKS)
+    assert least < biases[0.7, "add"] - 0.2
 
 # %% [markdown]
-# A single order would have told a story of its own. With both orders the bias favours neither model, if it is the same
-# for all pairs (though it still brings the shares closer to one half: a right reply beats a wrong one in 84 % of the
-# judgements instead of 88 %); and the share of judgements that change sides says how far the judge is to be trusted at
-# all. (A fair but noisy judge changes sides, too: exercise 3.)
+# How much the order matters depends on the task. For the first judge it decides over sums: there the right answer wins
+# when it stands first, and often loses when it stands second. In some other task it matters far less. With as many
+# lessons in either order the second judge's bias towards the first place is gone, or much smaller: it was in the
+# lessons. (It need not be zero. A judge that is unsure may lean to either side, and a short training need not correct
+# that.)
+#
+# A single order would have told a story of its own. So show every pair in both orders, and count a win only where the
+# two judgements agree, or take the mean of both. The share of pairs on which they contradict each other says how far
+# the judge is to be trusted at all. (A judge without bias that is only unsure contradicts itself, too: exercise 3.)
 #
 # ## What the source articles got wrong here
 #
@@ -727,16 +784,16 @@ print(f"{one:.4f} both times")
 #
 # </details>
 #
-# **3.** A judge without any order bias, $b = 0$, is shown a right and a wrong reply in both orders. How often do its two judgements
-# contradict each other? Compute it, and simulate it.
+# **3.** A judge without any order bias prefers the right one of two replies with probability $\sigma(2)$, each time anew, and is
+# shown a right and a wrong reply in both orders. How often do its two judgements contradict each other? Compute it, and
+# simulate it.
 
 # %% tags=["hide-cell"]
 # @title Solution
 p = torch.tensor(2.0).sigmoid().item()
 torch.manual_seed(0)
-good, bad = torch.ones(100_000), torch.zeros(100_000)
-once, again = simulated_judge(good, bad, 0.0), simulated_judge(bad, good, 0.0)
-contradict = (once == again).float().mean().item()
+once, again = torch.rand(2, 100_000) < p  # whether the right one is preferred
+contradict = (once != again).float().mean().item()
 print(f"computed {2 * p * (1 - p):.3f}, simulated {contradict:.3f}")
 assert abs(contradict - 2 * p * (1 - p)) < 0.01
 
