@@ -212,7 +212,7 @@ def files_of_archive(archive: zipfile.ZipFile) -> list[Sent]:
     holders = {name.rstrip("/").rpartition("/")[0] for name in names}
     found = []
     for member, name in zip(members, names, strict=True):
-        if name.endswith("/"):
+        if name.endswith("/") and not member.file_size:
             if name.rstrip("/") not in holders:
                 found.append(Sent(_printable(name), 0, "", _refuse("the folder is empty")))
             continue
@@ -242,6 +242,8 @@ def _unsafe(member: zipfile.ZipInfo, name: str) -> str:
     kind = stat.S_IFMT(member.external_attr >> 16)
     if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/") or "\0" in name:
         return "its path leads out of the archive"
+    if name.endswith("/"):
+        return "it is called like a folder, but holds data"
     if kind == stat.S_IFLNK:
         return "it is a link; ask for the file itself"
     if kind not in (0, stat.S_IFREG):
@@ -410,13 +412,13 @@ def sender_of(path: str) -> Sender:
 def _without_wrapping(paths: list[str], known: Callable[[str], bool]) -> int:
     """Return how many folders at the beginning of all paths only hold the others."""
     split = [path.split("/") for path in paths if not _leftover(path)]
-    for depth in range(min((len(parts) - 1 for parts in split), default=0)):
-        first = split[0][depth]
-        if any(parts[depth] != first for parts in split) or known(first) or _MOODLE.fullmatch(first):
-            return depth
-        if len({parts[depth + 1] for parts in split}) < 2:
-            return depth  # one student's folder looks the same
-    return min((len(parts) - 1 for parts in split), default=0)
+    depth = 0
+    while split and all(len(parts) > depth + 1 and parts[depth] == split[0][depth] for parts in split):
+        if known(split[0][depth]) or _MOODLE.fullmatch(split[0][depth]):
+            break
+        depth += 1
+    # With nothing beside it, the folder of a student looks the same.
+    return depth if len({parts[depth] for parts in split}) > 1 else 0
 
 
 def _plain_names(name: str, assignment: str) -> list[str]:

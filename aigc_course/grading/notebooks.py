@@ -67,7 +67,8 @@ def parse(data: bytes, name: str = "") -> NotebookNode:
     if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
         raise ValueError("the file is JSON, but not a notebook")
     try:
-        return nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4)
+        # Nodes of older formats are of another class.
+        return nbformat.from_dict(nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4))
     except Exception as error:  # nbformat raises whatever it runs into
         raise _damaged(error) from error
 
@@ -248,9 +249,9 @@ def _without_copies(known: dict[str, NotebookNode], own: NotebookNode) -> list[s
 def _labels_put_back(release: NotebookNode, own: NotebookNode) -> list[str]:
     """Label the cells that lost their labels and can be no others; return the labels.
 
-    A cell is known by its text, if that is the release's and occurs once in both. An answer is known by its place as
-    well: between the nearest cells that are known, code has to be the only cell that defines what the release's cell
-    defines, and words the only text, directly below the question.
+    A cell is known by its text, if that is the release's and occurs once in both. An answer is known by its place too,
+    if a cell beside it is known: between the nearest cells that are known, code has to be the only cell that defines
+    what the release's cell defines, and words the only text, with the cells on both sides known.
     """
     given, cells = release.cells, own.cells
     texts = [[_text(cell.source) for cell in notebook.cells] for notebook in (release, own)]
@@ -275,13 +276,15 @@ def _labels_put_back(release: NotebookNode, own: NotebookNode) -> list[str]:
                 continue  # more than one: a person has to choose
             before = max((k for k in place if k < i), default=-1)
             after = min((k for k in place if k > i), default=len(given))
+            if not {i - 1, i + 1} & place.keys():
+                continue
             gap = range(place.get(before, -1) + 1, place.get(after, len(cells)))
             free = [j for j in gap if not label(cells[j]) and texts[1][j] and not counts[0][texts[1][j]]]
             if cell.cell_type == "code":
                 names = re.findall(r"^(?:def|class) (\w+)", cell.source, re.MULTILINE)
                 free = [j for j in free if cells[j].cell_type == "code" and names and _defines(cells[j], names)]
             else:
-                free = [j for j in free if cells[j].cell_type != "code" and (before, after) == (i - 1, i + 1)]
+                free = [j for j in free if cells[j].cell_type != "code" and after - before == 2]
             if len(free) == 1:
                 put_back.append(i)
                 place[i] = free[0]
