@@ -140,7 +140,7 @@ def copied(name: str, text: str | None = None, at: int = 1) -> Callable[[Noteboo
     return change
 
 
-def deleted(*names: str) -> Callable[[NotebookNode], None]:
+def deleted(*names: str) -> Callable[[NotebookNode], Any]:
     return lambda notebook: [notebook.cells.remove(cell_of(notebook, name)) for name in names]
 
 
