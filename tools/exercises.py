@@ -11,7 +11,6 @@ which "needs a look". Grading runs the students' code with the rights of whoever
 """
 
 import argparse
-import ast
 import json
 import os
 import re
@@ -38,22 +37,14 @@ from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 from whole import write_whole
 
+from aigc_course.grading.notebooks import elsewhere, label, read, repaired
+
 TOTAL = "total"
 # nbgrader's names for the assignment, its only notebook and a course's only student, whatever the files are called.
 NAME = "assignment"
 STUDENT = "student"
-# What nbgrader writes where an answer in words belongs.
-PLACEHOLDER = "YOUR ANSWER HERE"
 # The variable of the environment by which the processes of a grading are known.
 MARK = "AIGC_COURSE_GRADING"
-_LARGEST = 2**28
-# What students send in the place of a notebook, by how it begins.
-_KINDS = {
-    b"PK": "a ZIP archive; unpack it first",
-    b"%PDF": "a PDF; ask for the .ipynb file",
-    b"<": "a web page; ask for the .ipynb file",
-    b"http": "a link; ask for the file itself",
-}
 # A `!pip install` in a submission must not change the teacher's environment: pip and uv find no Python and no index.
 _NO_INSTALLING = {"PIP_PYTHON": os.devnull, "PIP_NO_INDEX": "1", "UV_PYTHON": os.devnull, "UV_OFFLINE": "1"}
 
@@ -66,7 +57,7 @@ def solution(source: Path) -> NotebookNode:
     """
     notebook = jupytext.read(source)
     notebook.metadata.pop("jupytext", None)  # about the source, not for the students
-    ids = [_label(cell, f"cell-{i}") for i, cell in enumerate(notebook.cells)]
+    ids = [label(cell, f"cell-{i}") for i, cell in enumerate(notebook.cells)]
     wrong = sorted(name for name, count in Counter(ids).items() if count > 1 or not re.fullmatch(r"[\w-]{1,64}", name))
     if wrong:
         raise ValueError(f"{source}: each grade_id must be unique and made of letters, digits, - and _; got {wrong}")
@@ -114,11 +105,11 @@ def grade(
         for i, (student, notebook) in enumerate(submissions.items()):
             course = root / "courses" / f"{i:06d}"
             try:
-                repaired = _repaired(solved, notebook)
+                mended = repaired(solved, notebook)
             except ValueError as error:
                 problems[student] = str(error)
                 continue
-            write(repaired, course / "submitted" / STUDENT / NAME / f"{NAME}.ipynb")
+            write(mended, course / "submitted" / STUDENT / NAME / f"{NAME}.ipynb")
             shutil.copy(root / "gradebook.db", course)
             courses[student] = course
         if courses:
@@ -146,58 +137,6 @@ def grade(
     return points, problems
 
 
-def elsewhere(solved: NotebookNode, notebook: NotebookNode) -> list[str]:
-    """Return the answers in words that were left empty, in a notebook with text that may be these answers.
-
-    That is text of the student's own in any cell without a label, or any cell of the student's own below the answer's.
-    """
-    given = {cell.source.strip() for cell in solved.cells} | {""}
-    own = [not _label(cell) and cell.source.strip() not in given for cell in notebook.cells]
-    names = []
-    for cell in solved.cells:
-        entry = cell.metadata.get("nbgrader", {})
-        if entry.get("grade") and entry["solution"]:
-            places = [i for i, other in enumerate(notebook.cells) if _label(other) == entry["grade_id"]]
-            empty = all(notebook.cells[i].source.strip() in ("", PLACEHOLDER) for i in places)
-            if empty and any(
-                mine and (other.cell_type != "code" or i > places[0])
-                for i, (mine, other) in enumerate(zip(own, notebook.cells, strict=True))
-            ):
-                names.append(entry["grade_id"])
-    return names
-
-
-def read(path: Path) -> NotebookNode:
-    """Return the notebook in a file that a student sent, in today's format.
-
-    Raises ValueError with what is wrong if there is none. A byte order mark and UTF-16 are no obstacle.
-    """
-    try:
-        if path.exists() and not path.is_file():
-            raise ValueError("it is a folder, or something else that is not a file; name the notebooks in it")
-        if path.stat().st_size > _LARGEST:
-            raise ValueError(f"the file has more than {_LARGEST // 2**20} MB")
-        data = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"the file cannot be read: {error.strerror}") from error
-    if not data.strip(b"\0 \t\r\n"):
-        raise ValueError("the file is empty")
-    try:
-        content = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        begins = data.lstrip(b"\xef\xbb\xbf \t\r\n")
-        for beginning, kind in _KINDS.items():
-            if begins.startswith(beginning):
-                raise ValueError(f"the file is not a notebook but {kind}") from error
-        raise ValueError(f"the file is not JSON, or it was cut off: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("nbformat"), int):
-        raise ValueError("the file is JSON, but not a notebook")
-    try:
-        return nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4)
-    except Exception as error:  # nbformat raises whatever it runs into
-        raise ValueError(f"the notebook is damaged ({type(error).__name__}: {error})") from error
-
-
 def end_processes(folder: Path) -> None:
     """Kill the processes that a grading in this folder has started, those that went their own ways too."""
     for _ in range(10):  # one more may have started while they were looked for
@@ -214,71 +153,6 @@ def end_processes(folder: Path) -> None:
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write a notebook whole or not at all."""
     write_whole(path, nbformat.writes(notebook) + "\n")
-
-
-def _label(cell: NotebookNode, default: str = "") -> str:
-    return cell.metadata.get("nbgrader", {}).get("grade_id", default)
-
-
-def _repaired(solved: NotebookNode, notebook: NotebookNode) -> NotebookNode:
-    """Return the student's text and labels with all else taken from the source, and with locked cells put back.
-
-    A tag, say, could keep a check from running, and nbgrader stops at labels that were changed by hand.
-    Raises ValueError if the notebook is damaged, or if an answer does not have exactly one cell.
-    """
-    known = {_label(cell): cell for cell in solved.cells if _label(cell)}
-    repaired = nbformat.v4.new_notebook()
-    try:
-        for cell in notebook.cells:
-            original = known.get(_label(cell))
-            metadata = {} if original is None else {"nbgrader": dict(original.metadata.nbgrader)}
-            new = getattr(nbformat.v4, f"new_{(original or cell).cell_type}_cell")
-            repaired.cells.append(new(cell.source, metadata=metadata))
-        nbformat.writes(repaired).encode()
-    except Exception as error:  # there are more ways to damage a notebook than one can name
-        raise ValueError(f"the notebook is damaged ({type(error).__name__}: {error})") from error
-
-    labels = [_label(cell) for cell in notebook.cells]
-    answers = [name for name, cell in known.items() if cell.metadata.nbgrader.solution]
-    if not any(labels):
-        raise ValueError("no cell has a label: another program removed them. Copy the answers into a new notebook")
-    if not set(answers) & set(labels):
-        others = ", ".join(sorted(map(str, set(labels) - known.keys() - {""}))) or "none"
-        raise ValueError(f"it belongs to another assignment: no cell is labelled as an answer here (labels: {others})")
-    counts = Counter(labels)
-    problems = [f"no cell is labelled {name!r}" for name in answers if not counts[name]]
-    problems += [f"{counts[name]} cells are labelled {name!r}" for name in answers if counts[name] > 1]
-    if problems:
-        raise ValueError("; ".join(problems))
-
-    position = 0
-    for name, original in known.items():
-        added = [line for cell in notebook.cells if _label(cell) == name for line in _added_imports(original, cell)]
-        places = [i for i, cell in enumerate(repaired.cells) if _label(cell) == name]
-        if not places:
-            repaired.cells.insert(position, original)
-            places = [position]
-        for i in places[:-1]:  # copies of a check: the last one stands below the answer
-            del repaired.cells[i].metadata["nbgrader"]
-        position = places[-1] + 1
-        repaired.cells[position:position] = map(nbformat.v4.new_code_cell, added)
-        position += len(added)
-    return repaired
-
-
-def _added_imports(original: NotebookNode, cell: NotebookNode) -> list[str]:
-    """Return the imports that a student added to a cell that will be restored, such as the setup cell."""
-    entry = original.metadata.nbgrader
-    if entry.solution or entry.grade or original.cell_type != "code":
-        return []
-    # Lines for IPython, such as `!pip install`, are no Python.
-    text = "\n".join("" if line.lstrip().startswith(("!", "%")) else line for line in cell.source.split("\n"))
-    try:
-        lines = [ast.unparse(node) for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    except (SyntaxError, ValueError):
-        return []
-    known = {ast.unparse(node) for node in ast.parse(original.source).body}
-    return [line for line in lines if line not in known]
 
 
 @contextmanager

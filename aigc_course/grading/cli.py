@@ -1,0 +1,134 @@
+"""The program `aigc-grade`: what a teacher types, from what students sent to marks."""
+
+from pathlib import Path
+from typing import Annotated
+
+try:
+    import nbformat
+    import typer
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"{error.name} is not installed: it comes with an extra of this package. "
+        'Install it with: pip install "aigc-course[instructor]"',
+        name=error.name,
+    ) from error
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aigc_course.grading.intake import Intake, IntakeError, Roster, intake
+
+app = typer.Typer(
+    help="Grade a class, from what students sent to marks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def main() -> None:
+    """Grade a class, from what students sent to marks."""
+
+
+@app.command("intake")
+def intake_command(
+    assignment: Annotated[str, typer.Argument(help="The assignment's name, such as vae.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ZIP_OR_FOLDER", exists=True, help="What Moodle or Canvas gave you, or a folder of files."
+        ),
+    ],
+    roster: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="ROSTER.csv",
+            help="The class, with the columns id, name, email; or Moodle's grading worksheet, or Canvas's gradebook.",
+        ),
+    ] = None,
+    course: Annotated[
+        Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where everything about the course is kept.")
+    ] = Path("course"),
+    release: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="NOTEBOOK",
+            help="The notebook that students were given. [default: notebooks/exercises/ASSIGNMENT.ipynb]",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Take in what students sent: whose is each file, is it a notebook, can it be repaired?
+
+    Originals are kept byte for byte, what is certain is repaired, all else is named with its reason. No student's code
+    runs. Taking in the same again changes nothing. The result is in FOLDER/submitted/ASSIGNMENT/, a folder for each
+    student, and report.json has every file.
+
+    Exit status: 0 if all is well, 1 if something needs a look, 2 if nothing could be done.
+
+    Examples:
+
+        aigc-grade intake vae "CS101-vae-1234.zip" --roster roster.csv
+
+        aigc-grade intake vae submissions.zip --roster gradebook.csv --course ~/teaching/cs101
+
+        aigc-grade intake vae sent_by_mail/ --roster roster.csv
+    """
+    given = release or Path("notebooks", "exercises", f"{assignment}.ipynb")
+    try:
+        done = intake(assignment, source, _release(given), course, None if roster is None else Roster.read(roster))
+    except IntakeError as error:
+        typer.echo(f"Error: {error}.", err=True)
+        raise typer.Exit(2) from error
+    _show(done, course / "submitted" / assignment)
+    raise typer.Exit(1 if done.looks else 0)
+
+
+def _release(path: Path) -> nbformat.NotebookNode:
+    if not path.exists():
+        raise IntakeError(
+            f"there is no {path}: run `make exercises` in the course's repository, or name the notebook that students "
+            "were given with --release"
+        )
+    try:
+        return nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises whatever it runs into
+        raise IntakeError(f"{path} is not a notebook ({type(error).__name__}: {error})") from error
+
+
+def _show(done: Intake, folder: Path) -> None:
+    """Print what happened: a table of students, one of files that are nobody's, and the sums."""
+    report, console = done.report, Console()
+    students = Table("Student", "", "Notebook", "Repaired", title="Students")
+    for name, about in report["students"].items():
+        change = done.changes.get(name, "from an earlier intake")
+        notebook = "—" if about["notebook"] is None else about["notebook"]["from"]
+        # Text, since in a str a student could write colours and links.
+        students.add_row(Text(name), change, Text(notebook), Text("; ".join(about["repairs"])))
+    looks = Table("Whose", "What needs a look", title="Needs a look")
+    for name, about in report["students"].items():
+        for reason in about["look"]:
+            looks.add_row(Text(name), Text(reason))
+    ignored = 0
+    for entry in report["files"]:
+        if entry["student"] is None and entry["outcome"] == "look":
+            looks.add_row("?", Text(f"{entry['path']}: {entry['reason']}"))
+        ignored += entry["outcome"] == "ignored"
+    if report["students"]:
+        console.print(students)
+    if looks.row_count:
+        console.print(looks)
+    notebooks = sum(about["notebook"] is not None for about in report["students"].values())
+    console.print(
+        f"{notebooks} of {len(report['students'])} students have a notebook; {looks.row_count} things need a look; "
+        f"{len(report['missing'])} of the roster sent nothing; {len(report['files'])} files read, {ignored} ignored."
+    )
+    if report["missing"]:
+        console.print(Text(f"Nothing came from: {', '.join(report['missing'])}"))
+    if done.changes and set(done.changes.values()) == {"unchanged"}:
+        console.print("Everything is unchanged.")
+    console.print(Text(f"The report: {folder / 'report.json'}"))
