@@ -205,13 +205,14 @@ def test_neither_the_repository_nor_the_teachers_files_are_there(
     tmp_path: Path, answer_outside: Callable[..., Any]
 ) -> None:
     (tmp_path / "gradebook.db").touch()
-    places: list[Path] = [
-        *(ROOT / name for name in ("notebooks/exercises", "tests", "tools", "book", "pyproject.toml", ".git")),
-        *(Path(name) for name in ("/etc/passwd", "/etc/hostname", "/sys", "/run", "/var")),
-        tmp_path / "gradebook.db",
-        *(HOME / path.name for path in HOME.iterdir() if not Path(sys.base_prefix).is_relative_to(HOME / path.name)),
+    names = ("notebooks/exercises", "tests", "tools", "book", "pyproject.toml")
+    places = [tmp_path / "gradebook.db", Path("/etc/passwd"), *(ROOT / name for name in names)]
+    places += [path for path in map(Path, ("/sys", "/run", "/var", "/boot", "/etc/hostname")) if path.exists()]
+    # In the home there may be the interpreter and this package, which are shown, and links that lead nowhere.
+    shown = [Path(path).resolve() for path in (sys.prefix, sys.base_prefix, sandbox._PACKAGE)]
+    places += [
+        path for path in HOME.iterdir() if path.exists() and not any(s.is_relative_to(path.resolve()) for s in shown)
     ]
-    places = [path for path in places if not Path(sys.prefix).is_relative_to(path)]
     assert answer_inside(LOOK, *map(str, places)) == ["ENOENT"] * len(places)
     assert answer_outside(LOOK, *map(str, places)) == ["done"] * len(places)
 
@@ -234,6 +235,14 @@ answer(found)
     known = {"PATH", "HOME", "TMPDIR", "LANG", "USER", "PYTHONPATH", "OMP_NUM_THREADS", "PWD", "GREETING", "LC_CTYPE"}
     assert {name for name in found if not name.startswith("/proc")} <= known
     assert "swordfish" in str(answer_outside(code))
+
+
+@needs_sandbox
+def test_no_variable_acts_in_the_programs_that_make_the_sandbox(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/nowhere.so")
+    outside = subprocess.run(["true"], stderr=subprocess.PIPE)
+    assert b"/nowhere.so" in outside.stderr
+    assert inside("").stderr == b""
 
 
 @needs_sandbox

@@ -159,7 +159,8 @@ def run(
 ) -> Outcome:
     """Run this Python interpreter in a sandbox of its own, and wait until everything in it has ended.
 
-    It may be called from several threads at once: no run sees another. If the caller is killed, so is the run.
+    It may be called from several threads at once: no run sees another. If the caller is killed, so is the run
+    (but for the first milliseconds: bubblewrap asks for that signal while it sets up the namespaces).
 
     Args:
         arguments: Those of the interpreter: `["-c", text]`, `["-m", module]` or `[path, …]`. The program can read them.
@@ -200,7 +201,7 @@ def run(
         statuses = [to_status, opened(os.dup(to_status))] if os.geteuid() == 0 else [to_status]
         command = _command(arguments, limits, views, variables or {}, result, seccomp, statuses)
         start = time.monotonic()
-        # Without variables: those of a namespace's first process stand in its /proc.
+        # No variable of the caller's acts in bubblewrap and the programs that it goes through.
         process = subprocess.Popen(
             command, stdin=stdin, stdout=out, stderr=err, pass_fds=(result, seccomp, *statuses), env={}, cwd="/"
         )
