@@ -774,6 +774,9 @@ def test_an_original_that_was_damaged_is_put_back(tmp_path: Path) -> None:
     original.write_bytes(b"damaged")
     taken_in(tmp_path, {"ada/vae.ipynb": GOOD})
     assert original.read_bytes() == GOOD
+    original.unlink()
+    done = taken_in(tmp_path, {"ada/vae.ipynb": SLOW}, name="later.zip")
+    assert done.report["students"]["ada"]["notebook"]["from"] == "ada/vae.ipynb"
 
 
 # --- The command -----------------------------------------------------------------------------------------------------

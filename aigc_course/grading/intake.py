@@ -175,13 +175,7 @@ def files_of_folder(folder: Path) -> list[Sent]:
 
 def _file_of_folder(path: Path, folder: Path) -> Sent:
     about = path.lstat()
-
-    def read() -> bytes:
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            raise ValueError(f"the file cannot be read: {error.strerror}") from error
-
+    read = _file_reader(path)
     if stat.S_ISLNK(about.st_mode):
         read = _refuse("it is a link; ask for the file itself")
     elif not stat.S_ISREG(about.st_mode):
@@ -190,6 +184,16 @@ def _file_of_folder(path: Path, folder: Path) -> Sent:
         read = _refuse(f"the file has more than {LARGEST // 2**20} MB")
     time = datetime.fromtimestamp(about.st_mtime).isoformat(timespec="seconds")
     return Sent(_printable(path.relative_to(folder)), about.st_size, time, read)
+
+
+def _file_reader(path: Path) -> Callable[[], bytes]:
+    def read() -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise ValueError(f"the file cannot be read: {error.strerror}") from error
+
+    return read
 
 
 def files_of_archive(archive: zipfile.ZipFile) -> list[Sent]:
@@ -545,7 +549,7 @@ def _taken_in(assignment: str, sent: list[Sent], release: NotebookNode, folder: 
         paths = {(each.path, each.sha256) for each in found}
         for entry in earlier["files"]:
             if entry["original"] and (entry["path"], entry["sha256"]) not in paths:
-                again = Sent(entry["path"], entry["size"], entry["time"], (place / entry["original"]).read_bytes)
+                again = Sent(entry["path"], entry["size"], entry["time"], _file_reader(place / entry["original"]))
                 found += _examined(again, Sender("plain", student, "", entry["upload"]), release, place)
         found.sort(key=lambda each: (each.path, each.sha256))
         changes[student], manifest = _settled(student, found, senders, earlier, place)
