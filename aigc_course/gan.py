@@ -499,8 +499,8 @@ class GAN(training.NetworkModel):
                 f"the generator has num_classes {generator.num_classes} and the discriminator "
                 f"{discriminator.num_classes}; give both the same."
             )
-        normalised = any(isinstance(layer, training.BATCH_NORMALISATIONS) for layer in discriminator.modules())
-        if (r1 or (LOSSES[loss].penalised and penalty)) and normalised:
+        penalised = r1 or (LOSSES[loss].penalised and penalty)
+        if penalised and training.has_batch_normalisation(discriminator):
             raise ValueError(
                 "a gradient penalty needs a critic that treats each example by itself; "
                 "build the discriminator without batch normalisation (normalisation='none' or 'spectral')."

@@ -36,8 +36,7 @@ from aigc_course.checks import check_count
 from aigc_course.data.files import cached_file, written_whole
 
 PROFILES = ("smoke", "cpu", "gpu")
-# Layers in which the examples of a batch meet.
-BATCH_NORMALISATIONS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
+_BATCH_NORMALISATIONS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.BatchNorm3d, torch.nn.SyncBatchNorm)
 
 # Lightning has PyTorch ask the driver whether there is a GPU, so that a process that was asked can still be forked. But
 # every step of an optimiser asks, and where there is no GPU that takes as long as the small step itself.
@@ -66,6 +65,11 @@ def evaluating(network: torch.nn.Module) -> Iterator[None]:
         yield
     finally:
         network.train(was_training)
+
+
+def has_batch_normalisation(network: torch.nn.Module) -> bool:
+    """Return whether the examples of a batch meet in one of the network's layers."""
+    return any(isinstance(layer, _BATCH_NORMALISATIONS) for layer in network.modules())
 
 
 class EpochLogger(pl.LightningModule):
@@ -370,8 +374,7 @@ def _refuse_single(loader: Any, batches: float, model: pl.LightningModule) -> No
     if not isinstance(sampler, BatchSampler) or sampler.drop_last or batches < len(sampler):
         return
     examples = len(cast(Any, sampler.sampler))
-    normalised = any(isinstance(layer, BATCH_NORMALISATIONS) for layer in model.modules())
-    if normalised and examples % sampler.batch_size == 1:
+    if has_batch_normalisation(model) and examples % sampler.batch_size == 1:
         raise ValueError(
             f"{examples} examples in batches of {sampler.batch_size} leave one alone in the last batch, and the model "
             "has batch normalisation, which takes at least two. Take another batch size, or leave the last batch out: "

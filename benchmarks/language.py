@@ -24,7 +24,7 @@ TARGET = Path(__file__).parents[1] / "aigc_course" / "benchmarks" / "language.js
 # --- nanoGPT's setting for a laptop: Shakespeare by characters, 4 layers, 4 heads, width 128, context 64 --------------
 
 CONTEXT, BATCH_SIZE, STEPS = 64, 12, 2_000
-# From the model of GPT-2 to today's defaults, one change a row; each row keeps the changes of the rows before it.
+# From the model of GPT-2, one change per row; each row keeps the changes of the rows before it.
 LADDER: list[tuple[str, dict[str, Any]]] = [
     ("as in GPT-2", dict(gpt.GPT2)),
     ("rotary positions", {"positions": "rotary"}),

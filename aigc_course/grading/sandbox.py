@@ -373,18 +373,8 @@ def _command(
     # of nobody's gets no signal from bubblewrap's outside, which has given up root's right to send one. So that it ends
     # with that one all the same, the view has a process namespace, with a shell that is root's as its first process.
     view = [bwrap, "--unshare-pid", "--as-pid-1", "--die-with-parent", "--json-status-fd", str(statuses[0])]
-    view += [
-        *views,
-        "--dir",
-        "/tmp",
-        "--dev-bind",
-        "/dev",
-        "/dev",
-        "--bind",
-        "/proc",
-        "/proc",
-        "--",
-    ]  # bwrap needs /tmp
+    # The bubblewrap inside needs a /tmp.
+    view += [*views, *("--dir", "/tmp", "--dev-bind", "/dev", "/dev", "--bind", "/proc", "/proc"), "--"]
     nobody = [_tool("setpriv"), f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", "--"]
     return [*view, "/bin/sh", "-c", '"$@"; exit $?', "sh", *nobody, *command]
 

@@ -990,9 +990,10 @@ assert profile == "smoke" or lost["mlp"][0] > 2 * max(others)
 # Between GPT-2 of 2019 and a small model of the 2020s lie six steps, most of them with a paper that praises it. Is the
 # praise deserved on *this* scale? A small setting that many know is Karpathy's
 # [nanoGPT](https://github.com/karpathy/nanoGPT): Shakespeare by characters, 4 layers of width 128, a context of 64,
-# 2,000 steps of 12 windows. Its README reports a loss of 1.88 for it. `benchmarks/language.py` makes the six steps in
+# 2,000 steps of 12 windows. Its README reports a loss of 1.88 for it. `benchmarks/language.py` makes such steps in
 # that setting, one after the other, each row keeping the changes before. That takes too long for a chapter; the figures
-# come with the package.
+# come with the package. (They are of an earlier form of that program, which made six steps. Today's looks for a
+# learning rate of its own for every row.)
 #
 # > **Predict, then run.** Six steps, each with its reasons. How is the gain shared out? (a) Each brings about a sixth.
 # > (b) Two or three bring nearly all of it. (c) The learning rate brings nearly all of it.

@@ -458,9 +458,9 @@ assert profile == "smoke" or sum(gained) / 3 > 0.2
 # Taken together, ninety steps of GRPO repair a large part of what the careless writer had spoilt in the first three
 # tasks, and no right answer was shown. How the gain is shared out among them differs from training to training, and one
 # of the three may gain nothing. RLOO, with the same questions and rate, raises pass@1, too. Compare the columns: pass@1
-# rises towards what pass@8 was before. The reward has brought to the top what the model wrote now and then. A reply that never occurs it cannot teach: where all eight are wrong, the
-# advantages are 0. In large models, too, pass@1 rises by such a training, while pass@k for large $k$ does not, or even
-# falls (Yue et al., 2025).
+# rises towards what pass@8 was before. The reward has brought to the top what the model wrote now and then. It cannot
+# teach a reply that never occurs: where all eight are wrong, the advantages are 0. In large models, too, pass@1 rises
+# by such a training, while pass@k for large $k$ does not, or even falls (Yue et al., 2025).
 #
 # ### Reward against divergence
 
@@ -664,8 +664,8 @@ if profile != "smoke":
     assert least < biases[0.7, "add"] - 0.2
 
 # %% [markdown]
-# How much the order matters depends on the task. For the first judge it decides over sums: there the right answer wins
-# when it stands first, and often loses when it stands second. In some other task it matters far less. With as many
+# How much the order matters depends on the task. For the first judge it weighs heavily in sums: there the right answer
+# wins when it stands first, and often loses when it stands second. In some other task it matters far less. With as many
 # lessons in either order the second judge's bias towards the first place is gone, or much smaller: it was in the
 # lessons. (It need not be zero. A judge that is unsure may lean to either side, and a short training need not correct
 # that.)
