@@ -266,6 +266,7 @@ def recipe(profile: str = "auto", *, careless: bool = False) -> dict[str, Any]:
             "layers": (1, 3, 4)[scale],
             "heads": (2, 4, 4)[scale],
             "width": (16, 64, 128)[scale],
+            "zero_output": True,
             "learning_rate": 3e-3,
         },
         "fit": {"max_epochs": (2, 9, 30)[scale], **fit},

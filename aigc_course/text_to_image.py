@@ -332,7 +332,8 @@ class TextEncoder(nn.Module):
         check_count("features", features)
         self.arguments = {"features": features, "width": width, "layers": layers, "heads": heads}
         self.features, self.width = features, width
-        self.gpt = gpt.GPT(gpt.GPTConfig(len(WORDS), LENGTH, layers=layers, heads=heads, width=width))
+        config = gpt.GPTConfig(len(WORDS), LENGTH, layers=layers, heads=heads, width=width, zero_output=True)
+        self.gpt = gpt.GPT(config)
         self.project = nn.Linear(width, features, bias=False)
 
     def forward(self, captions: Int[Tensor, "batch length"]) -> Text:

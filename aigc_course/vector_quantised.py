@@ -440,6 +440,7 @@ def prior_recipe(profile: str = "auto") -> dict[str, Any]:
             "heads": {"smoke": 2, "cpu": 4, "gpu": 8}[profile],
             "width": {"smoke": 16, "cpu": 64, "gpu": 192}[profile],
             "dropout": {"smoke": 0.0, "cpu": 0.1, "gpu": 0.3}[profile],
+            "zero_output": True,
             "learning_rate": {"smoke": 6e-3, "cpu": 6e-3, "gpu": 2e-3}[profile],
         },
         "fit": {"max_epochs": {"smoke": 1, "cpu": 16, "gpu": 30}[profile], "seed": 0, "gradient_clip_val": 1.0},

@@ -216,7 +216,7 @@ def test_vector_quantised_autoencoders() -> None:
 def gpts() -> dict[str, dict[str, Any]]:
     """The defaults, GPT-2's choices, and each default changed by itself."""
     flipped: dict[str, Any] = {name: choices[1] for name, choices in gpt.CHOICES.items()}
-    flipped |= {"normalise_queries": False, "zero_output": False, "bias": True, "tied": False, "dropout": 0.5}
+    flipped |= {"normalise_queries": False, "zero_output": True, "bias": True, "tied": False, "dropout": 0.5}
     return {"defaults": {}, "gpt2": gpt.GPT2, **{name: {name: value} for name, value in flipped.items()}}
 
 

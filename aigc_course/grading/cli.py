@@ -13,10 +13,13 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from aigc_course.grading.batch import MarkingError, mark_class, taken_in
 from aigc_course.grading.intake import Intake, IntakeError, Roster, intake
+from aigc_course.grading.sandbox import SandboxUnavailable
 
 app = typer.Typer(
     help="Grade a class, from what students sent to marks.",
@@ -86,6 +89,72 @@ def intake_command(
         raise typer.Exit(2) from error
     _show(done, course / "submitted" / assignment)
     raise typer.Exit(1 if done.looks else 0)
+
+
+@app.command("run")
+def run_command(
+    assignment: Annotated[str, typer.Argument(help="The assignment's name, such as vae.")],
+    course: Annotated[
+        Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where everything about the course is kept.")
+    ] = Path("course"),
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="How many are marked side by side. [default: the number of processors]",
+            show_default=False,
+        ),
+    ] = None,
+    sandbox: Annotated[
+        bool,
+        typer.Option(
+            "--sandbox/--no-sandbox",
+            help="Without a sandbox the students' code runs with your rights, and every mark says so.",
+        ),
+    ] = True,
+) -> None:
+    """Mark what was taken in: each notebook by itself, in a sandbox without the solutions, the network or your files.
+
+    Run it where the course's repository is, since that has the solutions. Whatever stops it, the same command goes on
+    where it was. What a student gets is in FOLDER/marked/ASSIGNMENT/STUDENT.json: points, and for what failed the
+    reason, in words for the student. Answers in words are left for a person.
+
+    Exit status: 0 if all is well, 1 if some could not be marked, 2 if nothing could be done.
+
+    Examples:
+
+        aigc-grade run vae
+
+        aigc-grade run vae --course ~/teaching/cs101 --jobs 4
+    """
+    marked = {}
+    columns = (TextColumn("Marking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        total = len(taken_in(assignment, course))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            task = progress.add_task("", total=total)
+            for student, content in mark_class(assignment, course, jobs=jobs, sandboxed=sandbox):
+                marked[student] = content
+                progress.advance(task)
+    except SandboxUnavailable as error:
+        typer.echo(
+            f"Error: {error}\n\nNothing was run. With --no-sandbox the students' code has your rights.", err=True
+        )
+        raise typer.Exit(2) from error
+    except MarkingError as error:
+        typer.echo(f"Error: {error}.", err=True)
+        raise typer.Exit(2) from error
+    table, console = Table("Student", "Points", "Could not be marked", title=Text(assignment)), Console()
+    for student, content in sorted(marked.items()):
+        points = f"{sum(content['points'].values()):g} of {sum(content['full'].values()):g}"
+        table.add_row(Text(student), "—" if content["problem"] else points, Text(content["problem"]))
+    console.print(table)
+    problems = sum(bool(content["problem"]) for content in marked.values())
+    console.print(f"{len(marked) - problems} of {len(marked)} marked. The files: {course / 'marked' / assignment}")
+    if not sandbox:
+        console.print("These marks were made without a sandbox, and their files say so.")
+    raise typer.Exit(1 if problems else 0)
 
 
 def _release(path: Path) -> nbformat.NotebookNode:

@@ -131,7 +131,7 @@ row = min(quick, key=lambda row: row["nats"])
 steps = {"smoke": 5}.get(profile, row["tokens_seen"] // (context * batch))
 data = TextData(context=context, batch_size=batch)
 torch.manual_seed(0)
-sizes = {"layers": row["layers"], "width": row["width"]}
+sizes = {"layers": row["layers"], "width": row["width"], "zero_output": True}
 model = gpt.GPT(gpt.GPTConfig(data.tokenizer.vocab_size, context, **sizes))
 lessons = gpt.NextTokenTraining(model, learning_rate=row["learning_rate"])
 

@@ -934,3 +934,249 @@ def reverse_step(average, x, k, rates, z=None):
     return mean if k == 1 or z is None else torch.normal(mean, 0.0) + beta.sqrt() * z""",
     },
 }
+
+# What a student is told whose answer is wrong in this way: by question and what is wrong.
+DIAGNOSES: dict[str, dict[str, str]] = {
+    "shares": {
+        "the noise without the root": "You scaled the noise by 1 - alpha-bar; its share is the square root of that.",
+        "alpha-bar for the signal": "This is alpha-bar; the share of signal is its square root.",
+        "neither has its root": "These are alpha-bar and 1 - alpha-bar; the shares are their square roots.",
+        "the last step alone": "This is what each step alone keeps and adds; the shares after k steps depend on all "
+        "steps up to the k-th.",
+        "the product of the rates": "You scaled the noise by the product of the rates. What multiplies from step to "
+        "step is what each step keeps, not its rate.",
+        "the rates added": "You added the rates. Each step keeps a part of what the one before has left, so what is "
+        "kept has to be multiplied.",
+        "shares that add up to 1": "You let the two shares add up to 1. It is the variances that do, the squares of "
+        "the shares.",
+        "without the example itself": "The first entry is missing: after no step at all the shares are 1 and 0.",
+        "exchanged": "The two shares are exchanged: the share of signal comes first.",
+        "the given rates overwritten": "You change the rates that you are given; they have to stay as they are.",
+        "only the last number of steps": "You return the shares after the last step only; those after 0, 1, 2, … steps "
+        "are asked for.",
+    },
+    "noisy": {
+        "the noise without the root": "You scaled the noise by 1 - alpha-bar instead of its square root.",
+        "no root at all": "You mixed with alpha-bar and 1 - alpha-bar; the shares are their square roots.",
+        "one step too few": "Your shares are those after k - 1 steps; those after k steps are asked for.",
+        "all as the first": "You give every example the number of steps of the first one; each has its own.",
+        "shares along the last dimension": "Your shares run along the last dimension. Each share belongs to a whole "
+        "example, and so along the first one.",
+        "the noise subtracted": "You subtract the noise; it is added.",
+        "exchanged": "The shares are exchanged: you multiply the example by the share of noise, and the noise by the "
+        "share of signal.",
+        "the noise not scaled": "You add the noise as it is, without its share.",
+        "the signal not scaled": "You take the example as it is, without its share.",
+        "the given example overwritten": "You change the examples that you are given; they have to stay as they are.",
+    },
+    "rates": {
+        "the root forgotten": "The root is missing: a step keeps sqrt(1 - beta) of the signal, not 1 - beta.",
+        "always from the example": "You let every step begin with the example itself; each begins where the one before "
+        "has ended.",
+        "what is kept": "This is 1 - beta, what each step keeps of the variance; the rate beta is asked for.",
+        "upside down": "Your ratio is upside down, so the rates are negative: compare the share after a step with the "
+        "share before it, not the other way round.",
+        "differences": "This is by how much the share falls in each step. A step keeps a certain part of the signal "
+        "that is there, so ratios count, not differences.",
+        "differences of the squares": "This is by how much alpha-bar falls in each step. The rate is a share of what "
+        "was there before the step.",
+        "without the first step": "The first rate is missing: the first step leads from the share 1 to a_1.",
+        "the last step first": "Your rates are in reverse order.",
+        "before the first step nothing": "Your first rate is 0, as if the share were a_1 before the first step "
+        "already; it is 1 there.",
+    },
+    "target": {
+        "the straight path's": "This is the velocity on the straight path; here the share of signal is 1 - t ** 2.",
+        "the circle's": "This is the formula for paths with a ** 2 + s ** 2 = 1; it does not hold on the bent path.",
+        "the cosine path's": "This is the formula of the cosine path; it does not hold on the bent path.",
+        "sign of the slope": "The signal falls as t grows, so its slope is negative; yours is positive.",
+        "half the slope": "Your slope of the signal's share 1 - t ** 2 is half as large as it should be.",
+        "the point itself": "This is the point x_t itself; its derivative with respect to t is asked for.",
+        "towards the data": "The sign of your velocity is flipped: t grows from the data towards the noise.",
+        "noise and example exchanged": "You return the example where the noise is asked for, and the noise where the "
+        "clean example is.",
+        "the noise of the point": "For the noise you return its part in x_t, with its share; the noise itself is asked "
+        "for.",
+        "the noisy example for the clean one": "For the clean example you return x_t, the example with its noise.",
+        "the first time for all": "You take the time of the first example for all; each has its own.",
+    },
+    "split": {
+        "without the divisor": "From the velocity you solve the two equations but for a divisor: on this path there is "
+        "1 + t ** 2 to divide by.",
+        "the circle's": "From the velocity, these are the formulas for a ** 2 + s ** 2 = 1; they do not hold on the "
+        "bent path.",
+        "signal not divided out": "The signal's share is still in your guess of the example: divide by it.",
+        "noise not divided out": "The noise's share is still in your guess of the noise: divide by it.",
+        "the share of the circle": "You use sqrt(1 - t ** 2), the share of signal on another path; here it is 1 - t ** "
+        "2.",
+        "the straight path": "These are the formulas of the straight path, on which the share of signal is 1 - t; here "
+        "it is 1 - t ** 2.",
+        "exchanged": "The two guesses are exchanged: the example comes first, then the noise.",
+        "sign of the velocity": "In your guess of the example the velocity has the wrong sign, and as the noise you "
+        "return the velocity itself.",
+        "divided by what becomes 0": "Your guess of the noise from the velocity divides by t, which is 0 at the data. "
+        "Put the guess of the example in and simplify; then nothing is divided by t.",
+        "the divisor 1 - t^2": "From the velocity you divide by 1 - t ** 2; on this path there is 1 + t ** 2 to divide "
+        "by, which is never 0.",
+    },
+    "step": {
+        "shares of the first time": "These are the shares of the time t, where the step begins; x_r is put together "
+        "with those of the time r.",
+        "the variance for its root": "You scaled the fresh noise by its variance instead of its square root.",
+        "all noise replaced": "With eta = 1 you replace all of the noise; a part rho of what is there is kept.",
+        "eta squared": "eta comes in twice; sigma is eta times what it is for eta = 1.",
+        "the root of eta": "You take the square root of eta. It is a factor of sigma, not of its square.",
+        "rho without the signal": "Your rho is the ratio of the two shares of noise; the shares of signal are in it as "
+        "well.",
+        "1 - rho": "You replace the part 1 - rho of the variance. If rho of the noise is kept, rho ** 2 of its "
+        "variance is kept.",
+        "the paper's": "This sigma is the paper's, whose formula needs a ** 2 + s ** 2 = 1; here it is not so.",
+        "the noise of the way forward": "Your sigma is that of the noise that the way forward adds between the times r "
+        "and t. Derive it from the part rho that is kept.",
+        "all of the guessed noise kept": "The guessed noise keeps its whole share although fresh noise is added, so "
+        "x_r has too much noise in all.",
+        "standard deviations added": "You let the standard deviations of guessed and fresh noise add up to s_r. It is "
+        "their variances that add up.",
+        "the kept part for eta = 1": "You keep the part rho of the guessed noise whatever eta is; this is right for "
+        "eta = 1 alone.",
+        "the noise of the first time": "All noise together has the variance that belongs to the time t; it has to be "
+        "that of the time r.",
+        "guessed and fresh noise exchanged": "Guessed and fresh noise are exchanged: sigma belongs to the fresh noise "
+        "z, and kappa to the guessed one.",
+        "the example not scaled": "You add the guessed example as it is, without its share a_r.",
+        "never fresh noise": "You never add fresh noise, whatever eta is.",
+        "always fresh noise": "You always add as much fresh noise as for eta = 1; it does not depend on eta.",
+    },
+    "guided": {
+        "counted from the answer with the class": "You count w from the answer with the class, as Ho and Salimans do; "
+        "here w = 0 is the answer without the class.",
+        "exchanged": "With and without the class are exchanged: here w = 0 is the answer without it, and w = 1 the "
+        "answer with it.",
+        "the answer without the class missing": "This is w times the difference of the two answers; the answer without "
+        "the class, from which it is counted, is missing.",
+        "no further than 1": "You do not let w be larger than 1 or negative; the line goes on in both directions.",
+        "one w for all": "You take one w for all examples; each has its own.",
+        "w squared": "You square w; the answers for all w lie on a line, on which w says how far to go.",
+        "w ignored": "You return the answer with the class, whatever w is.",
+        "another label for no class": "You ask for the answer without the class with labels other than -1, the only "
+        "one that stands for no class.",
+        "the class 0 for no class": "You ask for the answer without the class with the label 0, which is a class; -1 "
+        "stands for none.",
+        "the labels overwritten": "You change the labels that you are given; they have to stay as they are.",
+        "a sum, not a difference": "You add w times the sum of the two answers; what leads from one to the other is "
+        "their difference.",
+        "w along the last dimension": "Your w runs along the last dimension. Each w belongs to a whole example, and so "
+        "along the first one.",
+    },
+    "normal": {
+        "means and spreads on a line": "You put means and standard deviations on a line; it is the logarithms of the "
+        "densities that lie on one.",
+        "the variance": "Your second number is the variance; the standard deviation is asked for.",
+        "the variances weighted": "You weighted means and variances. The logarithms of the densities lie on a line, "
+        "and these contain the precisions, 1 / variance.",
+        "the mean of the class": "Your mean stays that of the class; guidance moves it too.",
+        "the precision": "Your second number is the precision, 1 / variance; the standard deviation is asked for.",
+        "counted from the class": "You count w from the class, as Ho and Salimans do; here w = 0 gives the density of "
+        "all examples, and w = 1 that of the class.",
+        "the mean not divided": "Your mean is not divided by the precision of the guided density.",
+        "standard deviations for variances": "You divide by standard deviations where the logarithm of a normal "
+        "density contains variances.",
+        "all examples forgotten": "Your answer does not depend on the density of all examples, whose logarithm has the "
+        "weight 1 - w.",
+    },
+    "flow": {
+        "time upside down": "Your path leads from the data to the noise; in this question time runs from the noise to "
+        "the data.",
+        "sigma forgotten in both": "sigma is missing, in the point and in the target: at the end of the path a little "
+        "noise is left.",
+        "sigma forgotten in the target": "sigma is missing in the target: this is the velocity of a path that ends at "
+        "the example itself.",
+        "away from the data": "The sign of your target is flipped: it leads away from the data.",
+        "the clean example": "Your target is the clean example; the velocity of the point is asked for.",
+        "the point for its velocity": "Your target is the point itself; its velocity is asked for.",
+        "sigma added at all times": "You add sigma to the noise's share at all times; the share has to fall from 1 at "
+        "t = 0 to sigma at t = 1.",
+        "the first time for all": "You take the time of the first example for all; each has its own.",
+        "time along the last dimension": "Your times run along the last dimension. Each time belongs to a whole "
+        "example, and so along the first one.",
+        "the noise left twice": "The sign of sigma is flipped in your target: differentiate the noise's share once "
+        "more.",
+    },
+    "euler": {
+        "backwards in time": "You tell the field times that fall; time runs from 0, the noise, to 1, the data.",
+        "where the step ends": "You ask the field at the time where a step ends; Euler's method takes the velocity "
+        "where it begins.",
+        "away from the data": "Your steps lead away from the data: the velocity is added, not subtracted.",
+        "steps of length 1": "Each of your steps is 1 long; all steps together have the length 1.",
+        "one step too few": "You make one step too few.",
+        "one step too many": "You make one step too many.",
+        "whole numbers for times": "You tell the field the number of the step; it takes a time from 0 to 1.",
+        "up to the end": "Your times go on to 1. The last step begins before the end, at 1 - 1 / steps.",
+        "always at the noise": "You ask the field at the noise again and again; each step begins where the one before "
+        "has ended.",
+        "one time for all": "You tell the field one time for all examples; it takes one for each, in the shape "
+        "(batch,).",
+        "the noise overwritten": "You change the noise that you are given; it has to stay as it is.",
+        "asked twice": "You call the field twice in each step; once is asked for.",
+    },
+    "field": {
+        "the mean of the point forgotten": "You do not subtract the mean of x_t, which is t * mean.",
+        "the mean of the target forgotten": "The mean of the target is missing in your answer; it is the mean of the "
+        "data.",
+        "sign of the covariance": "The covariance of target and point has the wrong sign.",
+        "standard deviations for variances": "You use standard deviations where variances belong.",
+        "the data's mean for the point's": "You subtract the mean of the data; the mean of x_t is t times that.",
+        "variances not squared": "In your variance of x_t the factors t and 1 - t are not squared.",
+        "time upside down": "Your time runs from the data to the noise; in this question it is the other way round.",
+        # The same formula as the next one.
+        "the noise independent of the point": "Your covariance with x_t is that of the example alone. The target "
+        "contains the noise as well, and x_t depends on it.",
+        "towards the guessed example, at once": "Your covariance with x_t is that of the example alone, so this is the "
+        "best guess of the example; the target contains the noise as well.",
+        "signs of both": "In your covariance the noise's part has the wrong sign: the noise is subtracted in the "
+        "target, and added in x_t.",
+    },
+    "mistakes": {
+        "four of five": "Four of the five letters are right; one is not.",
+        "three of five": "Fewer than four letters are right. For each statement, look for the line that it is about.",
+        "the other five": "Fewer than four letters are right. For each statement, look for the line that it is about.",
+        "all ten": "These are all ten letters; exactly five statements are true.",
+        "a list": "This is a list; the letters are asked for in one string.",
+        "a letter twice": "One letter appears twice; five different letters are asked for.",
+        "letters that do not exist": "There is a letter after J among yours; the statements have the letters A to J.",
+    },
+    "bug": {
+        "all mistakes left": "This step still does what faulty_step does.",
+        "the noise without the root": "You scaled the noise by 1 - alpha-bar instead of its square root.",
+        "the time not told": "The network is not told the time: it always gets 0.",
+        "the target from the noisy example": "The target is taken from the noisy example: it is x_k - x. The network "
+        "has to predict the noise itself.",
+        "the average hardly averages": "The two shares of the average are exchanged, so that it hardly averages: decay "
+        "is the share of the old average.",
+        "the number of steps for the time": "You tell the network the number of steps; it takes that number as a share "
+        "of all steps.",
+        "the first step ends at 0": "Your times are those of k - 1 steps: the first step ends at 1 / steps, not at 0.",
+        "the clean example for a target": "The loss compares the network's answer with the clean example; it has to "
+        "predict the noise.",
+        "gradients never cleared": "The gradients that are left over from earlier steps are not cleared, and add to "
+        "the new ones.",
+        "no step": "The network makes no step.",
+        "the average does not follow": "The average stays as it is; it has to follow the network.",
+        "the average is the network": "Your average is the newest network, without a share of the old average.",
+        "the sum of the errors": "The squared errors are summed; their mean is asked for.",
+    },
+    "reverse": {
+        "fresh noise in the last step": "You add fresh noise in the last step too, after which nothing removes it.",
+        "never fresh noise": "Fresh noise is missing in the steps before the last one.",
+        "the variance of the fresh noise": "You scaled the fresh noise by its variance beta instead of its square "
+        "root.",
+        "a step too far": "Your alpha-bar is that after k - 1 steps; the points have made k.",
+        "multiplied": "You multiply by the square root of 1 - beta; the step back divides by it.",
+        "the guess not scaled": "You subtract the guessed noise as it is, without its factor.",
+        "beta-bar": "You multiplied the rates; alpha-bar is the product of what each step keeps.",
+        "the time of the end of the step": "You tell the network the time at the end of the step; the points that it "
+        "sees have made k steps.",
+        "with a gradient": "Your points still have their graph; drawing needs no gradient.",
+        "the guess added": "You add the guessed noise; the step back removes it.",
+    },
+}

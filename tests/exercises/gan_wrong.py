@@ -802,3 +802,249 @@ def class_coverage(samples, asked, real, labels, k, num_classes, only=None):
     return (torch.cdist(centres, drawn) <= radii[:, None]).any(1).float().mean()""",
     },
 }
+
+# What to tell a student about each of the wrong answers. Where two cannot be told apart, the words hold for both.
+_NOT_AFTER = (
+    "Your generator's loss is computed against the discriminator as it was before its step. It is to be computed "
+    "against the discriminator as its step has left it."
+)
+_STANDS_STILL = (
+    "Your generator's step changes nothing, since its weights have no gradient when the optimiser makes the step. "
+    "Either the pictures have lost their history, or the gradients are cleared between backward and step."
+)
+_CUT = (
+    "Your penalty has the right value, but no gradient of it reaches the generator's weights: the inner gradient has "
+    "lost its own history."
+)
+
+DIAGNOSES: dict[str, dict[str, str]] = {
+    "dloss": {
+        "the value for the loss": "This is V(T), which the discriminator raises; its loss is −V(T).",
+        "the chapter's game": "This is the loss of the chapters' game. The loss of the squared Hellinger distance is "
+        "asked for.",
+        "v for T": "Your loss puts the network's output v where T belongs; T is 1 − exp(−v).",
+        "f for its conjugate": "The second term of V takes the conjugate f* at T; yours takes f itself.",
+        "T for both": "Your second term is the mean of T. V subtracts the mean of f*(T) there.",
+        "1 - T rounded": "For large v, single precision rounds 1 − T to 0, and your loss is infinite. Simplify f*(T) "
+        "as a function of v on paper first.",
+        "sums for means": "Your loss takes sums over the batches; each expectation is the mean over its own batch.",
+        "one mean over both batches": "Your loss is one mean over all pictures together. Each expectation is the mean "
+        "over its own batch, and the two means are added.",
+        "the real pictures only": "The term of the generated pictures is missing from your loss.",
+        "real and generated exchanged": "The real and the generated pictures have changed places in your loss.",
+        "the constants forgotten": "Your gradients are right, but the loss is too large by a constant: at v = 0 both "
+        "T and f*(T) are 0.",
+        "half of it": "Your loss is half of −V(T); the two terms are added, not averaged.",
+        "detached": "Your loss has the right value, but it has lost its history, so no gradient reaches the outputs.",
+    },
+    "gloss": {
+        "signs of both": "Both of your losses have the wrong sign: made small, they would lower T for generated "
+        "pictures.",
+        "sign of the saturating loss": "Your saturating loss has the wrong sign. It is the generator's part of V, "
+        "which comes with a minus.",
+        "T lowered": "Your non-saturating loss has the wrong sign: made small, it would lower T for generated "
+        "pictures.",
+        "sums for means": "Your losses are sums over the batch; means are asked for.",
+        "the losses swapped": "Your two losses have changed places: the saturating one comes first.",
+        "the chapter's losses": "These are the two losses of the chapters' game. Those of the squared Hellinger "
+        "distance are asked for.",
+        "1 - T rounded": "For large v, single precision rounds 1 − T to 0, and your saturating loss is infinite. "
+        "Simplify f*(T) as a function of v on paper first.",
+        "v for T": "Your non-saturating loss puts the network's output v where T belongs; T is 1 − exp(−v).",
+        "one for each picture": "You return a loss for each picture; each of the two losses is a single number, the "
+        "mean over the batch.",
+        "the constants forgotten": "Your gradients are right, but each loss is shifted by a constant: at v = 0 both T "
+        "and f*(T) are 0.",
+        "the saturating one twice": "Your second loss is the saturating one again; the non-saturating one is asked "
+        "for.",
+    },
+    "best": {
+        "the ratio's logarithm, as in the chapter's game": "This is the logarithm of p/q, the best output in the "
+        "chapters' game. With this f and T = 1 − exp(−v), another output is best.",
+        "p and q exchanged": "Your output has the wrong sign: p and q have changed places, so it is high where "
+        "generated pictures are more likely.",
+        "T for v": "This is the best T. The output v with T = 1 − exp(−v) is asked for.",
+        "the ratio": "This is the ratio u = p/q, at which f' is to be taken; the output v is asked for.",
+        "the root of the ratio": "This is the root of p/q, still on the scale of the densities. The output v with T = "
+        "1 − exp(−v) is asked for.",
+        "out of the logarithms": "Your formula holds, but it leaves the logarithmic scale: densities such as e^−1000 "
+        "become 0 there, and their ratio is no number.",
+        "twice": "Your output grows too fast with the logarithm of the ratio: f' at u = p/q holds a root, not a "
+        "square.",
+        "a probability": "This is the best discriminator's probability in the chapters' game; here the output v, any "
+        "real number, is asked for.",
+    },
+    "dstep": {
+        "the missing detach": "The discriminator's loss sends gradients to the generator as well: its pictures still "
+        "have their history.",
+        "gradients cleared instead of cut": "You clear the generator's .grad afterwards, and what was there before "
+        "the call is lost. No gradient should reach the generator in the first place.",
+        "the generator frozen for good": "Your function sets requires_grad of the generator's weights to False and "
+        "leaves it so. The generator can no longer be trained.",
+        "the logits detached too": "You detach the logits of the generated pictures, so the discriminator learns "
+        "nothing from these pictures. Cut the history before the discriminator, not after it.",
+        "real and fake exchanged": "The real and the generated pictures have changed places in your loss.",
+        "the wrong player's loss": "This is the generator's loss; the discriminator's turn takes its own.",
+        "no backward": "You return a loss, but no gradient is computed: .grad of the discriminator's weights is still "
+        "None.",
+        "gradients twice": "Your loss is right, but its gradients are twice as large as they should be: backward adds "
+        "to .grad each time it is called.",
+        "gradients of the sum": "Your loss is the mean over the batch, but your gradients are those of the sum.",
+    },
+    "gstep": {
+        "gradients for both": "The generator's loss writes gradients to the discriminator's weights as well.",
+        "the picture detached": "No gradient reaches the generator. Either backward was not called, or the generated "
+        "pictures have lost their history on the way through the discriminator.",
+        "the discriminator's gradients cleared": "You clear the discriminator's .grad afterwards, and what was there "
+        "before the call is lost. The gradients should not be written there in the first place.",
+        "the discriminator frozen for good": "Your function sets requires_grad of the discriminator's weights to "
+        "False and leaves it so. The discriminator can no longer be trained.",
+        "the saturating loss": "This is the saturating loss, E[log(1 − D(G(z)))]; the non-saturating one is asked for.",
+        "fakes labelled 0": "Your loss is small when the pictures are recognised as generated. The generator wants "
+        "the opposite.",
+        "sum for mean": "Your loss is the sum over the batch; the mean is asked for.",
+        "the discriminator's own loss": "This is the discriminator's loss, with the generated pictures as the real "
+        "ones, too. The generator's non-saturating loss is asked for.",
+    },
+    "optimal": {
+        "not stable": "Your formula is right where the densities can be represented. Densities such as e^−1000 or "
+        "e^1000 become 0 or infinity outside the logarithmic scale, and your answer is no number.",
+        "p and q exchanged": "p and q have changed places: this is the probability that x is generated.",
+        "the ratio": "This is the ratio p/q; D* is a probability, between 0 and 1.",
+        "sum for difference": "Your answer depends on the sum of the two logarithms, so it changes when both "
+        "densities have a common factor. D* depends on their ratio alone.",
+        "the logit": "This is the logit of D*; the probability itself is asked for.",
+        "the logarithm": "This is the logarithm of D*; the probability itself is asked for.",
+        "never above a half": "Your answer is half of D*, so it never exceeds 1/2.",
+        "over the points, not over p and q": "Your answer is normalised over the points, so it depends on how many "
+        "there are. Each x is to be treated on its own: normalise over p and q.",
+        "too soft": "Your answer lies too close to 1/2: its logit has a factor that does not belong there.",
+    },
+    "value": {
+        "the loss": "This is the discriminator's loss; the value of the game is minus that.",
+        "rounded 1 - D*": "Where D* rounds to 1, your 1 − D* is 0 and its logarithm minus infinity, though the true "
+        "value of 1 − D* is not 0.",
+        "0 times minus infinity": "For outcomes of probability zero your formula computes 0 times minus infinity, "
+        "which is not a number. Such outcomes contribute 0.",
+        "the real half": "Your value has the term of the real outcomes only; that of the generated ones is missing.",
+        "mean over the outcomes": "You take the mean over the outcomes. An expectation is the sum over the outcomes, "
+        "weighted by their probabilities.",
+        "the divergence": "This is the Jensen–Shannon divergence; V(D*) is asked for.",
+        "bits": "Your value is measured in bits, with logarithms to the base 2; nats are asked for.",
+        "not weighted": "Your sums count every outcome alike. An expectation weights each outcome by its probability.",
+    },
+    "size": {
+        "+ 1 forgotten": "Your convolution's size is too small by 1: the kernel's first position counts as well.",
+        "padding at one end": "You count the padding once; it is applied at each of the two ends.",
+        "not rounded": "Your convolution's size is a fraction, not an int. The kernel moves on only as long as it "
+        "fits.",
+        "rounded up": "You round the convolution's size up, so the last position reaches beyond the end. The kernel "
+        "moves on only as long as it fits.",
+        "stride times size": "Your transposed convolution is too large by one stride: between size inputs there are "
+        "only size − 1 steps.",
+        "padding added": "Your transposed convolution adds the padding; there it is cut off at each end.",
+        "output padding forgotten": "Your transposed convolution ignores output_padding.",
+        "kernel forgotten": "Your transposed convolution does not depend on the kernel. The last input, too, is "
+        "spread out over as many places as the kernel has.",
+        "the two exchanged": "The two rules have changed places: that of the convolution is used for the transposed "
+        "one, and the reverse.",
+        "output padding for both": "Your convolution adds output_padding, which matters only for the transposed one.",
+    },
+    "layers": {
+        "the chapter's layers, for digits": "These layers are made for pictures of 28×28, as in the chapter; objects "
+        "of 45×45×45 are asked for.",
+        "3, 9, 27": "Your generator ends at a size of 27, not at 45.",
+        "made for 48": "Your two networks fit each other, but at a size of 48; objects of 45×45×45 are asked for.",
+        "a last kernel of 7 upon 5 places": "Your discriminator's last layer has a kernel of 7, but only 5 places are "
+        "left there.",
+        "ends at 2": "Your discriminator ends at a size of 2, not of 1.",
+        "45 in one go": "You use a single layer with a kernel of 45; at least three layers are asked for, and a "
+        "kernel of at most 7.",
+        "gaps": "Some of your strides are larger than the kernel, which leaves gaps or skips inputs: stride ≤ kernel "
+        "is asked for.",
+        "output padding as large as the stride": "In one of your layers output_padding is as large as the stride; it "
+        "has to be smaller.",
+        "layers that do nothing": "Your last layer of each network leaves the size as it is; every layer has to "
+        "change it.",
+        "the generator's layers for both": "You return the generator's layers for the discriminator as well; its own "
+        "layers have three numbers each and reduce the size from 45 to 1.",
+    },
+    "penalty": {
+        "directions too long": "Your directions are eps itself; the division by the root of P, the number of numbers "
+        "per picture, is missing.",
+        "directions too short": "You divide eps by P, the number of numbers per picture; y is eps divided by the root "
+        "of P.",
+        "one direction for all": "You draw one eps for the whole batch; every example has an eps of its own.",
+        "uniform directions": "You draw eps from a uniform distribution; N(0, I) is asked for.",
+        "rng ignored": "You draw eps without rng, so the same seed does not give the same directions.",
+        "the sum of all pixels": "Your penalty ignores the noise: all pixels are summed alike, instead of being "
+        "weighted by the direction y.",
+        "mean over the batch within": "You take the mean over the batch before the gradient, so each example's "
+        "gradient is too short by the batch size. The mean belongs after the squares.",
+        "norm over the batch": "Your norm runs over the whole batch; each example has a norm of its own.",
+        "norm squared": "You compare the squared norm with the target; the norm itself is asked for.",
+        "sum": "Your penalty is the sum over the batch; the mean is asked for.",
+        "the Wasserstein GAN's target": "You compare the norm with 1, as the Wasserstein GAN's penalty does; here the "
+        "target is an argument.",
+        "absolute deviations": "You take the absolute value of each deviation from the target; its square is asked "
+        "for.",
+        "the missing create_graph": _CUT,
+        "detached": _CUT,
+        "backward, into the weights": "Your penalty is right, but computing it writes gradients into .grad of the "
+        "generator's weights.",
+    },
+    "coverage": {
+        "recall: balls round the samples": "Your balls lie around the samples, as for recall. For the coverage they "
+        "lie around the real pictures.",
+        "precision: the share of samples": "This is the share of samples that lie in a ball. The share of real "
+        "pictures whose ball holds a sample is asked for.",
+        "density": "This is the density, which counts how many balls each sample lies in. The coverage asks only "
+        "whether a ball holds any sample.",
+        "each its own neighbour": "You count each real picture as its own nearest neighbour, so your balls reach to "
+        "the neighbour k − 1, not k.",
+        "one neighbour too many": "Your balls reach to the neighbour k + 1, not k.",
+        "one radius for all": "All of your balls have the same radius, a mean; each real picture has a radius of its "
+        "own.",
+        "every sample inside": "You ask that all samples lie in a ball; a single one is enough to cover it.",
+        "percent": "Your coverage is in percent; a share from 0 to 1 is asked for.",
+        "the class asked for ignored": "For each class you use all samples. Only those that were asked for as this "
+        "class count.",
+        "the labels ignored": "For each class you use all real pictures. Only those with its label count.",
+        "neighbours of every class": "You look for the nearest neighbours among the real pictures of all classes; "
+        "only those of the same class count.",
+        "of all real pictures": "You divide by the number of all real pictures; the coverage of a class is a share of "
+        "the real pictures of that class.",
+        "one number for all classes": "You return the mean over the classes; one number per class is asked for, in a "
+        "tensor of shape (num_classes,).",
+        "no sample, no answer": "Your function stops at a class for which no sample was asked; its coverage is 0.",
+    },
+    "mistakes": {
+        "four of five": "Four of your five letters are right.",
+        "three of five": "Three of your five letters are right.",
+        "the other five": "These are the five false statements; the true ones are asked for.",
+        "all ten": "You name all ten letters; exactly five statements are true.",
+        "a set of four": "You return a set of four letters; five letters in one string are asked for.",
+        "a letter twice": "One letter occurs twice in your answer; five different letters are asked for.",
+        "small letters": "Your letters are small ones; write them as in the list, as capitals.",
+        "a list": "You return a list; one string is asked for.",
+    },
+    "bug": {
+        "all five mistakes left": "In this check your step behaves exactly as faulty_step does.",
+        "the discriminator's gradients pile up": "The discriminator's gradients are never cleared, so those of "
+        "earlier steps are added to each new one.",
+        "detached in the generator's loss": _STANDS_STILL,
+        "fakes labelled 0 in the generator's loss": "Your generator's loss is small when its pictures are recognised "
+        "as generated; the non-saturating loss is asked for.",
+        "zero_grad between backward and step": _STANDS_STILL,
+        "pictures from 0 to 1": "The real pictures still lie between 0 and 1, and the generated ones between −1 and "
+        "1. Both must have the same range.",
+        "pictures from -1/2 to 1/2": "You bring the real pictures to the range from −1/2 to 1/2; that of the "
+        "generated ones is −1 to 1.",
+        "cleared at the top, the missing detach": "The discriminator's loss leaves gradients in the generator's "
+        "weights too, and nothing clears them before the generator's step, which therefore follows both losses.",
+        "the generator first": _NOT_AFTER,
+        "both at the same time": _NOT_AFTER,
+        "one loss for both players": "You add the two losses and differentiate the sum, so each player also follows "
+        "the other one's loss. Each player's step follows its own loss only.",
+    },
+}

@@ -850,3 +850,267 @@ def training_step(embedding, output, tokens, learning_rate):
     return loss.detach()""",
     },
 }
+
+_SHARED_MEMORY = (
+    "The given matrix changes together with yours. Work on a copy that shares no memory with it, and leave what you "
+    "are given as it is."
+)
+
+# What a student who gave this answer is told.
+DIAGNOSES: dict[str, dict[str, str]] = {
+    "game": {
+        "the other noise: of the words": "Your noise has the frequencies of the words, the rows; contexts are drawn, "
+        "so it takes the frequencies of the columns.",
+        "log k forgotten": "k is missing: k contexts are drawn for each real pair, so noise is k times as frequent.",
+        "log k added": "k enters with the wrong sign: with more noise a pair is less likely to be real, so the logit "
+        "must fall as k grows.",
+        "sign": "The logit has the wrong sign: a pair that is real more often than it is drawn as noise has a "
+        "positive logit.",
+        "in bits": "This is the logarithm to base 2; all logarithms here are natural.",
+        "never below 0": "Your logits stop at 0. A pair that is drawn as noise more often than it is real has a "
+        "negative logit.",
+        "1 added to each count": "You added 1 to each count. That is a common way to avoid zeros, but it moves the "
+        "minimum: a pair that never occurred has the logit minus infinity.",
+        "the power ignored": "The power has no influence on your logits: the noise is drawn from the contexts' "
+        "frequencies to the power s.",
+        "the noise not divided by its sum": "Your noise does not sum to 1: the powers of the counts have to be "
+        "divided by their sum.",
+        "the power of shares, not divided by their sum": "You took the power of the contexts' shares, but such powers "
+        "no longer sum to 1; divide them by their sum.",
+        "the power of the whole": "You multiplied the whole logit by the power. The power acts on the frequencies of "
+        "the noise alone.",
+        "the inverse power": "You took the power 1/s of the frequencies, which sharpens them. The power s, which "
+        "flattens them, is asked for.",
+        "the share of real ones": "This is the probability that the pair is real. The logit that belongs to it is "
+        "asked for.",
+    },
+    "loss": {
+        "no shift": "Your logits at position t are compared with the token at position t, which the model has already "
+        "seen; they are about the token at position t + 1.",
+        "shifted the wrong way": "You shifted the wrong way: your logits at position t are compared with the token "
+        "before it, not with the one after it.",
+        "sum": "This is the sum over the predicted tokens; their mean is asked for.",
+        "bits": "This loss is in bits; it is asked for in nats, so with natural logarithms.",
+        "sign": "This is the mean of log p. The loss is minus this mean, so that a better model has a smaller one.",
+        "divided by all positions": "You divided by the number of all tokens. The first token of each text is "
+        "predicted by nobody, so it does not count.",
+        "logarithm of a softmax": "You take the logarithm of a softmax that has been computed: for large logits a "
+        "probability becomes 0, and the loss infinite.",
+        "a little added": "The number that you add to the probability caps the loss: a token with a probability of "
+        "e^-100 must cost 100 nats.",
+        "exponentials without care": "Your exponentials overflow for large logits, so the loss is no longer a finite "
+        "number.",
+        "softmax over the positions": "Your softmax runs over the positions; the probabilities of the next token are "
+        "a softmax over the vocabulary, the last axis.",
+        "the probability": "You averaged the probabilities themselves; the loss is the mean of minus their logarithms.",
+        "the last token only": "Your loss counts only the last token of each text; all predicted tokens count.",
+    },
+    "cache": {
+        "the new position left out": "Your new positions look at the stored ones alone; each also looks at itself.",
+        "no mask": "Your new positions see each other in both directions. When several come at once, none may look at "
+        "a later one.",
+        "the mask of the first positions": "Your mask treats the queries as the first positions of the text; they "
+        "belong to the last ones.",
+        "the old cache returned": "You return the cache as it came; the keys and values of the new positions have to "
+        "be added.",
+        "new ones in front": "You put the new keys and values in front of the stored ones; the cache is in the order "
+        "of the text.",
+        "keys and values exchanged": "Your cache has keys and values in each other's place; the pair is (keys, "
+        "values).",
+        "only the new ones stored": "You store the keys and values of the new positions only; those of the past "
+        "belong in the cache as well.",
+        "only the new ones seen": "Your new positions look at each other alone; each also looks at everything before "
+        "it.",
+        "queries for keys": "Your new keys are made with the queries' matrix; keys have a matrix of their own.",
+        "keys for queries": "Your queries are made with the keys' matrix; queries have a matrix of their own.",
+        "the vectors themselves stored": "You store the incoming vectors themselves; their keys and values are to be "
+        "stored, with those of the past.",
+    },
+    "turn": {
+        "halves for neighbours": "You paired the first half of a vector with the second; here pair i are the "
+        "neighbours 2i and 2i + 1.",
+        "neighbours taken, halves put back": "You turned the right pairs, but put their first numbers into the first "
+        "half of the result and their second ones into the second half; each belongs where it was taken.",
+        "the other way round": "You turned clockwise; the pairs are turned anticlockwise.",
+        "one speed for all pairs": "All your pairs turn equally fast; pair i has an angle of its own.",
+        "half the exponent": "Your exponent is -i/dim; it should be -2i/dim, with the dimension of the whole vector.",
+        "the exponent's sign": "Your pairs turn faster and faster as i grows. The exponent is negative, so they turn "
+        "more and more slowly.",
+        "places for positions": "You turn each vector by its place in x, and do not use the given positions.",
+        "positions from 1": "You count positions from 1; they are given, and at position 0 nothing is turned.",
+        "degrees": "You took the angles for degrees and converted them; they are in radians already.",
+        "a sine and a cosine too few": "Only the first number of each pair is multiplied by your cosine and sine; "
+        "both numbers have to be.",
+        "one sign wrong": "One sign in your second number is wrong, so what you do is no rotation: it changes lengths.",
+        "the first number used when it has changed": "Your second number is computed from the first one after that "
+        "has been turned; both need the old pair.",
+        "added, not turned": "You add the cosine and the sine to the numbers; a rotation multiplies.",
+        "the positions ignored": "The positions have no influence on your angles: at position m a pair is turned by m "
+        "times its angle.",
+        "in place": "The vectors that are given were changed; they stay as they are.",
+    },
+    "adapted": {
+        "alpha, not divided by r": "You scaled by alpha; the scale is alpha divided by the rank.",
+        "divided by the inputs": "You divided alpha by the number of inputs; it is divided by the rank.",
+        "divided by the outputs": "You divided alpha by the number of outputs; it is divided by the rank.",
+        "the scale forgotten": "The scale is missing: each correction is multiplied by alpha divided by its rank.",
+        "the first adapter only": "Only your first adapter has an effect; the corrections of all are added.",
+        "the first one's scale for all": "You used the first adapter's scale for all; each has its own alpha and rank.",
+        "the matrix learns": "The output is right, but a gradient reaches the matrix; it is frozen, whatever its "
+        "requires_grad says.",
+        "A learns nothing": "The output is right, but no gradient reaches A.",
+        "B learns nothing": "The output is right, but no gradient reaches B.",
+        "x gets no gradient from the adapters": "The output is right, but the gradient of x comes through the matrix "
+        "alone; the adapters have a part in it as well.",
+        "nothing learns": "The output is right, but it has no gradient at all; gradients must reach x and every A and "
+        "B.",
+        "one after the other": "Each of your adapters works on what those before it have changed; all of them get the "
+        "same x.",
+        "the matrix not transposed": "You multiplied x by the matrix itself. Its shape is (outputs, inputs), so a "
+        "linear layer multiplies by its transpose.",
+    },
+    "merged": {
+        "in place": _SHARED_MEMORY,
+        "the given memory shared": _SHARED_MEMORY,
+        "alpha, not divided by r": "You scaled by alpha; the scale is alpha divided by the rank.",
+        "with a gradient": "The matrix is right, but it still requires gradients; the result has none.",
+        "the correction alone": "This is the correction alone; the frozen matrix has to be added to it.",
+        "subtracted": "You subtracted the corrections; they are added.",
+        "divided by the inputs": "You divided alpha by the number of inputs; it is divided by the rank.",
+        "the size of alpha only": "You used the absolute value of alpha; a negative one takes an adapter off again.",
+        "number by number": "You multiplied averages of A and B number by number; the correction is their matrix "
+        "product.",
+    },
+    "rank": {
+        "rounded": "You rounded to the nearest whole number; the largest rank that stays within the share is asked "
+        "for.",
+        "upwards": "You rounded upwards, so the adapters have more parameters than the share allows.",
+        "not whole": "This rank is not an int; a whole number is asked for.",
+        "at least 1": "You return at least 1; if even a rank of 1 has too many parameters, the answer is 0.",
+        "A only": "You counted the parameters of A only; B is trained as well.",
+        "as many as the matrix has": "You counted as many parameters per rank as the matrices have; a rank of 1 has "
+        "one row in A and one column in B.",
+        "each matrix for itself": "You kept every matrix within the share; the parameters of all of them are counted "
+        "together.",
+        "of all parameters, the new ones too": "You took the share of all parameters, including those of the "
+        "adapters; it is a share of the matrices' own.",
+        "the first matrix alone": "You counted the first matrix alone; all matrices count together.",
+    },
+    "operations": {
+        "forwards only": "You counted the forward pass only, 2 operations for each parameter and token; the backward "
+        "pass takes another 4.",
+        "backwards as costly as forwards": "You counted 4 operations for each parameter and token, as if the backward "
+        "pass cost as much as the forward pass; it costs twice as much.",
+        "as many sets as heads": "You counted keys and values of every head; there are only as many as there are sets.",
+        "keys alone": "You counted one matrix for each set; its keys have one and its values another.",
+        "sets instead of heads per set": "The size of your key and value matrices is wrong: you used heads / sets; "
+        "there are `sets` of each, and each has width / heads rows.",
+        "one matrix of the network": "You counted one matrix of the network for each position; there is one to "
+        "`hidden` numbers and one back.",
+        "a network four times as wide": "You took the network to be four times as wide as the model; its width is "
+        "given, `hidden`.",
+        "the last layer forgotten": "The last layer is missing, which makes `vocab` logits from width numbers.",
+        "the embedding counted too": "You counted the embedding too; it multiplies nothing.",
+        "the last layer in every block": "You counted the last layer in every block; the model has it once.",
+        "tokens forgotten": "These are the operations for one token; they are asked for all tokens.",
+    },
+    "size": {
+        "the 6 forgotten": "Your N times your D is the whole budget; it is 6 N D that must equal the budget.",
+        "the 6 forgotten in the text": "Your text is 6 times too long: it is 6 N D that must equal the budget.",
+        "the 6 forgotten in the size": "Your size is not the best one: it is computed as if N D were the budget, but "
+        "6 N D is.",
+        "both terms equal": "You made the two terms of the loss equal. At the minimum their derivatives with respect "
+        "to log N cancel, and these have the exponents as factors.",
+        "the exponents exchanged": "In your ratio of the constants the exponents are in each other's place.",
+        "the constants exchanged": "Your ratio of the constants is upside down: a larger A calls for a larger model.",
+        "the growth of the text": "Your size grows with the budget by the power with which the text should grow; the "
+        "two powers are different.",
+        "the growth alone": "Your size grows with the budget as it should, but the factor that the constants of the "
+        "law give is missing.",
+        "the square root": "You split the budget evenly between size and text; the law's constants and exponents "
+        "decide how it is split.",
+        "a root too few": "The constants' ratio has to be raised to the power 1 / (alpha + beta), as the rest is.",
+        "text before size": "You return (D, N); the order is (N, D).",
+        "all for the size": "You spend the whole budget on size, for a single token of text; a longer text with a "
+        "smaller model has a smaller loss.",
+        "right for half the budget": "This is the best size for half the budget; all of it is to be spent.",
+        "tokens per parameter by rule of thumb": "You used a rule of thumb, 20 tokens for each parameter; the law "
+        "that is given has a best size of its own.",
+    },
+    "cut": {
+        "an absolute limit": "You compared the probabilities with the fraction itself; the limit is the fraction "
+        "times the largest one of the row.",
+        "not divided by the sum": "You kept the right tokens, but your rows do not sum to 1.",
+        "the temperature after the cut": "Your temperature acts after the cut; it acts first, so the probabilities "
+        "that are compared are those at this temperature.",
+        "multiplied by the temperature": "You multiplied the logits by the temperature; they are divided by it.",
+        "the temperature ignored": "The temperature has no influence on your probabilities.",
+        "the largest of the whole batch": "You compared with the largest probability of the whole batch; each row has "
+        "its own.",
+        "the first p of the probability": "This is close to top-p, which looks at the sum of the probabilities; min-p "
+        "compares each one with the largest.",
+        "below the limit": "You kept the tokens below the limit; those at or above it are to be kept.",
+        "a fraction of the logit": "You compared logits; probabilities are to be compared.",
+        "the softmax once more": "You put the kept probabilities through another softmax, which gives the tokens that "
+        "were cut off a probability again; divide by the sum instead.",
+        "exponentials without care": "Your exponentials overflow for large logits, so some probabilities are not "
+        "numbers.",
+        "the most probable one alone": "You kept the most probable token alone; all tokens at or above the limit are "
+        "to be kept.",
+    },
+    "draft": {
+        "p on refusal": "After a refusal you draw from p again, so the tokens that the draft guesses often come out "
+        "too often. Only what p has and the kept guesses do not give is left.",
+        "upside down": "Your ratio is upside down: a token that the draft guesses too often has to be refused at "
+        "times.",
+        "not a number where q is 0": "Where p and q are both 0, your division gives something that is not a number.",
+        "above 1": "`keep` exceeds 1 where the draft guesses a token too rarely; a probability is at most 1.",
+        "always kept": "You keep every guess, so what comes out has the draft's distribution.",
+        "kept with the model's probability": "You keep a guess with the probability that the model gives it; the "
+        "draft's probability matters too, since it says how often the token is guessed.",
+        "kept if the model likes it better": "You refuse every token that the draft guesses too often; such a guess "
+        "can still be kept part of the time.",
+        "not divided by its sum": "`left` does not sum to 1; each row has to be divided by its sum.",
+        "not a number where p equals q": "In a row where p equals q nothing is left, and you divide 0 by 0. There, "
+        "any distribution will do.",
+        "the draft's surplus": "`left` is what the draft has too much of; what it has too little of is needed.",
+        "the difference's size": "You took the size of the difference, so tokens that the draft guesses too often get "
+        "even more; only those that it guesses too rarely need a share.",
+        "negative numbers left": "`left` has negative numbers, so it is not a distribution.",
+        "divided by the sum of the whole batch": "You divided by the sum of the whole batch; each row is a "
+        "distribution of its own.",
+        "nothing is ever kept": "You refuse every guess and draw from p, so the draft saves nothing; guesses are to "
+        "be kept as often as possible.",
+        "half as often as possible, and exact all the same": "Your rule gives exactly p, but keeps guesses only half "
+        "as often as it could; they are to be kept as often as possible.",
+        "exchanged": "You return (left, keep); the order is (keep, left).",
+    },
+    "mistakes": {
+        "four of five": "Four of your letters are right; one names a false statement. Check each with a run of a few "
+        "lines.",
+        "three of five": "Three of your letters are right; two name false statements.",
+        "the other five": "None of these five statements is true.",
+        "all ten": "You named all ten letters; exactly five are asked for.",
+        "with commas": "Your string has commas and spaces between the letters; it must hold the five letters alone.",
+        "a letter twice": "One letter occurs twice; five different ones are asked for.",
+        "nothing": "Your function returns nothing; the letters are to be returned in one string.",
+    },
+    "bug": {
+        "all five mistakes left": "Your step still makes the mistakes of the faulty one: it predicts the token that "
+        "stands there, from that token alone, with a squared error, and its step is wrong as well.",
+        "the squared error": "Your loss is still the squared error of the probabilities; the mean of -log p in nats "
+        "is asked for.",
+        "no shift": "Your step still predicts the token that stands at each position, not the next one.",
+        "from the last token alone": "Your step still predicts from the last token alone; the mixture of all tokens "
+        "so far is asked for.",
+        "the whole text for every token": "Your step predicts from the mean of the whole text, which contains what is "
+        "to be predicted; each position knows the tokens up to it, weighted by `recent`.",
+        "embeddings that never learn": "Your embedding never changes; both tables learn.",
+        "gradients that pile up": "Gradients left over from earlier steps are added to the new ones in your step.",
+        "uphill": "Your step goes uphill: it adds the gradient, which makes the loss larger.",
+        "the learning rate forgotten": "Your step is the whole gradient; it has to be multiplied by the learning rate.",
+        "sum": "Your loss is the sum over the predicted tokens; their mean is asked for.",
+        "shifted the wrong way": "You shifted the wrong way: your step predicts the token before each position, not "
+        "the one after it.",
+    },
+}

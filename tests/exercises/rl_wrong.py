@@ -996,3 +996,301 @@ def training_step(q, state, world, epsilon, learning_rate, discount, generator):
     return 0 if terminated or interrupted else next_state""",
     },
 }
+
+# What to tell a student whose answer does what one of the wrong answers does.
+DIAGNOSES: dict[str, dict[str, str]] = {
+    "targets": {
+        "ends ignored": "This adds the value of the next state everywhere. Where the game is over, nothing comes after "
+        "it.",
+        "the time limit taken for an end": "This takes a time limit for an end of the game. Where an episode was only "
+        "cut off, what would have come after it still counts.",
+        "the flags exchanged": "Here the two flags have changed places: what comes after a time limit is left out, and "
+        "what comes after the end of a game is added.",
+        "the reward lost at the end": "Where the game is over, this is 0. The reward of the last step still counts.",
+        "the flag upside down": "The flag is upside down: this adds the next state's value where the game is over, and "
+        "leaves it out where it goes on.",
+        "the discount forgotten": "This adds the whole value of the next state; a step of waiting counts by the "
+        "discount.",
+        "the reward discounted": "This discounts the reward, too. The reward is there at once; only what comes later "
+        "is discounted.",
+        "the reward forgotten": "The reward is missing from this target.",
+        "sign": "This subtracts the value of the next state; it is to be added.",
+        "the given values overwritten": "The targets are right, but next_values has other numbers after the call than "
+        "before. The tensors that a function is given stay as they are.",
+        "the whole batch over with one": "As soon as one game of the batch is over, this treats all of them as over. "
+        "Each row decides for itself.",
+        "the game goes on at the time limit, always": "Where a game ends in the very step of the time limit, this "
+        "still adds a value. It is over all the same.",
+        "the mean of the batch": "This is one number, the mean over the batch. One target is asked for in each row.",
+    },
+    "epsilon": {
+        "the least valuable": "Without exploration, this does the action with the smallest value; the largest is asked "
+        "for.",
+        "the last of equal ones": "Of several equally valuable actions, this takes the last one; the first is asked "
+        "for.",
+        "anything but the best": "An exploring row never does the best action here. It is to draw from all actions, "
+        "the best one included.",
+        "the last action never drawn": "The last action is never drawn here.",
+        "in turn": "An exploring row's action comes from its place in the batch, in turn. It is to be drawn at random.",
+        "one action for all": "All exploring rows of a batch do the same action here. Each row is to draw its own.",
+        "one decision for all": "Either all rows of the batch explore here, or none does. Each row is to decide for "
+        "itself.",
+        "one number for both": "The same random number decides whether a row explores and what it then does, so an "
+        "exploring row does not draw evenly from all actions.",
+        "upside down": "This explores with probability 1 - epsilon; epsilon is asked for.",
+        "never explores": "This always does the best action, whatever epsilon is.",
+        "always explores": "This always draws an action at random, whatever epsilon is.",
+        "explores above a half": "All rows explore if epsilon is above one half, and otherwise none does. Epsilon is "
+        "the probability with which each row explores.",
+        "the global generator": "The random numbers come from PyTorch's own generator, not from the one that is passed "
+        "on.",
+        "the same numbers each time": "The generator is reset at every call, so every call draws the same numbers.",
+        "floats": "The actions are right, but they are floating-point numbers; whole numbers (torch.long) are asked "
+        "for.",
+    },
+    "ring": {
+        "starts again when a batch does not fit": "A batch that does not fit before the end of the buffer is put at "
+        "its beginning here. Its first rows belong in the last places, and only the rest goes to the beginning.",
+        "a step for each column": "“added” grows once for each column of a transition here, so the columns end up in "
+        "different rows. It counts transitions.",
+        "a full buffer takes no more": "Once this buffer is full, what is added is lost. It should take the places of "
+        "the oldest transitions.",
+        "the last place again and again": "Once this buffer is full, everything goes to the last place. After the last "
+        "place comes the first one again.",
+        "counted no further than the capacity": "“added” stops at the capacity here, so once the buffer is full it is "
+        "no longer known which place is the next. It counts all transitions that were ever added.",
+        "batches counted": "“added” counts the batches here; it is to count the transitions.",
+        "never counted": "“added” never grows here, so every batch goes to the same places.",
+        "a column forgotten": "One of the five columns, next_states, is never stored.",
+        "states and next states exchanged": "The states are stored in the column next_states, and the next states in "
+        "the column states.",
+        "a growing tensor": "This puts new tensors in the buffer. Its columns are to stay the tensors they are, and to "
+        "be changed in place.",
+        "moved up": "All rows are moved up for each batch, and the new ones stand at the end. Transition number i "
+        "belongs in row i modulo the capacity, and nothing is moved.",
+        "from the end": "This buffer is filled from its last row to its first; transition number 0 belongs in row 0.",
+        "places drawn at random": "The rows are stored at places drawn at random. Transition number i belongs in row i "
+        "modulo the capacity.",
+        "one row for the whole batch": "The first transition of the batch is stored in the places of all the others.",
+    },
+    "draw": {
+        "places from the whole capacity": "While the buffer is not full, this also draws rows that nobody has added.",
+        "every transition ever added": "This draws from the numbers of all transitions ever added. Once the ring has "
+        "gone round, there are fewer rows than that.",
+        "each column for itself": "Each column draws rows of its own here, so a row of the batch is put together from "
+        "different transitions.",
+        "without replacement": "This draws without replacement: no transition comes twice, and a batch cannot be "
+        "larger than what is stored.",
+        "the newest": "This takes the newest transitions in their order; nothing is drawn.",
+        "one after the other": "Only the first transition is drawn here; the others are those that follow it. Each row "
+        "is to be drawn for itself.",
+        "one for the whole batch": "One transition is drawn here and repeated in the whole batch. Each row is to be "
+        "drawn for itself.",
+        "the last one never": "The last of the stored transitions is never drawn.",
+        "the first and the last half as often": "The first and the last of the stored transitions come half as often "
+        "as the others. Rounding to the nearest place gives these two only half as much room.",
+        "the next row's state for the next state": "The next states are the states of the buffer's next rows. Those "
+        "may belong to another game; the buffer has a column of its own for the next states.",
+        "sorted columns": "The column actions has been changed after the drawing, and belongs to other transitions "
+        "than the rest.",
+        "new ones more often": "Newer transitions are drawn more often here than older ones; all are to be equally "
+        "likely.",
+        "the buffer itself": "This returns the buffer itself. A batch of count rows, drawn from it, is asked for.",
+    },
+    "stack": {
+        "the newest first": "In these stacks the newest picture comes first; the oldest is to come first.",
+        "across the games": "These stacks reach back into the game before. Its pictures are to be replaced by zeros.",
+        "pictures of the last game in the place of black ones": "No picture is ever black here. What comes from before "
+        "the game's beginning is to be replaced by zeros.",
+        "round the ring": "At the beginning of the stored pictures, these stacks go on with the last ones. There is "
+        "nothing before the first picture, so zeros are asked for.",
+        "one too early": "These stacks end one picture too early: the picture at the place itself is missing.",
+        "into the future": "These stacks go from the place into the future. The pictures up to the place are asked "
+        "for.",
+        "only the game's first picture": "The first picture of each game is black here, except in the place asked for. "
+        "It belongs to its game.",
+        "the game's first picture repeated": "In the place of what came before the game, this repeats the game's first "
+        "picture. Zeros are asked for.",
+        "numbers for bytes": "The pictures are right, but their type is not: they are to stay bytes (torch.uint8).",
+        "the pictures of all places in one stack": "The pictures of all places stand in one row here. The shape is to "
+        "be (batch, count, height, width).",
+        "the last game alone is known": "This knows only where the last game began. The other games have beginnings, "
+        "too.",
+        "the beginning belongs to the game before": "The first picture of each game is counted as part of the game "
+        "before.",
+    },
+    "double": {
+        "the target network alone": "The target network both chooses and judges here. The online network is to choose.",
+        "the online network alone": "The online network both chooses and judges here. The target network is to judge.",
+        "exchanged": "The networks have changed places: here the target network chooses, and the online network "
+        "judges.",
+        "with a gradient": "The values are right, but a gradient can flow through them into the target network.",
+        "the mean of both": "The mean of the two networks' values chooses the action here. The online network alone is "
+        "to choose.",
+        "the smaller maximum": "This is the smaller of the two networks' maxima, which is another method. One network "
+        "is to choose, the other one to judge.",
+        "one action for the whole batch": "One action is chosen for the whole batch here. Each state has a best action "
+        "of its own.",
+        "all pairs of rows": "This gives the value of every state for the best action of every other. One value per "
+        "state is asked for.",
+        "an axis too many": "The values are right, but their shape is (batch, 1), not (batch,).",
+        "the action, not its value": "This returns the number of the chosen action; its value is asked for.",
+        "networks frozen for good": "The values are right, but afterwards the networks can learn no more: their "
+        "parameters no longer require a gradient.",
+        "the maximum over the batch": "This looks for a maximum over the batch. The maximum over the actions of each "
+        "state is asked for.",
+        "the mean of the actions": "This is the mean of the target network's values over the actions. The value of the "
+        "action that the online network chooses is asked for.",
+        "in the mode of evaluation": "The values are right, but the networks are left in the mode of evaluation.",
+    },
+    "huber": {
+        "the squared error": "This is the squared error. The Huber loss is half of it in the middle, and straight "
+        "outside.",
+        "half the squared error": "This is half the squared error everywhere. Beyond an error of 1, the Huber loss "
+        "goes on in a straight line.",
+        "sum": "This is the sum over the batch; the mean is asked for.",
+        "the absolute error": "This is the absolute error. The Huber loss is a parabola in the middle.",
+        "the error cut off": "The error is cut off at 1 here, so a larger one has no gradient. The Huber loss goes on "
+        "in a straight line.",
+        "the best action's value": "The prediction here is the value of the best action; that of the action that was "
+        "taken is asked for.",
+        "all actions towards the target": "All actions of a state are moved towards the target here. It says something "
+        "about the action that was taken, and nothing about the others.",
+        "a gradient into the target network": "The loss is right, but a gradient flows through the targets into the "
+        "target network.",
+        "the online network judges, with a gradient": "The online network judges the next states here, and a gradient "
+        "flows into it through the targets.",
+        "the online network judges": "The online network judges the next states here. The target network is to judge "
+        "them.",
+        "the plain target": "This takes the maximum of the target network. The double estimate lets the online network "
+        "choose the action.",
+        "the end ignored": "The next state's value is added here where the game is over, too.",
+        "no gradient at all": "The loss is right, but no gradient reaches the online network.",
+        "every value with every target": "The shapes (batch, 1) and (batch,) meet here, so every value is compared "
+        "with every target. Each value has one target.",
+        "the target learns": "The prediction has no gradient here, and the target has one. It is to be the other way "
+        "round.",
+    },
+    "variance": {
+        "the second moment": "This is the mean of the squared estimate. For the variance, its mean has to be taken "
+        "off.",
+        "all actions alike": "All actions are weighted alike here. They are drawn with the probabilities of the "
+        "softmax.",
+        "the score of the action's own logit only": "The gradient of log pi(a) is taken with respect to the logit of a "
+        "alone. It has a component for every logit.",
+        "without the mean of the score": "The gradient of log pi(a) is not 1 for the logit of a and 0 for the others: "
+        "the softmax divides by a sum in which all logits take part.",
+        "the gradient of the probability": "This uses the gradient of pi(a) itself; that of its logarithm is asked "
+        "for.",
+        "the baseline forgotten": "The baseline is missing from this estimate.",
+        "the baseline added": "This adds the baseline to the reward; it is to be subtracted.",
+        "the mean over the components": "This is the mean over the components of the gradient; the sum is asked for.",
+        "the standard deviation": "This is the root of the variance; the variance itself is asked for.",
+        "each component by itself": "This is a variance for each component. Their sum is asked for.",
+        "the variance of the reward": "This is the variance of the reward. That of the estimate is asked for, which "
+        "has the gradient of log pi(a) as a factor.",
+        "by the wrong axis": "Rows and columns of the gradients have changed places here: the gradient of log pi(a) "
+        "has a component for each logit, and a is the action that was drawn.",
+    },
+    "advantage": {
+        "its own reward left in": "The text's own reward is part of this baseline. It is to be the mean of the others "
+        "alone.",
+        "the others of the whole batch": "The baseline here is the mean over the texts of all prompts. Only those "
+        "after the same prompt count.",
+        "the mean over the prompts": "This takes the mean over the prompts. The other texts after the same prompt are "
+        "asked for.",
+        "without a baseline": "These are the rewards themselves, without a baseline.",
+        "the baseline itself": "This is the baseline. The reward less the baseline is asked for.",
+        "sign": "The sign is the other way round: this is positive where a text did worse than the others.",
+        "the wrong factor": "The deviation from the mean of the row is made smaller here. Leaving a text's own reward "
+        "out of the baseline makes it larger.",
+        "divided by the standard deviation": "This divides by the standard deviation, which was not asked for, and the "
+        "text's own reward is part of the baseline.",
+        "the best of the others": "The baseline here is the best reward of the row; the mean of the others is asked "
+        "for.",
+        "the median": "The baseline here is the median of the row; the mean of the others is asked for.",
+        "in one row": "The advantages are right, but all stand in one row. The shape is to be (prompts, texts).",
+    },
+    "surrogate": {
+        "uphill": "The sign is the other way round: a step downhill on this loss makes rewarded texts less probable.",
+        "sum over the texts": "This is the sum over the texts; their mean is asked for.",
+        "divided by the length": "Each text is divided by its length here, so a token of a long text counts less.",
+        "the mean over all tokens": "This divides by the number of all tokens. The sum over each text's tokens is "
+        "asked for, and then the mean over the texts.",
+        "padding counts": "The padding takes part in this loss. Nobody drew it, so it is to have no influence.",
+        "one token too many": "One token of the padding takes part in this loss.",
+        "the last token forgotten": "The last token of each text is left out here.",
+        "the probability, not its logarithm": "This uses the probabilities of the tokens; their logarithms are asked "
+        "for.",
+        "logits for logarithms": "This takes the logits themselves for the logarithms of the probabilities.",
+        "softmax over the positions": "The probabilities add up to 1 over the positions here; they are to do so over "
+        "the vocabulary.",
+        "shifted by one": "The tokens are shifted by one here. Those at t were drawn from the logits at t.",
+        "the advantage learns": "A gradient flows into the advantage. It is to count as a mere number.",
+        "the advantage forgotten": "The advantage is missing, so all texts count alike.",
+        "every text with every advantage": "The shapes (batch, 1) and (batch,) meet here, so every text is multiplied "
+        "by every advantage.",
+        "no gradient": "No gradient reaches the logits.",
+        "only the sign of the advantage": "Only the sign of the advantage counts here; its size is to count as well.",
+        "the imitation of good texts alone": "Texts with a negative advantage have no influence here. They are to "
+        "become less probable.",
+    },
+    "charge": {
+        "sign of the penalty": "This pays for the distance from the reference; it is to be charged.",
+        "the ratio upside down": "The ratio is upside down: a text that the policy finds more probable than the "
+        "reference does is paid for it here.",
+        "the mean over the tokens": "This is the mean over the tokens; their sum is asked for.",
+        "never negative": "A negative estimate becomes 0 here. For one text it may well be negative, and is to stay "
+        "so.",
+        "the size of each token's": "Each token's log ratio loses its sign here. Both signs are to count.",
+        "probabilities": "This takes the difference of the probabilities; that of their logarithms is asked for.",
+        "weighted with the probability again": "Each token is weighted with its probability here. The policy wrote the "
+        "texts, so the drawing has done this already.",
+        "with a gradient": "The numbers are right, but they have a gradient. A reward has none.",
+        "the mean of the batch for all": "All texts are charged the same here, the mean of the batch. Each text has a "
+        "charge of its own.",
+        "beta forgotten": "The factor beta is missing here.",
+        "for each token": "This is a number for each token; one for each text is asked for.",
+        "the last token alone": "Only the last token is charged here; the sum over all tokens is asked for.",
+    },
+    "mistakes": {
+        "four of five": "Four of your five letters are right.",
+        "three of five": "Three of your five letters are right.",
+        "the other five": "None of your five letters is right.",
+        "all ten": "You named all ten letters; exactly five are asked for.",
+        "a tuple": "The letters are to be in one string.",
+        "a letter twice": "One letter is there twice; five different ones are asked for.",
+        "letters that do not exist": "One of your letters is not among A to J.",
+    },
+    "bug": {
+        "all five mistakes left": "This step still makes the mistakes of `faulty_step`.",
+        "assigned": "The old value is overwritten here. The entry is to move only a part of the way to its target, as "
+        "the learning rate says.",
+        "bootstraps where the game is over": "A value is added here for what comes after the end of a game.",
+        "an interruption taken for an end": "After an interruption, this expects nothing more to come. The game would "
+        "have gone on.",
+        "the value of the state left behind": "The target has the value of the state that was left; that of the state "
+        "that was reached is asked for.",
+        "credited to the best action": "What was learnt is credited to the action that looks best, even if another one "
+        "was done.",
+        "the mean of what may come": "The target has the mean over the next actions; their maximum is asked for.",
+        "the same action again": "The target has the value of doing the same action again; the best next action is "
+        "asked for.",
+        "a random next action": "The target has the value of a next action drawn at random; the best one is asked for.",
+        "goes on behind the end": "After an end or an interruption, this goes on from the state that was reached. The "
+        "agent is to begin again in state 0.",
+        "starts again after a real end only": "After an interruption, this goes on from the state that was reached. "
+        "The agent has been put back to state 0.",
+        "never explores": "This agent always does the best action, whatever epsilon is.",
+        "always explores": "This agent always draws its action at random, whatever epsilon is.",
+        "explores upside down": "This agent explores with probability 1 - epsilon; epsilon is asked for.",
+        "the whole row": "All actions of the state change here. A step teaches something about one entry alone.",
+        "all states": "This action changes in all states. A step teaches something about one entry alone.",
+        "a learning rate of its own": "This step has a learning rate of its own, 0.1; the one that is passed on is to "
+        "be used.",
+        "half the step": "The step is half as large as the learning rate says.",
+        "the old value kept": "The old value is not taken off before the step: the entry is to move towards the "
+        "target, not by the target.",
+        "away from the target": "This moves the entry away from its target.",
+    },
+}

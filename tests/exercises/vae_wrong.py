@@ -591,3 +591,139 @@ def training_step(model, optimiser, x, eps):
     return loss.detach()""",
     },
 }
+
+# What a student is told whose answer is wrong in this way: by question and what is wrong.
+DIAGNOSES: dict[str, dict[str, str]] = {
+    "draw": {
+        "the chapter's noise": "Your noise has a normal distribution, as in the chapter; here z has to have a Laplace "
+        "distribution.",
+        "the other tail": "Your z lies on the wrong side of mu: F grows, so z has to grow with u.",
+        "the root of the scale": "You scale by the square root of b, as if log_scale were a log-variance; it is the "
+        "logarithm of b itself.",
+        "the logarithm for the scale": "You scale by log(b); b itself is the scale.",
+        "times 1 / b": "You divide by b; a larger scale has to spread the draws further.",
+        "one side only": "Your draws lie on one side of mu only: this is an exponential distribution. The Laplace "
+        "distribution has two sides, and F has a case for each.",
+        "the factor 2 forgotten": "A factor 2 is missing inside your logarithm: solve u = F(z) once more, with the "
+        "factor 1/2 that F has.",
+        "a logistic distribution": "Your function inverts the distribution function of a logistic distribution; the "
+        "one of a Laplace distribution is asked for.",
+        "detached": "Your z is cut off from mu and log_scale, so no gradient reaches them.",
+        "one noise for the whole batch": "You draw one row of noise for the whole batch; every entry needs noise of "
+        "its own.",
+        "u ignored": "You draw noise even when the caller gives u; then u is the noise.",
+        "generator ignored": "You do not draw with the caller's generator, so the same seed does not give the same z "
+        "again.",
+        "normal noise": "You draw u as a sigmoid of normal noise, which is not uniform between 0 and 1.",
+        "u as it is": "You shift and scale u itself, so z has a uniform distribution; u has to pass through the "
+        "inverse of F.",
+    },
+    "kl": {
+        "half missing": "Your divergence is twice as large as it should be: a factor 1/2 is missing.",
+        "sign": "The sign is flipped: your value is never positive, and a divergence is never negative.",
+        "mean over the latent dimensions": "This is the mean over the latent dimensions; the sum is asked for.",
+        "summed over the batch too": "You sum over the batch as well; one number per example is asked for.",
+        "wrong axis": "You sum over the examples; the sum over the latent dimensions is asked for, one for each "
+        "example.",
+        "sigma for variance": "You use sigma where the variance sigma^2 belongs.",
+        "exp forgotten": "You use the logarithms of the variances where the variances themselves belong.",
+        "the KL the wrong way round": "This is KL(p || q), the wrong way round; KL(q || p) is asked for.",
+        "the chapter's formula": "This is the chapter's formula, for the prior N(0, I); here the prior has a mean m "
+        "and a variance s^2.",
+        "the prior's variance forgotten": "You use the prior's mean, but not its variance; your formula is right for s "
+        "= 1 alone.",
+    },
+    "elbo": {
+        "KL added": "You add the KL term to the bound; it has to be subtracted.",
+        "the loss": "This is the negative of the bound, which is the training loss; the bound itself is asked for.",
+        "mean over pixels": "You average the log-density over the pixels; their sum is asked for.",
+        "sum over the batch": "You sum over the batch; the mean of the examples' bounds is asked for.",
+        "the KL term of all pictures for each": "You subtract the KL terms of the whole batch from every picture; each "
+        "has its own.",
+        "the last axis only": "You sum the log-density over the last axis only; it has to be summed over all axes but "
+        "the first.",
+        "the chapter's decoder": "This is the Bernoulli decoder of the chapter; here every pixel is normal, with the "
+        "mean decoded and the standard deviation s.",
+        "2 pi forgotten": "The constant with 2 pi is missing in the log-density.",
+        "log s forgotten": "The term with log s is missing in the log-density.",
+        "s for its square": "You divide the squared error by s; it has to be the variance, s squared.",
+        "half forgotten": "The factor 1/2 of the squared error is missing.",
+        "log s counted twice": "You subtract log s twice: the density of a pixel is divided by s once.",
+        "squared error": "This is the squared error alone; the log-density scales it and has further terms.",
+        "detached": "Your bound is cut off from what you are given, so no gradient reaches decoded and kl.",
+    },
+    "aggregate": {
+        "mean of the logarithms": "This is the mean of the logarithms; the logarithm of the mean density is asked for.",
+        "log n forgotten": "This is the logarithm of the sum of the n densities; that of their mean is asked for.",
+        "not stable": "You leave the logarithmic scale: far from all pictures the densities are rounded to zero, and "
+        "the logarithm of that is minus infinity.",
+        "the nearest picture only": "You count only the picture with the largest density; all of them are averaged.",
+        "over the points": "You average over the points; the mean over the pictures is asked for, one for each point.",
+        "one normal distribution for all": "You describe all codes by one normal distribution with their mean and "
+        "variance; q(z) is the mean of n densities.",
+        "2 pi forgotten": "The constant with 2 pi is missing in the log-density.",
+        "sigma for variance": "You divide the squared distance by sigma; it has to be the variance sigma^2.",
+        "mean over the dimensions": "You average log q over the latent dimensions; independent dimensions add up.",
+        "the prior for q": "This is the density of the prior; it does not depend on the encoder's answers mu and "
+        "log_var.",
+    },
+    "information": {
+        "the divergence from the prior": "This is the mean divergence from the prior; it contains the mismatch with "
+        "the prior as well as the information.",
+        "sign": "The sign is flipped: your estimate is minus the information.",
+        "sum": "You sum over all draws; their mean is asked for.",
+        "sum over the pictures": "You sum over the pictures; the mean over all draws of all pictures is asked for.",
+        "log n forgotten": "Your log q(z) is the logarithm of a sum of n densities; q(z) is their mean.",
+        "variance for sigma": "You scale the noise by the variance; the codes are drawn with the standard deviation "
+        "sigma.",
+        "the mean for the draws": "You take the mean mu as the code in each draw; the noise has to move it.",
+        "own density at the mean": "You take the density log q(z|x_i) at the mean mu_i; it has to be at the draw.",
+        "half of the exponent forgotten": "In your log q(z|x_i) the factor 1/2 of the squared distance is missing.",
+        "never below 0 in a draw": "You cut off the negative values. In a single draw the logarithm may be negative; "
+        "only the mean over all draws is the information.",
+        "bits": "Your estimate is in bits; nats are asked for.",
+    },
+    "read": {
+        "mean of the logarithms": "You average the logarithms of the weights; the logarithm of their mean is asked "
+        "for.",
+        "log k forgotten": "You take the sum of the k weights; their mean is asked for.",
+        "not stable": "You leave the logarithmic scale: weights as small as e^-1000 are rounded to zero.",
+        "the best draw": "You count only the largest of the k weights; their mean is asked for.",
+        "the prior forgotten": "The shares p(y) of the classes are missing.",
+        "the logarithm of the prior multiplied": "You multiply by the logarithm of the prior; where probabilities are "
+        "multiplied, logarithms are added.",
+        "mean over the classes": "You average p(y) p(x|y) over the classes; p(x) is their sum.",
+        "the likeliest class only": "You count only the likeliest class; p(x) is the sum over all classes.",
+        "not divided by p(x)": "This is log p(y) p(x|y), which is not divided by p(x).",
+        "probabilities": "These are the probabilities p(y|x); their logarithms are asked for.",
+        "divided over the pictures": "Your probabilities sum to 1 over the pictures; for each picture they have to sum "
+        "to 1 over the classes.",
+        "a posterior of each draw, averaged": "You apply Bayes' rule to every draw by itself and average what comes "
+        "out; the weights are averaged first.",
+        "the average of the classes' logarithms": "You average log p(x|y) over the classes; p(x) averages p(x|y) "
+        "itself, before the logarithm.",
+    },
+    "mistakes": {
+        "four of five": "Four of the five letters are right; one is not.",
+        "three of five": "Fewer than four letters are right. For each statement, look for the line that it is about.",
+        "the other five": "Fewer than four letters are right. For each statement, look for the line that it is about.",
+        "all ten": "These are all ten letters; exactly five statements are true.",
+        "six": "These are six letters; exactly five statements are true.",
+        "a letter twice": "One letter appears twice; five different letters are asked for.",
+        "a list": "This is a list of four letters; five letters are asked for, in one string.",
+        "none": "The string is empty; five letters are asked for.",
+    },
+    "bug": {
+        "all five mistakes left": "This step still does what faulty_step does.",
+        "sigmoid left": "What you reconstruct goes through a sigmoid twice: the function that computes the "
+        "cross-entropy takes logits.",
+        "arguments swapped": "The logits and the picture have changed places in the cross-entropy.",
+        "mean over pixels left": "The cross-entropy is averaged over the pixels; the sum is asked for.",
+        "no sampling": "The noise eps has no effect: you decode the mean instead of a draw.",
+        "noise times the variance": "You scale the noise by the variance; the standard deviation sigma is asked for.",
+        "KL averaged over the dimensions": "The KL term is averaged over the latent dimensions; their sum is asked "
+        "for.",
+        "no KL": "The codes cost nothing: there is no KL term in your loss.",
+        "KL subtracted": "You subtract the KL term from the loss, which rewards codes for being costly; it is added.",
+    },
+}

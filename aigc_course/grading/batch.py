@@ -1,0 +1,161 @@
+"""Mark a class: every notebook that intake took in, each by itself, side by side, and again after a crash.
+
+Each submission has a file `course/marked/<assignment>/<student>.json`, which is written when it has been marked, whole
+or not at all. Marking again passes over those whose notebook, assignment and way of running are still the same. So
+whatever ends the program, the same command goes on where it stopped.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from aigc_course.grading import marking, sandbox
+from aigc_course.grading.intake import write
+from aigc_course.grading.notebooks import read
+
+# Seconds after which a process that marks is ended. The sandbox has limits of its own; this is for what has none.
+LATE = 4 * marking.LIMITS.seconds
+
+
+class MarkingError(ValueError):
+    """Nothing could be marked. The message says why, and what to do."""
+
+
+def taken_in(assignment: str, course: Path) -> dict[str, Path | None]:
+    """Return every student of an assignment, with the notebook that counts, or None if there is none.
+
+    Raises:
+        MarkingError: if nothing has been taken in.
+    """
+    folder = course / "submitted" / assignment
+    students = sorted(path.parent for path in folder.glob("*/intake.json"))
+    if not students:
+        raise MarkingError(f"nothing has been taken in under {folder}: run `aigc-grade intake {assignment} …` first")
+    return {place.name: path if (path := place / "notebook.ipynb").is_file() else None for place in students}
+
+
+def mark_class(
+    assignment: str, course: Path, root: Path = Path(), jobs: int | None = None, sandboxed: bool = True
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Mark every student's notebook; yield each student and what is in their file, in the order in which they are done.
+
+    What is in a file: `points` and `full`, by check; `messages`, for the student, by check; `problem`, if the notebook
+    could not be marked, else ""; `cells`, the errors of its cells; `by_hand`, the questions that a person reads, with
+    their points; `sandbox`, whether it ran in one; `seed`, from which the inputs were drawn; `notebook` and
+    `assignment`, the SHA-256 of what was marked, and by what.
+
+    Args:
+        assignment: Its name, such as "vae".
+        course: The folder in which `intake` has put what students sent.
+        root: A copy of the course's repository, which has the solutions.
+        jobs: How many are marked side by side; None stands for as many as there are processors.
+        sandboxed: False runs the students' code with the rights of whoever calls this.
+
+    Raises:
+        MarkingError: if there is nothing to mark, or another marking is running.
+        sandbox.SandboxUnavailable: if there is no sandbox on this machine.
+    """
+    students = taken_in(assignment, course)
+    if sandboxed:
+        sandbox.check()
+    try:
+        rules = marking.Assignment.load(assignment, root)
+    except FileNotFoundError as error:
+        raise MarkingError(str(error)) from error
+    by = hashlib.sha256(b"".join(path.read_bytes() for path in marking.files(assignment, root))).hexdigest()
+    folder = course / "marked" / assignment
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock").acquire(timeout=0):
+            for left in folder.glob(".*.part"):  # of a marking that was killed
+                left.unlink()
+            waiting = []
+            for student, path in students.items():
+                what = None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+                stamp = {"notebook": what, "assignment": by, "sandbox": sandboxed}
+                known = _known(folder / f"{student}.json")
+                if known is not None and {name: known.get(name) for name in stamp} == stamp:
+                    yield student, known
+                else:
+                    waiting.append((student, path, stamp))
+            yield from _side_by_side(rules, waiting, folder, jobs or os.cpu_count() or 1)
+    except Timeout as error:
+        raise MarkingError(f"another marking into {folder} is running: wait until it has ended") from error
+
+
+def _side_by_side(
+    rules: marking.Assignment, waiting: list[tuple[str, Path | None, dict[str, Any]]], folder: Path, jobs: int
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Mark each submission in a process of its own, forked from this one, so that importing torch is paid for once."""
+    fork = multiprocessing.get_context("fork")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several run side by side; and what is forked has none of its parent's threads
+    running: dict[Any, tuple[Any, str, dict[str, Any], float]] = {}
+    waiting = waiting[::-1]
+    try:
+        rules.prepare()
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                student, path, stamp = waiting.pop()
+                process = fork.Process(target=_mark, args=(rules, path, stamp, folder / f"{student}.json"))
+                process.start()
+                running[process.sentinel] = process, student, stamp, time.monotonic() + LATE
+            ended = wait(list(running), timeout=1)
+            for sentinel, (process, student, stamp, late) in list(running.items()):
+                if sentinel not in ended:
+                    if time.monotonic() < late:
+                        continue
+                    process.kill()
+                process.join()
+                del running[sentinel]
+                done = _known(folder / f"{student}.json")
+                if done is None or {name: done.get(name) for name in stamp} != stamp:
+                    problem = f"the process that marked it ended early, with exit code {process.exitcode}"
+                    done = _content(rules, stamp, "", marking.Marked(dict.fromkeys(rules.full, 0.0), problem=problem))
+                    _write(folder / f"{student}.json", done)
+                yield student, done
+    finally:
+        for process, *_ in running.values():
+            process.kill()
+        torch.set_num_threads(threads)
+
+
+def _mark(rules: marking.Assignment, path: Path | None, stamp: dict[str, Any], result: Path) -> None:
+    seed = secrets.token_hex(16)
+    run = marking.in_sandbox if stamp["sandbox"] else marking.without_sandbox
+    nothing = dict.fromkeys(rules.full, 0.0)
+    if path is None:
+        marked = marking.Marked(nothing, problem="there is no notebook; see what intake says")
+    else:
+        try:
+            marked = rules.mark(read(path), seed, run)
+        except ValueError as error:
+            marked = marking.Marked(nothing, problem=str(error))
+    _write(result, _content(rules, stamp, seed, marked))
+
+
+def _content(rules: marking.Assignment, stamp: dict[str, Any], seed: str, marked: marking.Marked) -> dict[str, Any]:
+    return {**stamp, "seed": seed, "full": rules.full, "by_hand": rules.by_hand, **asdict(marked)}
+
+
+def _known(path: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    write(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
