@@ -66,7 +66,7 @@ class _Shell:
         return lambda *arguments, **options: None
 
 
-def run_cells(cells: Sequence[str], seconds: float) -> tuple[dict[str, Any], list[str]]:
+def run_cells(cells: Sequence[str], seconds: int | float) -> tuple[dict[str, Any], list[str]]:
     """Run code cells one after the other, as a notebook does; return what they defined, and each cell's error or "".
 
     Args:
@@ -82,7 +82,7 @@ def run_cells(cells: Sequence[str], seconds: float) -> tuple[dict[str, Any], lis
     return names, errors
 
 
-def ask(source: str, checks: Sequence[str], answers: Answers, seed: str, seconds: float) -> dict[str, Any]:
+def ask(source: str, checks: Sequence[str], answers: Answers, seed: str, seconds: int | float) -> dict[str, Any]:
     """Ask the answers, check by check; return for each `{"data": …}`, or `{"error": "what went wrong"}`.
 
     Args:
@@ -184,7 +184,7 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _tried(call: Callable[[], Any], seconds: float) -> tuple[Any, str]:
+def _tried(call: Callable[[], Any], seconds: int | float) -> tuple[Any, str]:
     """Return what a call returns and "", or None and what went wrong."""
 
     def stop(*_: Any) -> None:

@@ -79,7 +79,7 @@ class Assignment:
     solved: NotebookNode
     asks: str
     rules: ModuleType
-    wrong: Mapping[str, Sequence[tuple[str, str, Mapping[str, float]]]]
+    wrong: Mapping[str, Sequence[tuple[str, str, Mapping[str, int | float]]]]
     diagnoses: Mapping[str, Mapping[str, str]]
     _replied: dict[str, Any] = field(default_factory=dict, repr=False)  # for the seed last used
 
@@ -97,13 +97,13 @@ class Assignment:
     @functools.cached_property
     def full(self) -> dict[str, float]:
         """The points of every check that is marked by a machine."""
-        return {label(cell): cell.metadata.nbgrader.points for cell in self.solved.cells if _is_check(cell)}
+        return {label(cell): float(cell.metadata.nbgrader.points) for cell in self.solved.cells if _is_check(cell)}
 
     @functools.cached_property
     def by_hand(self) -> dict[str, float]:
         """The points of every answer that a person reads."""
         asked = [cell for cell in self.solved.cells if _about(cell).get("grade") and _about(cell).get("solution")]
-        return {label(cell): cell.metadata.nbgrader.points for cell in asked}
+        return {label(cell): float(cell.metadata.nbgrader.points) for cell in asked}
 
     @functools.cached_property
     def given(self) -> list[str]:
@@ -380,7 +380,7 @@ def _number(value: Any) -> Tensor | None:
     return torch.tensor(float(value), dtype=torch.float64) if isinstance(value, bool | int | float) else None
 
 
-def close(given: Any, right: Any, rtol: float = 1e-4, atol: float = 1e-5) -> None:
+def close(given: Any, right: Any, rtol: int | float = 1e-4, atol: int | float = 1e-5) -> None:
     """Raise `Mistake` unless two pieces of data have the same form and nearly the same numbers.
 
     Whether a single number is Python's or a tensor's, and in which precision, does not matter.
