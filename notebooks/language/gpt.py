@@ -1054,7 +1054,7 @@ for name, values in losses.items():
     )
 
 # %% mystnb={"image": {"alt": "Points in rows. Above a grey line the five steps, whose losses fall from 1.75 to 1.65 and no further with the last; below it seven trials, of which one, Muon, lies far to the left of all others. All lie left of a dashed line at 1.88."}}
-figure, ax = plt.subplots(figsize=(6, 4.6))
+figure, ax = plt.subplots(figsize=(7.5, 4.6))
 for number, values in enumerate(losses.values()):
     label = None if number else "one seed each"
     colour = plots.COLOURS[0 if number < len(steps) else 1]
