@@ -17,7 +17,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from aigc_course.grading.batch import MarkingError, mark_class, taken_in
 from aigc_course.grading.intake import Intake, IntakeError, Roster, intake
 from aigc_course.grading.sandbox import SandboxUnavailable
 
@@ -128,6 +127,8 @@ def run_command(
 
         aigc-grade run vae --course ~/teaching/cs101 --jobs 4
     """
+    from aigc_course.grading.batch import MarkingError, mark_class, taken_in  # here, since it imports torch
+
     marked = {}
     columns = (TextColumn("Marking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
