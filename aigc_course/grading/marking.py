@@ -352,7 +352,7 @@ def _python(source: str) -> str:
 
 def _definitions(source: str) -> str:
     """Return a cell without what it only shows: its imports, functions, classes and variables."""
-    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign, ast.If)
+    kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
     return ast.unparse(ast.Module([each for each in ast.parse(_python(source)).body if isinstance(each, kept)], []))
 
 
