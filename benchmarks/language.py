@@ -319,7 +319,7 @@ def generation() -> dict[str, Any]:
     """Generate 512 tokens with and without the cache, from one seed; the tokens must be the same."""
     torch.manual_seed(0)
     count, context = 512, 640
-    config = gpt.GPTConfig(VOCABULARY, context, **SIZES, zero_output=False)
+    config = gpt.GPTConfig(VOCABULARY, context, **SIZES)
     model = gpt.GPT(config).to(common.DEVICE).eval()
     prompt = torch.randint(VOCABULARY, (1, 64), device=common.DEVICE)
     rows = []

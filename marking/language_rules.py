@@ -11,11 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aigc_course.grading.marking import Mistake, close, tensor
-
-
-def _numbers(given: list) -> Tensor:
-    return torch.stack([torch.as_tensor(each, dtype=torch.float64).reshape(()) for each in given])
+from aigc_course.grading.marking import Mistake, all_letters, close, most_letters, numbers, tensor
 
 
 def _unchanged(given: Any, right: Any, name: str) -> None:
@@ -55,8 +51,8 @@ def loss_pairs(given: Any, right: Any) -> None:
 
 
 def loss_stable(given: Any, right: Any) -> None:
-    losses, gaps = _numbers(given["the loss"]), _numbers(right["gaps"])
-    shifted = _numbers(given["the loss when all logits are shifted"])
+    losses, gaps = numbers(given["the loss"]), numbers(right["gaps"])
+    shifted = numbers(given["the loss when all logits are shifted"])
     if not len(losses) == len(gaps) == 7 or not len(shifted) == 5:
         raise Mistake("The loss must be a single number.")
     # A gap this wide is the loss itself, so the loss grows as the gap does. Its factor and sign do not matter.
@@ -223,34 +219,20 @@ def draft_exact(given: Any, right: Any) -> None:
             raise Mistake("What comes out does not have the distribution p.")
 
 
-def _letters(given: Any) -> set[str]:
-    named = given["the letters"]
-    if type(named) is not str or not len(set(named)) == len(named) == 5 or not set(named) <= set("ABCDEFGHIJ"):
-        raise Mistake("Five different letters from A to J are asked for, in one string.")
-    return set(named)
-
-
-def mistakes_most(given: Any, right: Any) -> None:
-    if len(_letters(given) & set(right["the letters"])) < 4:
-        raise Mistake("Fewer than four letters are right.")
-
-
-def mistakes_all(given: Any, right: Any) -> None:
-    if _letters(given) != set(right["the letters"]):
-        raise Mistake("Not all five letters are right.")
+mistakes_most, mistakes_all = most_letters, all_letters
 
 
 def bug_loss(given: Any, right: Any) -> None:
     if any(given["the graph kept"]):
         raise Mistake("Return the loss without its graph: loss.detach().")
-    found, wanted = _numbers(given["the loss"]), _numbers(right["the loss"])
+    found, wanted = numbers(given["the loss"]), numbers(right["the loss"])
     close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
 def bug_past(given: Any, right: Any) -> None:
     # The function is compared with itself, so a wrong loss or a wrong update loses nothing here.
-    one, four, backwards = (_numbers(given[name]) for name in ("one text", "four texts", "backwards"))
-    last = torch.stack([_numbers(each) for each in given["with another vector of the last token"]])
+    one, four, backwards = (numbers(given[name]) for name in ("one text", "four texts", "backwards"))
+    last = torch.stack([numbers(each) for each in given["with another vector of the last token"]])
     if not len(one) == len(four) == len(backwards) == len(last) == 3:
         raise Mistake("The loss must be a single number.")
     if not (last[:, 0] - last[:, 1]).abs().max() < 1e-5:
@@ -269,7 +251,7 @@ def bug_update(given: Any, right: Any) -> None:
         by_table = [(i // 4, *each) for i, each in enumerate(zip(found["nearby"], drawn["nearby"], strict=True))]
         for which in (0, 1):
             nearby = [(near["losses"], point["shift"]) for i, near, point in by_table if i == which]
-            measured = torch.stack([_numbers(losses).diff().neg()[0] for losses, _ in nearby])
+            measured = torch.stack([numbers(losses).diff().neg()[0] for losses, _ in nearby])
             expected = torch.stack([-2 / rate * (steps[which] * shift).sum() for _, shift in nearby])
             if not measured.abs().max() > 1e-7:
                 raise Mistake("The loss does not depend on one of the tables.")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aigc_course.grading.marking import Mistake, close, tensor
+from aigc_course.grading.marking import Mistake, all_letters, close, most_letters, tensor, untouched
 
 # Stand-ins for functions of earlier questions, which an answer may call. They come first, since one of them has the
 # name of a check, too.
@@ -43,13 +43,6 @@ def _tensors(given: Any, right: Any) -> None:
         raise Mistake("What is returned must be a tensor.")
 
 
-def _untouched(given: Any, right: Any, what: str = "The tensors that your function is given") -> None:
-    try:
-        close(given, right, rtol=0, atol=0)
-    except Mistake:
-        raise Mistake(f"{what} must stay as they are.") from None
-
-
 def _near(given: Any, right: Any, name: str) -> None:
     close({name: given[name]}, {name: right[name]}, atol=1e-4)
 
@@ -67,7 +60,7 @@ def _finite(given: Any, right: Any, what: str) -> Tensor:
 def targets_terminated(given: Any, right: Any) -> None:
     _tensors(given, right)
     _near(given, right, "the targets")
-    _untouched(given["what was given"], right["what was given"])
+    untouched(given["what was given"], right["what was given"])
 
 
 def targets_truncated(given: Any, right: Any) -> None:
@@ -163,7 +156,7 @@ def ring_rows(given: Any, right: Any) -> None:
             kept = tensor(case["its first tensors"][name], column, f"The column {name}")
             if found.dtype != column.dtype or not torch.equal(kept, column.double()):
                 raise Mistake("The columns of the buffer must stay the tensors they are, and be changed in place.")
-        _untouched(case["the batches"], wanted["the batches"], "The tensors of the batch")
+        untouched(case["the batches"], wanted["the batches"], "The tensors of the batch")
 
 
 def ring_oldest(given: Any, right: Any) -> None:
@@ -202,7 +195,7 @@ def draw_rows(given: Any, right: Any) -> None:
         for name in batch:
             if not torch.equal(batch[name], stored[name][places]):
                 raise Mistake(f"The column {name} belongs to other transitions than the rewards.")
-        _untouched(case["the buffer"], stored, "The tensors of the buffer")
+        untouched(case["the buffer"], stored, "The tensors of the buffer")
 
 
 def draw_evenly(given: Any, right: Any) -> None:
@@ -224,7 +217,7 @@ def stack_rows(given: Any, right: Any) -> None:
         if found.dtype != torch.uint8:
             raise Mistake("The stacks are bytes (torch.uint8).")
     _near(given, right, "the stacks")
-    _untouched(given["what was given"], right["what was given"])
+    untouched(given["what was given"], right["what was given"])
 
 
 # Question 4
@@ -245,7 +238,7 @@ def double_gradient(given: Any, right: Any) -> None:
             raise Mistake("A network was left in another mode than before.")
         if network["the gradient"] is not None:
             raise Mistake("A gradient has reached a network.")
-        _untouched(network["the table"], wanted["the table"], "The networks")
+        untouched(network["the table"], wanted["the table"], "The networks")
     # Which values they are does not matter here, as long as they come from the networks.
     values, others = given["the values"], given["the values of other tables"]
     if not (tensor(others, values) - tensor(values, values)).abs().max() > 0.1:
@@ -274,7 +267,7 @@ def variance_exact(given: Any, right: Any) -> None:
 def advantage_others(given: Any, right: Any) -> None:
     _tensors(given, right)
     _near(given, right, "the advantages")
-    _untouched(given["what was given"], right["what was given"])
+    untouched(given["what was given"], right["what was given"])
 
 
 def surrogate_gradient(given: Any, right: Any) -> None:
@@ -329,21 +322,7 @@ def charge_kl(given: Any, right: Any) -> None:
 # Question 6
 
 
-def _letters(given: Any) -> set[str]:
-    named = given["the letters"]
-    if type(named) is not str or not len(set(named)) == len(named) == 5 or not set(named) <= set("ABCDEFGHIJ"):
-        raise Mistake("Five different letters from A to J are asked for, in one string.")
-    return set(named)
-
-
-def mistakes_most(given: Any, right: Any) -> None:
-    if len(_letters(given) & set(right["the letters"])) < 4:
-        raise Mistake("Fewer than four letters are right.")
-
-
-def mistakes_all(given: Any, right: Any) -> None:
-    if _letters(given) != set(right["the letters"]):
-        raise Mistake("Not all five letters are right.")
+mistakes_most, mistakes_all = most_letters, all_letters
 
 
 def _states(after: Any, count: int, states: int) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aigc_course.grading.marking import Mistake, close, tensor
+from aigc_course.grading.marking import Mistake, all_letters, close, most_letters, numbers, tensor
 
 
 def draw_value(given: Any, right: Any) -> None:
@@ -96,25 +96,7 @@ def read_posterior(given: Any, right: Any) -> None:
         close(found.exp(), wanted.exp(), rtol=1e-3, atol=1e-5)
 
 
-def _letters(given: Any) -> set[str]:
-    named = given["the letters"]
-    if type(named) is not str or not len(set(named)) == len(named) == 5 or not set(named) <= set("ABCDEFGHIJ"):
-        raise Mistake("Five different letters from A to J are asked for, in one string.")
-    return set(named)
-
-
-def mistakes_most(given: Any, right: Any) -> None:
-    if len(_letters(given) & set(right["the letters"])) < 4:
-        raise Mistake("Fewer than four letters are right.")
-
-
-def mistakes_all(given: Any, right: Any) -> None:
-    if _letters(given) != set(right["the letters"]):
-        raise Mistake("Not all five letters are right.")
-
-
-def _losses(given: Any, name: str = "the loss") -> Tensor:
-    return torch.stack([torch.as_tensor(each, dtype=torch.float64).reshape(()) for each in given[name]])
+mistakes_most, mistakes_all = most_letters, all_letters
 
 
 def bug_reconstruction(given: Any, right: Any) -> None:
@@ -122,13 +104,13 @@ def bug_reconstruction(given: Any, right: Any) -> None:
     if given["the graph kept"]:
         raise Mistake("Return the loss without its graph: loss.detach().")
     # Differences, so that a constant in the KL term cancels. The decoder ignores z, so the sampling has no say.
-    found, wanted = _losses(given), _losses(right)
+    found, wanted = numbers(given["the loss"]), numbers(right["the loss"])
     close(found[1:] - found[0], wanted[1:] - wanted[0], rtol=1e-4, atol=1e-3)
     close(given["the bias after the step"], right["the bias after the step"], atol=1e-4)
 
 
 def bug_kl(given: Any, right: Any) -> None:
-    found, wanted = _losses(given), _losses(right)
+    found, wanted = numbers(given["the loss"]), numbers(right["the loss"])
     close(found[1:] - found[0], wanted[1:] - wanted[0], rtol=1e-4, atol=1e-3)
     name = "the encoder's bias after the step"
     close(given[name], right[name], atol=1e-4)

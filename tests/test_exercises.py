@@ -3,7 +3,6 @@
 import ast
 import base64
 import copy
-import importlib.util
 import re
 import sys
 import warnings
@@ -11,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache, cached_property
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 import gymnasium as gym
@@ -22,6 +21,8 @@ import torch
 from nbformat import NotebookNode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from aigc_course.grading.marking import module
+
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "notebooks" / "exercises"
 REGION = re.compile(r"^ *### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)^ *### END \1$", re.DOTALL | re.MULTILINE)
@@ -29,16 +30,7 @@ REGION = re.compile(r"^ *### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)^ *### END \1$"
 Points = dict[str, dict[str, float]]
 
 
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = _load(ROOT / "tools" / "exercises.py")
+tool = module(ROOT / "tools" / "exercises.py")
 
 
 def label(cell: NotebookNode) -> dict[str, Any]:
@@ -54,7 +46,7 @@ class Assignment:
 
     def __init__(self, name: str) -> None:
         self.source = SOURCES / f"{name}.py"
-        answers = _load(ROOT / "tests" / "exercises" / f"{name}_wrong.py")
+        answers = module(ROOT / "tests" / "exercises" / f"{name}_wrong.py")
         self.wrong: dict[str, list[tuple[str, str, dict[str, float]]]] = answers.WRONG
         self.otherwise: dict[str, str] = answers.OTHERWISE
         self.right: dict[str, dict[str, str]] = answers.RIGHT
@@ -167,7 +159,7 @@ def test_wrong_answer_gets_what_it_deserves(name: str, k: int, question: str, ex
 
 def test_checks_on_diffusion_name_the_mistake() -> None:
     assignment = assignment_of("diffusion")
-    says: dict[str, dict[str, str]] = _load(ROOT / "tests" / "exercises" / "diffusion_wrong.py").SAYS
+    says: dict[str, dict[str, str]] = module(ROOT / "tests" / "exercises" / "diffusion_wrong.py").SAYS
     assert list(says) == list(assignment.wrong)
     cells = [cell for cell in assignment.solved.cells if cell.cell_type == "code" and label(cell)]
     checks = [cell for cell in cells if label(cell)["grade"]]

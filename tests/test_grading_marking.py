@@ -22,6 +22,7 @@ import pytest
 import safetensors.torch
 import torch
 from nbformat import NotebookNode
+from test_grading_sandbox import needs_sandbox
 from typer.testing import CliRunner
 
 from aigc_course.grading import batch, inside, marking, sandbox
@@ -33,13 +34,6 @@ from aigc_course.grading.notebooks import label
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(path.name.removesuffix("_asks.py") for path in (ROOT / "marking").glob("*_asks.py"))
 SEED = "a seed"
-
-try:
-    sandbox.check()
-    missing = ""
-except sandbox.SandboxUnavailable as error:
-    missing = str(error).split("\n")[0]
-needs_sandbox = pytest.mark.skipif(bool(missing), reason=f"no sandbox can be made here: {missing}")
 
 
 @pytest.fixture(autouse=True)

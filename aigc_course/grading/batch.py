@@ -5,7 +5,6 @@ or not at all. Marking again passes over those whose notebook, assignment and wa
 they could not be marked. So whatever ends the program, the same command goes on where it stopped.
 """
 
-import hashlib
 import json
 import multiprocessing
 import os
@@ -19,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from aigc_course.grading import inside, marking, sandbox
-from aigc_course.grading.intake import write
+from aigc_course.grading.intake import alone, sha256, write_json
 from aigc_course.grading.notebooks import read
 
 # Seconds after which a process that marks is ended. The sandbox has limits of its own; this is for what has none.
@@ -77,24 +76,21 @@ def mark_class(
     except FileNotFoundError as error:
         raise MarkingError(str(error)) from error
     programs = [Path(str(module.__file__)) for module in (marking, inside)]
-    sources = [*marking.files(assignment, root), *programs]
-    by = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    by = sha256(b"".join(path.read_bytes() for path in (*marking.files(assignment, root), *programs)))
     folder = course / "marked" / assignment
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock").acquire(timeout=0):
-            for left in folder.glob(".*.part"):  # of a marking that was killed
-                left.unlink()
+        with alone(folder):
             waiting = []
             for student, path in students.items():
-                what = None if path is None else hashlib.sha256(path.read_bytes()).hexdigest()
+                what = None if path is None else sha256(path.read_bytes())
                 stamp = {"notebook": what, "assignment": by, "sandbox": sandboxed}
-                known = _known(folder / f"{student}.json")
-                if known and not known.get("problem") and {name: known.get(name) for name in stamp} == stamp:
+                known = _known(folder / f"{student}.json", stamp)
+                if known and not known["problem"]:
                     yield student, known
                 else:
                     waiting.append((student, path, stamp))
-            yield from _side_by_side(rules, waiting, folder, jobs or os.cpu_count() or 1)
+            if waiting:
+                yield from _side_by_side(rules, waiting, folder, jobs or os.cpu_count() or 1)
     except Timeout as error:
         raise MarkingError(f"another marking into {folder} is running: wait until it has ended") from error
 
@@ -124,11 +120,12 @@ def _side_by_side(
                     process.kill()
                 process.join()
                 del running[sentinel]
-                done = _known(folder / f"{student}.json")
-                if done is None or {name: done.get(name) for name in stamp} != stamp:
+                place = folder / f"{student}.json"
+                done = _known(place, stamp)
+                if done is None:
                     problem = f"the process that marked it ended early, with exit code {process.exitcode}"
-                    done = _content(rules, stamp, "", marking.Marked(dict.fromkeys(rules.full, 0.0), problem=problem))
-                    _write(folder / f"{student}.json", done)
+                    done = _content(rules, stamp, "", rules.unmarked(problem))
+                    write_json(place, done)
                 yield student, done
     finally:
         for process, *_ in running.values():
@@ -141,30 +138,26 @@ def _mark(rules: marking.Assignment, path: Path | None, stamp: dict[str, Any], r
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     seed = secrets.token_hex(16)
     run = marking.in_sandbox if stamp["sandbox"] else marking.without_sandbox
-    nothing = dict.fromkeys(rules.full, 0.0)
     if path is None:
-        marked = marking.Marked(nothing, problem="there is no notebook; see what intake says")
+        marked = rules.unmarked("there is no notebook; see what intake says")
     else:
         try:
             marked = rules.mark(read(path), seed, run)
         except ValueError as error:
-            marked = marking.Marked(nothing, problem=str(error))
+            marked = rules.unmarked(str(error))
         except Exception as error:  # one notebook, whatever is in it, does not stop the others
-            marked = marking.Marked(nothing, problem=f"marking it failed: {type(error).__name__}: {error}")
-    _write(result, _content(rules, stamp, seed, marked))
+            marked = rules.unmarked(f"marking it failed: {type(error).__name__}: {error}")
+    write_json(result, _content(rules, stamp, seed, marked))
 
 
 def _content(rules: marking.Assignment, stamp: dict[str, Any], seed: str, marked: marking.Marked) -> dict[str, Any]:
     return {**stamp, "seed": seed, "full": rules.full, "by_hand": rules.by_hand, **asdict(marked)}
 
 
-def _known(path: Path) -> dict[str, Any] | None:
+def _known(path: Path, stamp: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what is in a student's file, or None if there is none, or not one with this stamp."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    write(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="replace"))
+    return content if isinstance(content, dict) and {name: content.get(name) for name in stamp} == stamp else None

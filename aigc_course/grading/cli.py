@@ -29,6 +29,12 @@ app = typer.Typer(
 )
 
 
+Name = Annotated[str, typer.Argument(help="The assignment's name, such as vae.")]
+Course = Annotated[
+    Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where everything about the course is kept.")
+]
+
+
 @app.callback()
 def main() -> None:
     """Grade a class, from what students sent to marks."""
@@ -36,7 +42,7 @@ def main() -> None:
 
 @app.command("intake")
 def intake_command(
-    assignment: Annotated[str, typer.Argument(help="The assignment's name, such as vae.")],
+    assignment: Name,
     source: Annotated[
         Path,
         typer.Argument(
@@ -52,9 +58,7 @@ def intake_command(
             help="The class, with the columns id, name, email; or Moodle's grading worksheet, or Canvas's gradebook.",
         ),
     ] = None,
-    course: Annotated[
-        Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where everything about the course is kept.")
-    ] = Path("course"),
+    course: Course = Path("course"),
     release: Annotated[
         Path | None,
         typer.Option(
@@ -92,10 +96,8 @@ def intake_command(
 
 @app.command("run")
 def run_command(
-    assignment: Annotated[str, typer.Argument(help="The assignment's name, such as vae.")],
-    course: Annotated[
-        Path, typer.Option(file_okay=False, metavar="FOLDER", help="Where everything about the course is kept.")
-    ] = Path("course"),
+    assignment: Name,
+    course: Course = Path("course"),
     jobs: Annotated[
         int | None,
         typer.Option(

@@ -60,7 +60,7 @@ class _Shell:
 
     def run_cell_magic(self, name: str, line: str, cell: str) -> None:
         if name in ("time", "timeit", "capture", "prun"):
-            exec(compile(cell, "<cell>", "exec"), self._names)
+            _execute(cell, self._names)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *arguments, **options: None

@@ -31,7 +31,7 @@ import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -521,12 +521,8 @@ def intake(assignment: str, source: Path, release: NotebookNode, course: Path, r
         raise IntakeError(f"{source} is neither a folder nor a ZIP archive that can be taken in: {error}") from error
     if not sent:
         raise IntakeError(f"{source} holds no files")
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
     try:
-        with lock.acquire(timeout=0):
-            for left in folder.rglob(".*.part"):  # of an intake that was killed
-                left.unlink()
+        with alone(folder):
             return _taken_in(assignment, sent, release, folder, roster)
     except Timeout as error:
         raise IntakeError(f"another intake into {folder} is running: wait until it has ended") from error
@@ -582,7 +578,7 @@ def _taken_in(assignment: str, sent: list[Sent], release: NotebookNode, folder: 
         "students": students,
         "missing": sorted(missing),
     }
-    _write_json(folder / "report.json", report)
+    write_json(folder / "report.json", report)
     return Intake(report, changes)
 
 
@@ -757,7 +753,7 @@ def _settled(
         "student": student,
         "senders": sorted(_unique(everyone), key=lambda each: tuple(each.values())),
         "files": entries,
-        "notebook": None if text is None or taken is None else {"from": taken.path, "sha256": _sha256(text)},
+        "notebook": None if text is None or taken is None else {"from": taken.path, "sha256": sha256(text)},
         "repairs": [] if taken is None else taken.repairs,
         "look": look,
     }
@@ -767,7 +763,7 @@ def _settled(
     before = (place / "intake.json").exists()
     if now != text and _by_hand(place, earlier):
         manifest["notebook"] = earlier["notebook"]
-        _write_json(place / "intake.json", manifest)
+        write_json(place / "intake.json", manifest)
         return "changed by hand", manifest
     changed = now != text
     if changed and text is None:
@@ -775,7 +771,7 @@ def _settled(
     elif changed and text is not None:
         place.mkdir(parents=True, exist_ok=True)
         write(notebook, text)
-    changed |= _write_json(place / "intake.json", manifest)
+    changed |= write_json(place / "intake.json", manifest)
     return ("updated" if before else "new") if changed else "unchanged", manifest
 
 
@@ -786,7 +782,7 @@ def _unique(entries: list[dict[str, str]]) -> list[dict[str, str]]:
 def _by_hand(place: Path, manifest: dict[str, Any]) -> list[str]:
     """Return a sentence if the notebook is not the one that the manifest names."""
     notebook = place / "notebook.ipynb"
-    if not notebook.exists() or (manifest["notebook"] or {}).get("sha256") == _sha256(notebook.read_bytes()):
+    if not notebook.exists() or (manifest["notebook"] or {}).get("sha256") == sha256(notebook.read_bytes()):
         return []
     return ["notebook.ipynb was changed by hand and stays as it is; delete it to have it made again"]
 
@@ -812,18 +808,34 @@ def _newer(one: _Found, other: _Found, numbered: bool = True) -> bool:
     return datetime.fromisoformat(one.time) - datetime.fromisoformat(other.time) >= _EXACT
 
 
-def _sha256(data: bytes) -> str:
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of bytes, in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> bool:
+def write_json(path: Path, content: dict[str, Any]) -> bool:
     """Write `content` unless the file has it already; return whether it was written."""
-    data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode()
+    data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(
+        errors="replace"
+    )  # of half a pair of surrogates
     if path.exists() and path.read_bytes() == data:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, data)
     return True
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the only one who writes into a folder, which is made, and cleared of what a killed one left half-written.
+
+    Raises `filelock.Timeout` if somebody else is writing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock").acquire(timeout=0):
+        for left in folder.rglob(".*.part"):
+            left.unlink()
+        yield
 
 
 def write(path: Path, data: bytes) -> None:

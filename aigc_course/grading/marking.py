@@ -128,6 +128,11 @@ class Assignment:
         """Return the question that a check belongs to: of those whose names it begins with, the longest."""
         return max((name for name in self.wrong if check.startswith(f"{name}-")), key=len)
 
+    def unmarked(self, problem: str, message: str = "") -> Marked:
+        """Return what a notebook is worth that could not be marked; `message`, if there is one, is for the student."""
+        messages = dict.fromkeys(self.full, message) if message else {}
+        return Marked(dict.fromkeys(self.full, 0.0), messages, problem)
+
     def prepare(self) -> None:
         """Define the solution now, so that processes that are forked from this one need not.
 
@@ -149,15 +154,14 @@ class Assignment:
         Raises:
             sandbox.SandboxUnavailable: if there is no sandbox on this machine.
         """
-        nothing = dict.fromkeys(self.full, 0.0)
         try:
             cells = self.cells(notebook)
         except ValueError as error:
-            return Marked(nothing, problem=str(error))
+            return self.unmarked(str(error))
         run = run or in_sandbox
         replies, errors, problem = self._replies(cells, list(self.full), "", seed, run)
         if problem:
-            return Marked(nothing, dict.fromkeys(self.full, f"Nothing could be asked: {problem}."), problem)
+            return self.unmarked(problem, f"Nothing could be asked: {problem}.")
         right = self._right(seed)
         messages = {check: self._verdict(check, replies, right) for check in self.full}
         # A mistake in one question costs nothing in the next: what failed with the student's own functions may call
@@ -331,9 +335,9 @@ def module(path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
 def _about(cell: NotebookNode) -> Any:
@@ -416,6 +420,38 @@ def tensor(given: Any, right: Any, what: str = "What is returned") -> Tensor:
     if number.shape != target.shape:
         raise Mistake(f"{what} must have the shape {tuple(target.shape)}, not {tuple(number.shape)}.")
     return _wide(number)
+
+
+def numbers(given: Sequence[Any]) -> Tensor:
+    """Return single numbers, Python's or tensors, as one tensor."""
+    return torch.stack([torch.as_tensor(each, dtype=torch.float64).reshape(()) for each in given])
+
+
+def untouched(given: Any, right: Any, what: str = "The tensors that your function is given") -> None:
+    """Raise `Mistake` unless what the student's function was given is as it was when the solution was asked."""
+    try:
+        close(given, right, rtol=0, atol=0)
+    except Mistake:
+        raise Mistake(f"{what} must stay as they are.") from None
+
+
+def _letters(given: Any) -> set[str]:
+    named = given["the letters"]
+    if type(named) is not str or not len(set(named)) == len(named) == 5 or not set(named) <= set("ABCDEFGHIJ"):
+        raise Mistake("Five different letters from A to J are asked for, in one string.")
+    return set(named)
+
+
+def most_letters(given: Any, right: Any) -> None:
+    """Raise `Mistake` unless five statements were chosen from ten, and four of them rightly."""
+    if len(_letters(given) & set(right["the letters"])) < 4:
+        raise Mistake("Fewer than four letters are right.")
+
+
+def all_letters(given: Any, right: Any) -> None:
+    """Raise `Mistake` unless the five right statements were chosen from ten."""
+    if _letters(given) != set(right["the letters"]):
+        raise Mistake("Not all five letters are right.")
 
 
 def _wide(number: Tensor) -> Tensor:

@@ -516,7 +516,7 @@ class TinyGPT(nn.Module):
 # %%
 torch.manual_seed(0)
 shape = {"layers": 2, "heads": 2, "width": 32}
-config = gpt.GPTConfig(V, 24, **shape, tied=False, zero_output=False)
+config = gpt.GPTConfig(V, 24, **shape, tied=False)
 package_gpt = gpt.GPT(config)
 tiny = TinyGPT(V, **shape)
 tiny.load_state_dict(package_gpt.state_dict())
@@ -1103,11 +1103,12 @@ assert list(told.values()).count("worse") == 3
 
 
 # %%
-spent = {
-    name: [run["cpu_seconds"] for run in row["runs"]] for name, row in rows.items()
-}
-dearer = {name: sum(spent[name]) / len(spent[name]) for name in spent}
-dearer = dearer[trials[-1]] / dearer[steps[-1]]
+def seconds(name):
+    spent = [run["cpu_seconds"] for run in rows[name]["runs"]]
+    return sum(spent) / len(spent)
+
+
+dearer = seconds(trials[-1]) / seconds(steps[-1])
 print(f"Muon's steps cost {dearer:.1f} times those of AdamW")
 for zero in (True, False):
     runs = benchmark["beginnings"]["runs"]
