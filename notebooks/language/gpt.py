@@ -1103,6 +1103,22 @@ assert list(told.values()).count("worse") == 3
 
 
 # %%
+at_one_rate = {
+    name: run["validation_nats"]
+    for name in steps
+    for run in rows[name]["runs"]
+    if run["seed"] == 0 and run["learning_rate"] == 4e-3
+}
+for name, nats in at_one_rate.items():
+    print(f"at the rate 0.004, seed 0: {nats:.3f}  {name}")
+without, with_it = steps[2:4]
+assert 0 < at_one_rate[without] - at_one_rate[with_it] < 0.01
+assert mean[without] - mean[with_it] == max(
+    mean[one] - mean[next_] for one, next_ in zip(steps, steps[1:], strict=False)
+)
+
+
+# %%
 def seconds(name):
     spent = [run["cpu_seconds"] for run in rows[name]["runs"]]
     return sum(spent) / len(spent)
