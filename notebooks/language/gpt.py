@@ -45,7 +45,6 @@ import textwrap
 from collections import Counter
 from importlib.resources import files
 from itertools import pairwise
-from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import torch
