@@ -153,7 +153,8 @@ def mistakes_most(answers: Answers, draw: Generator) -> dict[str, Any]:
     return {"the letters": answers.mistakes()}
 
 
-mistakes_all = mistakes_most
+def mistakes_all(answers: Answers, draw: Generator) -> dict[str, Any]:
+    return {"the letters": list(answers.mistakes())}  # how they are put together was the other check's business
 
 
 def _batch(draw: Generator) -> tuple[Tensor, Tensor]:

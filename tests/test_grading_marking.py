@@ -254,6 +254,7 @@ def test_solution_gets_full_marks_in_the_sandbox() -> None:
         "input('?')",
         "this is not Python",
         "torch.set_default_dtype(torch.float64)",
+        "torch.set_grad_enabled(False)",
         "if True:\n        x = 1\n    y = 2",
     ],
 )
@@ -291,6 +292,56 @@ def test_a_cell_that_ends_the_process_leaves_nothing_and_says_so() -> None:
     result = marked({}, "os._exit(0)")
     assert not any(result.points.values())
     assert result.problem == "the process that ran it ended by itself"
+
+
+@needs_sandbox
+def test_a_cell_that_ends_the_process_costs_what_stands_below_it() -> None:
+    checks = [label(cell) for cell in assignment_of(VAE).solved.cells]
+    notebook = handed_in(VAE, {})
+    notebook.cells.insert(checks.index("elbo-reduction") + 1, nbformat.v4.new_code_cell("import os\nos._exit(0)"))
+    result = assignment_of(VAE).mark(notebook, SEED)
+    above = {check for check in assignment_of(VAE).full if checks.index(check) <= checks.index("elbo-reduction")}
+    assert {check for check, points in result.points.items() if points} == above
+    assert not result.problem
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_check_asks_where_it_stands(name: str) -> None:
+    assignment = assignment_of(name)
+    notebook = copy.deepcopy(assignment.solved)
+    defined = {
+        word for step in assignment.steps(notebook) for word in re.findall(r"^def (\w+)", step.get("run", ""), re.M)
+    }
+    spoilt = " = ".join(sorted(defined)) + " = None"
+    notebook.cells.append(nbformat.v4.new_code_cell(spoilt))
+    assert assignment.mark(notebook, SEED, here) == Marked(assignment.full)
+    notebook.cells.insert(3, notebook.cells.pop())
+    assert assignment.mark(notebook, SEED, here) == Marked(assignment.full)
+
+
+def test_what_stands_in_while_one_asks_is_gone_afterwards() -> None:
+    asks = "def a_check(answers, draw):\n    return answers.f()\nb_check = a_check"
+    steps = [{"run": "def f(): return 1"}, {"ask": "a-check"}, {"run": "before = f()\ndef g(): return before"}]
+    again = [{"run": "f = g"}, {"ask": "b-check"}]
+    job = {"given": [], "asks": asks, "seed": "", "seconds": 5, "stand_ins": "def f(): return 2"}
+    assert inside.reply({**job, "steps": steps})["checks"] == {"a-check": {"data": 2}}
+    assert inside.reply({**job, "steps": steps + again, "stand_ins": ""})["checks"]["b-check"] == {"data": 1}
+
+
+def test_an_answer_that_swallows_the_alarm_is_stopped_all_the_same() -> None:
+    stubborn = """
+import time
+def f():
+    for _ in range(2):
+        try:
+            time.sleep(30)
+        except BaseException:
+            pass
+    time.sleep(30)"""
+    asks = "def a_check(answers, draw):\n    return answers.f()"
+    job = {"given": [], "asks": asks, "seed": "", "seconds": 0.5, "stand_ins": ""}
+    replies = inside.reply({**job, "steps": [{"run": stubborn}, {"ask": "a-check"}]})["checks"]
+    assert replies == {"a-check": {"error": "it took more than 0.5 seconds"}}
 
 
 # What dishonest answers try. Each defines kl_to_prior in some way that does not compute it, and gets nothing for it.
@@ -424,7 +475,8 @@ def test_a_class_is_marked_each_by_itself(course: Path, monkeypatch: pytest.Monk
     assert files["ada"]["points"] == full
     assert files["bob"]["points"] == {**full, "kl-value": 0}
     assert files["bob"]["messages"]["kl-value"] == assignment_of(VAE).diagnoses["kl"]["half missing"]
-    assert files["eve"]["problem"] == "the process that ran it ended by itself"
+    assert {check for check, points in files["eve"]["points"].items() if points} == {"draw-value", "draw-noise"}
+    assert "kl: the process that ran it ended by itself" in files["eve"]["looks"]
     assert files["joe"]["problem"] == "there is no notebook; see what intake says"
     assert all(content["sandbox"] for content in files.values())
     assert files["ada"]["by_hand"] == {"words": 4}
@@ -458,7 +510,7 @@ def test_a_marking_that_is_killed_goes_on(course: Path) -> None:
     assert {student: content["points"] for student, content in files_of(course).items()} == {
         "ada": full,
         "bob": {**full, "kl-value": 0},
-        "eve": dict.fromkeys(full, 0),
+        "eve": {check: points if check.startswith("draw-") else 0 for check, points in full.items()},
         "joe": dict.fromkeys(full, 0),
     }
 

@@ -2,7 +2,7 @@
 
 Each submission has a file `course/marked/<assignment>/<student>.json`, which is written when it has been marked, whole
 or not at all. Marking again passes over those whose notebook, assignment and way of running are still the same, unless
-they could not be marked. So whatever ends the program, the same command goes on where it stopped.
+something about them needs a look. So whatever ends the program, the same command goes on where it stopped.
 """
 
 import json
@@ -53,9 +53,9 @@ def mark_class(
     """Mark every student's notebook; yield each student and what is in their file, in the order in which they are done.
 
     What is in a file: `points` and `full`, by check; `messages`, for the student, by check; `problem`, if the notebook
-    could not be marked, else ""; `cells`, the errors of its cells; `by_hand`, the questions that a person reads, with
-    their points; `sandbox`, whether it ran in one; `seed`, from which the inputs were drawn; `notebook` and
-    `assignment`, the SHA-256 of what was marked, and by what.
+    could not be marked, else ""; `looks`, what a person has to look at; `cells`, the errors of its cells; `by_hand`,
+    the questions that a person reads, with their points; `sandbox`, whether it ran in one; `seed`, from which the
+    inputs were drawn; `notebook` and `assignment`, the SHA-256 of what was marked, and by what.
 
     Args:
         assignment: Its name, such as "vae".
@@ -84,8 +84,8 @@ def mark_class(
             for student, path in students.items():
                 what = None if path is None else sha256(path.read_bytes())
                 stamp = {"notebook": what, "assignment": by, "sandbox": sandboxed}
-                known = _known(folder / f"{student}.json", stamp)
-                if known and not known["problem"]:
+                known = known_mark(folder / f"{student}.json", stamp)
+                if known and not known["problem"] and not known["looks"]:
                     yield student, known
                 else:
                     waiting.append((student, path, stamp))
@@ -121,7 +121,7 @@ def _side_by_side(
                 process.join()
                 del running[sentinel]
                 place = folder / f"{student}.json"
-                done = _known(place, stamp)
+                done = known_mark(place, stamp)
                 if done is None:
                     problem = f"the process that marked it ended early, with exit code {process.exitcode}"
                     done = _content(rules, stamp, "", rules.unmarked(problem))
@@ -154,7 +154,7 @@ def _content(rules: marking.Assignment, stamp: dict[str, Any], seed: str, marked
     return {**stamp, "seed": seed, "full": rules.full, "by_hand": rules.by_hand, **asdict(marked)}
 
 
-def _known(path: Path, stamp: dict[str, Any]) -> dict[str, Any] | None:
+def known_mark(path: Path, stamp: dict[str, Any]) -> dict[str, Any] | None:
     """Return what is in a student's file, or None if there is none, or not one with this stamp."""
     try:
         content = json.loads(path.read_bytes())

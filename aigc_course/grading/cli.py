@@ -121,7 +121,7 @@ def run_command(
     where it was. What a student gets is in FOLDER/marked/ASSIGNMENT/STUDENT.json: points, and for what failed the
     reason, in words for the student. Answers in words are left for a person.
 
-    Exit status: 0 if all is well, 1 if some could not be marked, 2 if nothing could be done.
+    Exit status: 0 if all is well, 1 if something needs a look, 2 if nothing could be done.
 
     Examples:
 
@@ -148,16 +148,70 @@ def run_command(
     except MarkingError as error:
         typer.echo(f"Error: {error}.", err=True)
         raise typer.Exit(2) from error
-    table, console = Table("Student", "Points", "Could not be marked", title=Text(assignment)), Console()
+    table, console = Table("Student", "Points", "Needs a look", title=Text(assignment)), Console()
     for student, content in sorted(marked.items()):
         points = f"{sum(content['points'].values()):g} of {sum(content['full'].values()):g}"
-        table.add_row(Text(student), "—" if content["problem"] else points, Text(content["problem"]))
+        looks = "; ".join(content["looks"])
+        table.add_row(Text(student), "—" if content["problem"] else points, Text(content["problem"] or looks))
     console.print(table)
     problems = sum(bool(content["problem"]) for content in marked.values())
     console.print(f"{len(marked) - problems} of {len(marked)} marked. The files: {course / 'marked' / assignment}")
     if not sandbox:
         console.print("These marks were made without a sandbox, and their files say so.")
-    raise typer.Exit(1 if problems else 0)
+    raise typer.Exit(1 if any(content["problem"] or content["looks"] for content in marked.values()) else 0)
+
+
+@app.command("report")
+def report_command(
+    assignment: Name,
+    course: Course = Path("course"),
+    roster: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="ROSTER.csv",
+            help="As for intake. Moodle's worksheet or Canvas's gradebook comes back with the grades filled in.",
+        ),
+    ] = None,
+    machine_only: Annotated[
+        bool, typer.Option("--machine-only", help="Score without the answers in words, read or not.")
+    ] = False,
+) -> None:
+    """Write what was marked into pages and tables: feedback for each student, and what the teacher needs.
+
+    In FOLDER/reports/ASSIGNMENT/: feedback/STUDENT.html, to be sent; grades.csv, in nbgrader's columns; moodle.csv or
+    canvas.csv, to be imported there; class.html, with what needs a look, the hardest questions, the most common
+    mistakes and answers that look alike; viva.html, with questions to each student on their own work; and by_hand.csv,
+    the answers in words that wait for a reader. Fill in its points, save it as FOLDER/by_hand/ASSIGNMENT.csv, and type
+    the same again.
+
+    Exit status: 0 if everybody has a score, 1 if not, 2 if nothing could be done.
+
+    Examples:
+
+        aigc-grade report vae
+
+        aigc-grade report vae --roster moodle-worksheet.csv --machine-only
+    """
+    from aigc_course.grading.batch import MarkingError  # here, since it imports torch
+    from aigc_course.grading.report import report
+
+    try:
+        people = None if roster is None else Roster.read(roster)
+        students = report(assignment, course, roster=people, worksheet=roster, machine_only=machine_only)
+    except (MarkingError, IntakeError) as error:
+        typer.echo(f"Error: {error}.", err=True)
+        raise typer.Exit(2) from error
+    console = Console()
+    without = sum(bool(marks.problem) for marks in students)
+    unread = sum(bool(marks.unread) for marks in students)
+    console.print(
+        f"{len(students)} students: {without} without marks, {unread} with answers in words that nobody has read.",
+        "" if machine_only or not unread else "Their scores are empty.",
+    )
+    console.print(Text(f"The pages and tables: {course / 'reports' / assignment}"))
+    raise typer.Exit(1 if without or (unread and not machine_only) else 0)
 
 
 def _release(path: Path) -> nbformat.NotebookNode:

@@ -21,7 +21,7 @@ import signal
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -66,45 +66,57 @@ class _Shell:
         return lambda *arguments, **options: None
 
 
-def run_cells(cells: Sequence[str], seconds: int | float) -> tuple[dict[str, Any], list[str]]:
+def run_cells(cells: Iterable[str], seconds: int | float) -> tuple[dict[str, Any], list[str]]:
     """Run code cells one after the other, as a notebook does; return what they defined, and each cell's error or "".
 
     Args:
         cells: Python, IPython's own syntax already translated.
         seconds: After so much time a cell is stopped, and the next begins.
     """
+    names = _nothing_yet()
+    return names, [_run_cell(cell, names, seconds) for cell in cells]
+
+
+def _nothing_yet() -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "__main__"}
     names["get_ipython"] = lambda: _Shell(names)
-    errors = []
-    for cell in cells:
-        with _quiet():
-            errors.append(_tried(partial(_execute, cell, names), seconds)[1])
-    return names, errors
+    return names
 
 
-def ask(source: str, checks: Sequence[str], answers: Answers, seed: str, seconds: int | float) -> dict[str, Any]:
+def _run_cell(cell: str, names: dict[str, Any], seconds: int | float) -> str:
+    with _quiet():
+        return _tried(partial(_execute, cell, names), seconds)[1]
+
+
+def ask(
+    asks: types.ModuleType, checks: Iterable[str], answers: Answers, seed: str, seconds: int | float
+) -> dict[str, Any]:
     """Ask the answers, check by check; return for each `{"data": …}`, or `{"error": "what went wrong"}`.
 
     Args:
-        source: The asks, Python. For a check `kl-value` it has a function `kl_value(answers, draw)`.
+        asks: The module of asks. For a check `kl-value` it has a function `kl_value(answers, draw)`.
         checks: The grade_ids of the checks to ask for.
         answers: Whom to ask.
         seed: From it and the check's name comes the seed of `draw`, a generator of torch's.
         seconds: After so much time an ask is stopped.
     """
-    asks = types.ModuleType("asks")
-    exec(compile(source, "<asks>", "exec"), asks.__dict__)
     replies = {}
     for check in checks:
         number = int.from_bytes(hashlib.sha256(f"{seed} {check}".encode()).digest()[:7], "big")
         draw = torch.Generator().manual_seed(number)
         torch.manual_seed(number)
-        torch.set_default_dtype(torch.float32)  # whatever a cell has set
         asked = getattr(asks, check.replace("-", "_"))
-        with _quiet():
+        with _quiet(), _as_at_first():
             value, error = _tried(partial(_plain_reply, asked, answers, draw), seconds)
         replies[check] = {"error": error} if error else {"data": value}
     return replies
+
+
+def module_of(source: str) -> types.ModuleType:
+    """Return the module of asks that has this source."""
+    asks = types.ModuleType("asks")
+    exec(compile(source, "<asks>", "exec"), asks.__dict__)
+    return asks
 
 
 def gradients(value: Any, inputs: Sequence[Tensor]) -> list[Tensor | None]:
@@ -185,6 +197,18 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def _as_at_first() -> Iterator[None]:
+    """Whatever a cell has set for all of PyTorch is as at first, and afterwards as the cell has set it."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
 def _tried(call: Callable[[], Any], seconds: int | float) -> tuple[Any, str]:
     """Return what a call returns and "", or None and what went wrong."""
 
@@ -192,7 +216,7 @@ def _tried(call: Callable[[], Any], seconds: int | float) -> tuple[Any, str]:
         raise TooSlow
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1)  # once more every second, if the code swallows it
     try:
         return call(), ""
     except TooSlow:
@@ -222,21 +246,31 @@ def _said(error: BaseException) -> str:
 
 
 def reply(job: Mapping[str, Any]) -> dict[str, Any]:
-    """Run a job: the assignment's cells, the student's, the stand-ins if there are any, and then the asks.
+    """Run a job: the assignment's cells, and then the student's, with the asks where the notebook has its checks.
 
     Args:
-        job: `given`, the code cells that the assignment gives, and `cells`, all of the student's notebook; `stand_ins`,
-            functions that take the place of the student's (none where they are themselves asked); `asks`, `checks`
-            and `seed` as in `ask`; `seconds` for each cell and each ask.
+        job: `given`, the code cells that the assignment gives; `steps`, the student's notebook from top to bottom,
+            where `{"run": source}` is a cell and `{"ask": check}` a check; `stand_ins`, functions that take the place
+            of the student's while one asks (none where they are themselves asked); `asks`, the source of the asks;
+            `seed` as in `ask`; `seconds` for each cell and each ask.
 
     Returns:
         `{"checks": {check: {"data": …} or {"error": "…"}}, "cells": [each cell's error, or ""]}`.
     """
-    seconds = job["seconds"]
+    seconds, asks = job["seconds"], module_of(job["asks"])
     given, _ = run_cells(job["given"], seconds)
-    names, errors = run_cells(job["cells"], seconds)
-    exec(compile(job["stand_ins"], "<stand-ins>", "exec"), names)
-    return {"checks": ask(job["asks"], job["checks"], Answers(given, names), job["seed"], seconds), "cells": errors}
+    names, errors = _nothing_yet(), []
+    replies: dict[str, Any] = {}
+    for step in job["steps"]:
+        if "run" in step:
+            errors.append(_run_cell(step["run"], names, seconds))
+        else:
+            own = dict(names)
+            exec(compile(job["stand_ins"], "<stand-ins>", "exec"), names)
+            replies |= ask(asks, [step["ask"]], Answers(given, names), job["seed"], seconds)
+            names.clear()
+            names.update(own)
+    return {"checks": replies, "cells": errors}
 
 
 if __name__ == "__main__":

@@ -540,7 +540,7 @@ def _taken_in(assignment: str, sent: list[Sent], release: NotebookNode, folder: 
     changes = {}
     for student, (senders, given) in sorted(own.items()):
         place = folder / student
-        earlier = _manifest(place)
+        earlier = manifest_of(place)
         found = [each for sender, one in given for each in _examined(one, sender, release, place)]
         paths = {(each.path, each.sha256) for each in found}
         for entry in earlier["files"]:
@@ -557,7 +557,7 @@ def _taken_in(assignment: str, sent: list[Sent], release: NotebookNode, folder: 
     students: dict[str, dict[str, Any]] = {}
     alike: dict[str, set[str]] = {}
     for place in sorted(path.parent for path in folder.glob("*/intake.json")):
-        manifest = _manifest(place)
+        manifest = manifest_of(place)
         students[place.name] = {
             "notebook": manifest["notebook"],
             "repairs": manifest["repairs"],
@@ -615,7 +615,7 @@ def _shared_out(
     for name, given in groups.items():
         student = roster.students[name].id if roster else _folder_name(_name_of(given[0][0]))
         senders = list(dict.fromkeys(Sender(s.platform, s.name, s.number) for s, _ in given))
-        problem = _two_senders(senders, _manifest(folder / student)["senders"], roster is not None)
+        problem = _two_senders(senders, manifest_of(folder / student)["senders"], roster is not None)
         if problem:
             nobodys += [(one, "look", problem) for _, one in given]
         else:
@@ -645,7 +645,7 @@ def _two_senders(senders: list[Sender], earlier: list[dict[str, Any]], known: bo
     return ""
 
 
-def _manifest(place: Path) -> dict[str, Any]:
+def manifest_of(place: Path) -> dict[str, Any]:
     """Return what `intake.json` holds, or what it would hold before the first intake."""
     path = place / "intake.json"
     if not path.exists():
@@ -818,11 +818,7 @@ def write_json(path: Path, content: dict[str, Any]) -> bool:
     data = (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(
         errors="replace"
     )  # of half a pair of surrogates
-    if path.exists() and path.read_bytes() == data:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write(path, data)
-    return True
+    return write(path, data)
 
 
 @contextmanager
@@ -838,11 +834,16 @@ def alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def write(path: Path, data: bytes) -> None:
-    """Put `data` into `path` whole or not at all: written aside, then renamed.
+def write(path: Path, data: bytes) -> bool:
+    """Put `data` into `path` unless they are there already, whole or not at all; return whether it was written.
 
-    The name aside is fixed, so that a later attempt overwrites what a killed one left: one process writes at a time.
+    They are written aside, and renamed. The name aside is fixed, so that a later attempt overwrites what a killed one
+    left: one process writes at a time.
     """
+    if path.exists() and path.read_bytes() == data:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(data)
     part.replace(path)
+    return True

@@ -54,12 +54,14 @@ class Marked:
         messages: For each check that failed, why, in words for the student.
         problem: Why the whole could not be marked, or "". Then all points are 0, and somebody has to look.
         cells: The errors of the notebook's cells, by their position among those that ran.
+        looks: What somebody has to look at, since it may be the machine's fault or something worse than a mistake.
     """
 
     points: dict[str, float]
     messages: dict[str, str] = field(default_factory=dict)
     problem: str = ""
     cells: dict[int, str] = field(default_factory=dict)
+    looks: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,11 @@ class Assignment:
         """What the assignment's own code cells define, but for its checks and answers."""
         return [_definitions(cell.source) for cell in self.solved.cells if _is_given(cell)]
 
-    def cells(self, notebook: NotebookNode) -> list[str]:
-        """Return what is to be run of a notebook: what the assignment's own cells define, and all of the student's.
+    def steps(self, notebook: NotebookNode) -> list[dict[str, str]]:
+        """Return what is to be done with a notebook, from top to bottom.
+
+        `{"run": source}` stands for a cell: of the assignment's own what they define, and all of the student's.
+        `{"ask": check}` stands where the notebook has this check.
 
         Raises:
             ValueError: if the notebook is not one of this assignment, in words.
@@ -119,9 +124,11 @@ class Assignment:
         # Those without a label are demonstrations, unless the student has written something else into them.
         own = {cell.source for cell in self.solved.cells if not label(cell)}
         return [
-            _definitions(cell.source) if _is_given(cell) else _python(cell.source)
+            {"ask": label(cell)}
+            if _is_check(cell)
+            else {"run": _definitions(cell.source) if _is_given(cell) else python(cell.source)}
             for cell in repaired(self.solved, notebook).cells
-            if cell.cell_type == "code" and not _is_check(cell) and cell.source not in own
+            if cell.cell_type == "code" and cell.source not in own
         ]
 
     def question(self, check: str) -> str:
@@ -155,11 +162,11 @@ class Assignment:
             sandbox.SandboxUnavailable: if there is no sandbox on this machine.
         """
         try:
-            cells = self.cells(notebook)
+            steps = self.steps(notebook)
         except ValueError as error:
             return self.unmarked(str(error))
         run = run or in_sandbox
-        replies, errors, problem = self._replies(cells, list(self.full), "", seed, run)
+        replies, errors, problem = self._replies(steps, list(self.full), "", seed, run)
         if problem:
             return self.unmarked(problem, f"Nothing could be asked: {problem}.")
         right = self._right(seed)
@@ -171,7 +178,7 @@ class Assignment:
             if messages[check]:
                 again.setdefault("\n".join(map(inspect.getsource, stand_ins)), []).append(check)
         for source, checks in again.items():
-            others, _, _ = self._replies(cells, checks, source, seed, run)
+            others, _, _ = self._replies(steps, checks, source, seed, run)
             for check in checks:
                 if not self._verdict(check, others, right):
                     messages[check] = ""
@@ -180,19 +187,26 @@ class Assignment:
         failed = {check: message for check, message in messages.items() if message}
         diagnosed = {check: self._diagnosis(check, replies, seed) or message for check, message in failed.items()}
         points = {check: 0.0 if check in failed else self.full[check] for check in self.full}
-        return Marked(points, diagnosed, "", {i: error for i, error in enumerate(errors) if error})
+        ended = {self.question(check): replies[check].get("error") for check in failed}
+        looks = [
+            f"{question}: {error}" for question, error in ended.items() if error in (*_ENDED.values(), _UNREADABLE)
+        ]
+        return Marked(points, diagnosed, "", {i: error for i, error in enumerate(errors) if error}, looks)
 
     def _replies(
         self,
-        cells: list[str],
+        steps: list[dict[str, str]],
         checks: list[str],
         stand_ins: str,
         seed: str,
         run: Callable[[bytes], sandbox.Outcome],
     ) -> tuple[dict[str, Any], list[str], str]:
         """Return the replies to these checks, the errors of the cells, and what went wrong with the whole."""
-        job = {"given": self.given, "cells": cells, "stand_ins": stand_ins, "asks": self.asks, "seed": seed}
-        outcome = run(json.dumps({**job, "checks": checks, "seconds": SECONDS}).encode())
+        wanted = [step for step in steps if step.get("ask", "") in ("", *checks)]
+        while checks and "run" in wanted[-1]:  # no answer needs what is below the last check
+            wanted.pop()
+        job = {"given": self.given, "steps": wanted, "stand_ins": stand_ins, "asks": self.asks, "seed": seed}
+        outcome = run(json.dumps({**job, "seconds": SECONDS}).encode())
         problem = _ENDED.get(outcome.ended, "")
         if outcome.result is not None:
             try:
@@ -200,20 +214,24 @@ class Assignment:
                 replies = {check: _reply(said["checks"][check]) for check in checks}
                 return replies, [str(error)[: 2 * inside.MESSAGE] for error in said["cells"]], ""
             except (ValueError, KeyError, TypeError):
-                problem = "what came out of the process that ran it could not be read"
+                problem = _UNREADABLE
         nothing: dict[str, Any] = {check: {"error": problem} for check in checks}
         questions = list(dict.fromkeys(map(self.question, checks)))
-        # If it was not an answer but a cell that ended the process, there is nothing to be had.
-        if len(questions) < 2 or self._replies(cells, [], stand_ins, seed, run)[2]:
+        if len(questions) < 2:
             return nothing, [], problem
-        # One answer took the others with it: each question by itself, and only the guilty one has nothing to show.
+        # One answer took the others with it: each question by itself, and only the guilty one has nothing to show. If
+        # it was not an answer but a cell, there is nothing to be had below it.
+        fatal = bool(self._replies(steps, [], stand_ins, seed, run)[2])
         errors: list[str] = []
+        found = False
         for question in questions:
             own = [check for check in checks if self.question(check) == question]
-            replies, seen, _ = self._replies(cells, own, stand_ins, seed, run)
+            replies, seen, ended = self._replies(steps, own, stand_ins, seed, run)
             nothing |= replies
-            errors = errors or seen
-        return nothing, errors, ""
+            errors, found = max(errors, seen, key=len), found or not ended
+            if ended and fatal:
+                break
+        return nothing, errors, "" if found else problem
 
     def _right(self, seed: str) -> dict[str, Any]:
         """What the solution replies."""
@@ -233,12 +251,14 @@ class Assignment:
         if missing:
             names = dict(self._solution)
             exec(compile(code, "<answer>", "exec"), names)
-            replies.update(inside.ask(self.asks, missing, inside.Answers(names, names), seed, _TRUSTED))
+            replies.update(
+                inside.ask(inside.module_of(self.asks), missing, inside.Answers(names, names), seed, _TRUSTED)
+            )
         return {check: replies[check] for check in checks}
 
     @functools.cached_property
     def _solution(self) -> dict[str, Any]:
-        names, errors = inside.run_cells(self.cells(self.solved), _TRUSTED)
+        names, errors = inside.run_cells([step["run"] for step in self.steps(self.solved) if "run" in step], _TRUSTED)
         if any(errors):
             raise RuntimeError(f"a cell of the solution fails: {next(filter(None, errors))}")
         return names
@@ -328,6 +348,7 @@ _ENDED = {
     "output": "it printed without end",
     "large result": "it returned too much",
 }
+_UNREADABLE = "what came out of the process that ran it could not be read"
 
 
 def module(path: Path) -> ModuleType:
@@ -352,7 +373,8 @@ def _is_given(cell: NotebookNode) -> bool:
     return cell.cell_type == "code" and bool(_about(cell).get("locked")) and not _is_check(cell)
 
 
-def _python(source: str) -> str:
+def python(source: str) -> str:
+    """Return a cell as Python, without IPython's own syntax."""
     try:
         return TransformerManager().transform_cell(source)
     except SyntaxError:  # of its indentation; the cell will say so when it runs
@@ -362,7 +384,7 @@ def _python(source: str) -> str:
 def _definitions(source: str) -> str:
     """Return a cell without what it only shows: its imports, functions, classes and variables."""
     kept = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign)
-    return ast.unparse(ast.Module([each for each in ast.parse(_python(source)).body if isinstance(each, kept)], []))
+    return ast.unparse(ast.Module([each for each in ast.parse(python(source)).body if isinstance(each, kept)], []))
 
 
 def _reply(said: Any) -> dict[str, Any]:
@@ -435,22 +457,18 @@ def untouched(given: Any, right: Any, what: str = "The tensors that your functio
         raise Mistake(f"{what} must stay as they are.") from None
 
 
-def _letters(given: Any) -> set[str]:
+def most_letters(given: Any, right: Any) -> None:
+    """Raise `Mistake` unless five statements were chosen from ten, and four of them rightly."""
     named = given["the letters"]
     if type(named) is not str or not len(set(named)) == len(named) == 5 or not set(named) <= set("ABCDEFGHIJ"):
         raise Mistake("Five different letters from A to J are asked for, in one string.")
-    return set(named)
-
-
-def most_letters(given: Any, right: Any) -> None:
-    """Raise `Mistake` unless five statements were chosen from ten, and four of them rightly."""
-    if len(_letters(given) & set(right["the letters"])) < 4:
+    if len(set(named) & set(right["the letters"])) < 4:
         raise Mistake("Fewer than four letters are right.")
 
 
 def all_letters(given: Any, right: Any) -> None:
-    """Raise `Mistake` unless the five right statements were chosen from ten."""
-    if _letters(given) != set(right["the letters"]):
+    """Raise `Mistake` unless the five right statements were chosen from ten, in a list of letters."""
+    if sorted(given["the letters"]) != sorted(right["the letters"]):
         raise Mistake("Not all five letters are right.")
 
 

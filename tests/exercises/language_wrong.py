@@ -441,6 +441,7 @@ def merged(weight, adapters):
         ("with commas", *_mistakes('"B, D, E, G, J"', 0, 0)),
         ("a letter twice", *_mistakes('"BBDEG"', 0, 0)),
         ("nothing", *_mistakes("None", 0, 0)),
+        ("a list of the right five", *_mistakes('["B", "D", "E", "G", "J"]', 0, 2)),
     ],
     "bug": [
         (
@@ -1094,6 +1095,7 @@ DIAGNOSES: dict[str, dict[str, str]] = {
         "with commas": "Your string has commas and spaces between the letters; it must hold the five letters alone.",
         "a letter twice": "One letter occurs twice; five different ones are asked for.",
         "nothing": "Your function returns nothing; the letters are to be returned in one string.",
+        "a list of the right five": "The letters are right; they are to be in one string, not in a list.",
     },
     "bug": {
         "all five mistakes left": "Your step still makes the mistakes of the faulty one: it predicts the token that "

@@ -554,6 +554,7 @@ WRONG: dict[str, list[Answer]] = {
         ("a tuple", *_mistakes('("A", "D", "F", "G")', 0, 0)),
         ("a letter twice", *_mistakes('"AADFG"', 0, 0)),
         ("letters that do not exist", *_mistakes('"ADFGK"', 0, 0)),
+        ("a list of the right five", *_mistakes('["A", "D", "F", "G", "I"]', 0, 2)),
     ],
     "bug": [
         (
@@ -1261,6 +1262,7 @@ DIAGNOSES: dict[str, dict[str, str]] = {
         "a tuple": "The letters are to be in one string.",
         "a letter twice": "One letter is there twice; five different ones are asked for.",
         "letters that do not exist": "One of your letters is not among A to J.",
+        "a list of the right five": "The letters are right; they are to be in one string, not in a list.",
     },
     "bug": {
         "all five mistakes left": "This step still makes the mistakes of `faulty_step`.",

@@ -269,6 +269,7 @@ WRONG: dict[str, list[Answer]] = {
         ("a letter twice", *_mistakes('"BBCFH"', 0, 0)),
         ("a list", *_mistakes('["B", "C", "F", "H"]', 0, 0)),
         ("none", *_mistakes('""', 0, 0)),
+        ("a list of the right five", *_mistakes('["B", "C", "F", "H", "J"]', 0, 2)),
     ],
     "bug": [
         ("all five mistakes left", *_bug((0, 0, 0), z="mu", cross_entropy=f"{_BCE}(x, logits.sigmoid())", kl="0 * mu")),
@@ -712,6 +713,7 @@ DIAGNOSES: dict[str, dict[str, str]] = {
         "a letter twice": "One letter appears twice; five different letters are asked for.",
         "a list": "This is a list of four letters; five letters are asked for, in one string.",
         "none": "The string is empty; five letters are asked for.",
+        "a list of the right five": "The letters are right; they are to be in one string, not in a list.",
     },
     "bug": {
         "all five mistakes left": "This step still does what faulty_step does.",

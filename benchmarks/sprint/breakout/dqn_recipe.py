@@ -5,7 +5,7 @@ from torch import nn
 
 from aigc_course import dqn, training
 
-STEPS = 45  # epochs
+STEPS = 42  # epochs
 
 
 def train(seed: int, steps: int = STEPS) -> nn.Module:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from aigc_course import diffusion
 
-STEPS, BATCH, CHANNELS, GUIDANCE = 11_000, 16, 32, 2.0
+STEPS, BATCH, CHANNELS, GUIDANCE = 6_200, 16, 32, 2.0
 
 
 class Drawer(nn.Module):

@@ -7,7 +7,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from aigc_course.likelihood import PixelCNN
 
-STEPS, BATCH, RATE, DECAY = 3_600, 10, 3e-3, 0.998
+STEPS, BATCH, RATE, DECAY = 1_950, 10, 3e-3, 0.998
 
 
 class Logits(nn.Module):

@@ -1,23 +1,26 @@
-"""A GPT that reads four characters at once, with value residuals and Muon, in bfloat16, in one file.
+"""A GPT that reads four characters at once, with value residuals and Muon, in one file.
 
-The model is the course's (aigc_course/gpt.py) in short, with four additions:
+The model is the course's (aigc_course/gpt.py) in short, with three additions:
 
 - *what stands just before*: to the vector of a token those of the three tokens before it are added, each from a table
   of its own, and one from a table with a row for each pair of tokens: the first layer need not look one place back;
 - *value residuals*: every layer adds the values of the first layer to its own, by a share that is learnt (Zhou et al.,
   2025, https://arxiv.org/abs/2410.17897);
 - *Muon*: the update of a matrix is its momentum with all singular values brought close to 1 (Jordan et al., 2024,
-  https://kellerjordan.github.io/posts/muon/); vectors, embeddings and the last layer are left to AdamW;
-- *bfloat16*: products of matrices in half the digits, which this budget turns into more steps.
+  https://kellerjordan.github.io/posts/muon/); vectors, embeddings and the last layer are left to AdamW.
+  `torch.optim.Muon` computes in bfloat16, which is slow on a processor without instructions for it, so it is written
+  out here.
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-STEPS, BATCH, CONTEXT = 2_500, 8, 256
-LAYERS, HEADS, WIDTH, PAIR = 3, 4, 128, 32
-MUON_RATE, ADAM_RATE, WARMUP = 2e-2, 6e-3, 0.02
+STEPS, BATCH, CONTEXT = 1_270, 8, 256
+LAYERS, HEADS, WIDTH, PAIR = 3, 2, 128, 32
+MUON_RATE, ADAM_RATE, DECAY, WARMUP = 2e-2, 6e-3, 0.01, 0.02
 
 
 def normalise(x: Tensor) -> Tensor:
@@ -93,30 +96,57 @@ class Model(nn.Module):
         return self.head(normalise(x))
 
 
+@torch.no_grad()
+def orthogonal(updates: Tensor) -> Tensor:
+    """Bring the singular values of matrices of shape (n, rows, columns), rows ≤ columns, near 1."""
+    x = updates / updates.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(5):  # an iteration of Newton and Schulz, with the coefficients of Jordan et al.
+        square = x @ x.mT
+        x = 3.4445 * x + (2.0315 * square @ square - 4.775 * square) @ x
+    return x
+
+
+class Muon:
+    """The update of matrices that all have the shape (rows, columns) or (columns, rows)."""
+
+    def __init__(self, matrices: Sequence[Tensor]) -> None:
+        self.matrices = matrices
+        self.means = [torch.zeros_like(weight) for weight in matrices]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        updates = []
+        for weight, mean in zip(self.matrices, self.means, strict=True):
+            assert weight.grad is not None
+            mean.lerp_(weight.grad, 0.05)
+            update = weight.grad.lerp(mean, 0.95)  # Nesterov's way
+            updates.append(update.T if len(update) > update.shape[1] else update)
+        for weight, update in zip(self.matrices, orthogonal(torch.stack(updates)), strict=True):
+            tall = max(1, len(weight) / weight.shape[1])
+            weight.mul_(1 - rate * DECAY).sub_(rate * tall**0.5 * (update.T if tall > 1 else update))
+
+
 def train(tokens: Tensor, vocab_size: int, seed: int, steps: int = STEPS) -> nn.Module:
     torch.manual_seed(seed)
     model = Model(vocab_size)
     matrices = [weight for weight in model.blocks.parameters() if weight.ndim == 2]
     chosen = {id(weight) for weight in matrices}
     others = [weight for weight in model.parameters() if id(weight) not in chosen]
-    optimizers = [
-        torch.optim.Muon(matrices, MUON_RATE, weight_decay=0.01, momentum=0.95),
-        torch.optim.AdamW(others, ADAM_RATE, (0.9, 0.99), weight_decay=0.1, fused=True),
-    ]
-    peaks = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    square = [weight for weight in matrices if len(weight) == weight.shape[1]]
+    muons = [Muon(square), Muon([weight for weight in matrices if len(weight) != weight.shape[1]])]
+    adam = torch.optim.AdamW(others, ADAM_RATE, (0.9, 0.99), weight_decay=0.1, fused=True)
     places = torch.arange(CONTEXT + 1)
     for step in range(steps):
         done = step / steps
         share = min(1.0, (done + 1e-3) / WARMUP, (1 - done) / (1 - WARMUP))
-        for optimizer, peak in zip(optimizers, peaks, strict=True):
-            optimizer.param_groups[0]["lr"] = peak * share
         windows = tokens[torch.randint(len(tokens) - CONTEXT, (BATCH, 1)) + places]
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(windows[:, :-1])
-        loss = F.cross_entropy(logits.float().flatten(0, 1), windows[:, 1:].flatten())
-        for optimizer in optimizers:
-            optimizer.zero_grad()
+        loss = F.cross_entropy(model(windows[:, :-1]).flatten(0, 1), windows[:, 1:].flatten())
+        adam.zero_grad()
+        for weight in matrices:
+            weight.grad = None
         loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
+        for muon in muons:
+            muon.step(MUON_RATE * share)
+        adam.param_groups[0]["lr"] = ADAM_RATE * share
+        adam.step()
     return model
