@@ -21,6 +21,7 @@ import torch
 from nbformat import NotebookNode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from aigc_course.grading import check
 from aigc_course.grading.marking import module
 
 ROOT = Path(__file__).parents[1]
@@ -251,12 +252,19 @@ def test_no_check_asks_for_much_work(assignment: Assignment, loops: bool) -> Non
                 exec(compile(cell.source, NOTEBOOK, "exec"), namespace)
     assert set(counts) == set(assignment.full)
     assert max(operations for operations, _ in counts.values()) > 1000
-    for check, (operations, lines) in counts.items():
-        assert operations <= OPERATIONS, check
-        assert lines <= LINES, check
+    for name, (operations, lines) in counts.items():
+        assert operations <= OPERATIONS, name
+        assert lines <= LINES, name
 
 
 # --- What students get -----------------------------------------------------------------------------------------------
+
+
+def test_outline_is_up_to_date(assignment: Assignment) -> None:
+    name = assignment.source.stem
+    command = "python tools/exercises.py outline notebooks/exercises/*.py aigc_course/grading/outline.json"
+    assert check.outline()[name] == check.outline_of(assignment.released), f"run: {command}"
+    assert sorted(check.outline()) == NAMES
 
 
 def test_release_has_no_answers(assignment: Assignment) -> None:

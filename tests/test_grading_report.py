@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from aigc_course.grading import batch, inside, marking, report
 from aigc_course.grading.cli import app
 from aigc_course.grading.intake import Roster, Student, intake
+from aigc_course.grading.notebooks import python
 
 EVIL = "<script>document.title = 'run'</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"
 WORDS = {"ada": f"Because of {EVIL}", "bob": "", "cyd": "An answer."}
@@ -205,7 +206,7 @@ def test_the_class_and_what_needs_a_look(course: Path) -> None:
     page = written(course)["class.html"].decode()
     assert "4 students, 3 of them marked" in page
     assert "has not been marked, or has changed since" in page
-    assert page.count("marked without a sandbox") == 3
+    assert "3 were marked without a sandbox" in page
     kl = assignment_of(VAE).diagnoses["kl"]["half missing"]
     assert re.search(rf'number">2</td><td>2. The KL divergence.*?</td><td>{re.escape(kl)}', page)
     hardest = page[page.index("hardest first") :]
@@ -237,7 +238,7 @@ def test_questions_fit_what_the_solution_prints(name: str, monkeypatch: pytest.M
     with contextlib.redirect_stdout(printed):
         for cell in assignment_of(name).solved.cells:
             if cell.cell_type == "code" and not cell.metadata.get("nbgrader", {}).get("grade"):
-                inside._execute(marking.python(cell.source), names)
+                inside._execute(python(cell.source), names)
     for pattern, _, wanted in marking.module(ROOT / "marking" / f"{name}_viva.py").VIVA:
         match = re.search(pattern, printed.getvalue(), re.MULTILINE)
         assert match, pattern

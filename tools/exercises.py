@@ -2,6 +2,7 @@
 
     python tools/exercises.py release SOURCE.py OUT.ipynb       what students get: no solutions, no hidden tests
     python tools/exercises.py solution SOURCE.py OUT.ipynb      the source as a notebook: for teachers only
+    python tools/exercises.py outline SOURCE.py… OUT.json       what `aigc-grade check` compares a notebook with
     python tools/exercises.py grade SOURCE.py SUBMISSION.ipynb…  points of each check, as JSON
 
 Everything happens in a temporary course folder with a gradebook of its own; nothing is left behind and nothing is
@@ -37,6 +38,7 @@ from sqlalchemy.exc import SAWarning
 from traitlets.config import Config
 from whole import write_whole
 
+from aigc_course.grading.check import outline_of
 from aigc_course.grading.notebooks import elsewhere, label, read, repaired
 
 TOTAL = "total"
@@ -203,7 +205,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument("--seconds-per-cell", type=_count, default=30, metavar="N", help=text)
     text = "how many notebooks are run side by side (default: as many as there are processors)"
     command.add_argument("--jobs", type=_count, metavar="N", help=text)
+    command = commands.add_parser("outline", help="the cells of assignments and their kinds, as JSON")
+    command.add_argument("sources", type=_file, nargs="+", metavar="SOURCE.py")
+    command.add_argument("out", type=Path, metavar="OUT.json")
     options = parser.parse_args(arguments)
+    if options.command == "outline":
+        outlines = {source.stem: outline_of(release(source)) for source in options.sources}
+        write_whole(options.out, json.dumps(outlines, indent=1) + "\n")
+        return 0
     if options.command != "grade":
         make = {"release": release, "solution": solution}[options.command]
         write(make(options.source), options.out)

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from aigc_course.grading.check import check
 from aigc_course.grading.intake import Intake, IntakeError, Roster, intake
 from aigc_course.grading.sandbox import SandboxUnavailable
 
@@ -159,6 +160,37 @@ def run_command(
     if not sandbox:
         console.print("These marks were made without a sandbox, and their files say so.")
     raise typer.Exit(1 if any(content["problem"] or content["looks"] for content in marked.values()) else 0)
+
+
+@app.command("check")
+def check_command(
+    notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="The notebook that is to be handed in.")],
+    assignment: Annotated[
+        str, typer.Option(metavar="NAME", help="The assignment. [default: what its cells say]", show_default=False)
+    ] = "",
+) -> None:
+    """For students, before handing in: is every answer there, and can it be read?
+
+    Nothing is run, and nothing says whether an answer is right.
+
+    Exit status: 0 if all answers are there, 1 if not, 2 if there is no notebook of an assignment.
+
+    Example:
+
+        aigc-grade check vae.ipynb
+    """
+    try:
+        found = check(notebook, assignment)
+    except ValueError as error:
+        typer.echo(f"Error: {notebook}: {error}.", err=True)
+        raise typer.Exit(2) from error
+    console = Console()
+    console.print(Text(f"{notebook}: {found.whole} of {found.answers} answers of “{found.assignment}” are there."))
+    for problem in found.problems:
+        console.print(Text(f"- {problem}"))
+    for note in found.notes:
+        console.print(Text(f"- {note}; that is put right and costs nothing"))
+    raise typer.Exit(1 if found.problems else 0)
 
 
 @app.command("report")

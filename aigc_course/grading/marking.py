@@ -27,12 +27,11 @@ from typing import Any
 
 import jupytext
 import torch
-from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from torch import Tensor
 
 from aigc_course.grading import inside, sandbox
-from aigc_course.grading.notebooks import label, repaired
+from aigc_course.grading.notebooks import label, python, repaired
 
 # What a cell or an ask may take, in seconds, and the whole of a submission.
 SECONDS = 30.0
@@ -371,14 +370,6 @@ def _is_check(cell: NotebookNode) -> bool:
 
 def _is_given(cell: NotebookNode) -> bool:
     return cell.cell_type == "code" and bool(_about(cell).get("locked")) and not _is_check(cell)
-
-
-def python(source: str) -> str:
-    """Return a cell as Python, without IPython's own syntax."""
-    try:
-        return TransformerManager().transform_cell(source)
-    except SyntaxError:  # of its indentation; the cell will say so when it runs
-        return source
 
 
 def _definitions(source: str) -> str:

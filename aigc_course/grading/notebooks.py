@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 
 # What nbgrader writes where an answer in words belongs.
@@ -71,6 +72,14 @@ def parse(data: bytes, name: str = "") -> NotebookNode:
         return nbformat.from_dict(nbformat.convert(nbformat.reader.reads(json.dumps(content)), 4))
     except Exception as error:  # nbformat raises whatever it runs into
         raise _damaged(error) from error
+
+
+def python(source: str) -> str:
+    """Return a code cell as Python, without IPython's own syntax."""
+    try:
+        return TransformerManager().transform_cell(source)
+    except SyntaxError:  # of its indentation; the cell will say so when it runs
+        return source
 
 
 def label(cell: NotebookNode, default: str = "") -> str:
@@ -254,7 +263,7 @@ def _labels_put_back(release: NotebookNode, own: NotebookNode) -> list[str]:
     what the release's cell defines, and words the only text, with the cells on both sides known.
     """
     given, cells = release.cells, own.cells
-    texts = [[_text(cell.source) for cell in notebook.cells] for notebook in (release, own)]
+    texts = [[text_of(cell.source) for cell in notebook.cells] for notebook in (release, own)]
     counts = [Counter(each) for each in texts]
     place: dict[int, int] = {}  # of a cell in the release: where the student has it
     for i, cell in enumerate(given):
@@ -299,12 +308,13 @@ def _defines(cell: NotebookNode, names: list[str]) -> bool:
     return all(re.search(rf"^(?:def|class) {name}\b", cell.source, re.MULTILINE) for name in names)
 
 
-def _text(source: str) -> str:
+def text_of(source: str) -> str:
+    """Return the text of a cell, without what is invisible: spaces at the ends of lines, and line ends of Windows."""
     return "\n".join(line.rstrip() for line in source.strip().splitlines())
 
 
 def _same(one: str, other: str) -> bool:
-    return _text(one) == _text(other)
+    return text_of(one) == text_of(other)
 
 
 def _listed(what: str, names: list[str]) -> str:

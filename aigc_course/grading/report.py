@@ -23,7 +23,7 @@ from nbformat import NotebookNode
 from aigc_course.grading import marking
 from aigc_course.grading.batch import MarkingError, known_mark, taken_in
 from aigc_course.grading.intake import Roster, Student, alone, manifest_of, sha256, write
-from aigc_course.grading.notebooks import PLACEHOLDER, elsewhere, label, read
+from aigc_course.grading.notebooks import PLACEHOLDER, elsewhere, label, python, read
 
 # The columns of nbgrader's own export.
 _NBGRADER = (
@@ -302,8 +302,6 @@ def _fill(
     marks.problem, marks.sandboxed = known["problem"], known["sandbox"]
     marks.cells = list(known["cells"].values())
     marks.looks = [*manifest_of(path.parent)["look"], *([known["problem"]] if known["problem"] else [])]
-    if not known["sandbox"]:
-        marks.looks.append("marked without a sandbox")
     marks.looks += known["looks"]
     notebook = read(path)
     written = {label(cell): cell.source for cell in notebook.cells if label(cell)}
@@ -312,7 +310,7 @@ def _fill(
     for cell in rules.solved.cells:
         name, entry = label(cell), cell.metadata.get("nbgrader", {})
         if cell.cell_type == "markdown" and cell.source.startswith("## "):
-            heading = _heading(cell.source)
+            heading = re.sub(r" \([\d.]+ points?\)$", "", _heading(cell.source))
         if entry.get("solution"):
             if not marks.parts or marks.parts[-1].heading != heading:
                 marks.parts.append(Part(heading, []))
@@ -343,7 +341,7 @@ def _about(source: str) -> str:
             break
         lines.append(line.lstrip("# "))
     text = re.sub(r" \([\d.]+ points?\)", "", " ".join(lines))
-    return re.split(r"(?<=\w)\.(?:\s|$)", text, maxsplit=1)[0] + "."
+    return re.split(r"\.(?:\s|$)", text, maxsplit=1)[0] + "."
 
 
 def _score(marks: Marks, machine_only: bool) -> str:
@@ -409,18 +407,20 @@ def _class(
         if count > 1
     ]
     rare, pairs = look_alikes(codes, rules.solved)
+    names = {marks.id: marks.name for marks in students}
     return {
         "students": students,
         "marked": marked,
         "machine": machine,
-        "mean": sum(marks.machine for marks in marked) / max(1, len(marked)),
+        "mean": round(sum(marks.machine for marks in marked) / max(1, len(marked)), 1),
         "looks": [(marks.name, look) for marks in students for look in marks.looks or [marks.problem] if look],
         "distribution": distribution,
         "most": max((count for _, count in distribution), default=1),
         "checks": sorted(checks, key=lambda row: row["passed"]),
         "mistakes": mistakes[:20],
         "rare": rare,
-        "pairs": pairs,
+        "pairs": [(names[pair.first], names[pair.second], pair) for pair in pairs],
+        "without_sandbox": sum(not marks.sandboxed for marks in marked),
     }
 
 
@@ -461,7 +461,7 @@ def _statements(*codes: str) -> dict[str, str]:
     found = {}
     for code in codes:
         try:
-            for node in ast.walk(ast.parse(marking.python(code))):
+            for node in ast.walk(ast.parse(python(code))):
                 own = isinstance(node, ast.stmt) and not hasattr(node, "body")
                 docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
                 if own and not docstring and sum(1 for _ in ast.walk(node)) >= NODES:
