@@ -172,8 +172,11 @@ def report(
         person = people.get(name, Student(name, name, ""))
         marks = Marks(name, person.name or name, person.email)
         path = students.get(name)
-        if path is None:
-            marks.problem = "there is no notebook; see what intake says" if name in students else "nothing was sent"
+        if name in students and path is None:
+            marks.problem = "no notebook could be read"
+            marks.looks = manifest_of(course / "submitted" / assignment / name)["look"] or [marks.problem]
+        elif path is None:
+            marks.problem = "nothing was sent"
         else:
             _fill(marks, path, rules, course / "marked" / assignment, by_hand.get(name, {}))
             codes[name] = {answer.name: answer.code or "" for part in marks.parts for answer in part.answers}
@@ -326,22 +329,22 @@ def _fill(
             question = rules.question(name)
             answer = next(a for part in marks.parts for a in part.answers if a.name == question)
             said = known["messages"].get(name, "")
-            answer.checks.append(Check(name, _about(cell.source), rules.full[name], known["points"][name], said))
+            answer.checks.append(Check(name, _about(cell), rules.full[name], known["points"][name], said))
 
 
 def _heading(source: str) -> str:
     return source.split("\n")[0].lstrip("# ").strip()
 
 
-def _about(source: str) -> str:
+def _about(cell: NotebookNode) -> str:
     """Return what a check says about itself in its first sentence, as in `# Check 2a (2 points): one number for …`."""
     lines = []
-    for line in source.split("\n"):
+    for line in cell.source.split("\n"):
         if not line.startswith("#"):
             break
         lines.append(line.lstrip("# "))
     text = re.sub(r" \([\d.]+ points?\)", "", " ".join(lines))
-    return re.split(r"\.(?:\s|$)", text, maxsplit=1)[0] + "."
+    return re.split(r"\.(?:\s|$)", text, maxsplit=1)[0] + "." if text else label(cell)
 
 
 def _score(marks: Marks, machine_only: bool) -> str:
