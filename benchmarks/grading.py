@@ -1,7 +1,7 @@
 """Measure grading: what the side-by-side running costs by itself, and `aigc-grade run` against plain nbgrader.
 
-Run from the repository's root: PYTHONPATH=tools python benchmarks/grading.py [scheduling] [honest_class]. The results go
-to the terminal and to benchmarks/grading.json. The second part needs bubblewrap.
+Run from the repository's root: PYTHONPATH=tools python benchmarks/grading.py [scheduling] [honest_class]. The results
+go to the terminal and to benchmarks/grading.json. The second part needs bubblewrap.
 """
 
 import copy
