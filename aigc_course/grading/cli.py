@@ -162,6 +162,40 @@ def run_command(
     raise typer.Exit(1 if any(content["problem"] or content["looks"] for content in marked.values()) else 0)
 
 
+@app.command("review")
+def review_command(
+    assignment: Name,
+    course: Course = Path("course"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where the page is served, on this machine only.")] = 8899,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page at once.")] = True,
+) -> None:
+    """Read the answers in words, in nbgrader's formgrader: without names, in random order, beside the rubric.
+
+    Points and comments are kept as they are typed. Stop it with Ctrl-C; then they are written into
+    FOLDER/by_hand/ASSIGNMENT.csv, from which `report` takes them. Type the same again to go on.
+
+    Exit status: 0 if it ran, 2 if nothing could be done.
+
+    Examples:
+
+        aigc-grade review vae
+
+        aigc-grade review vae --course ~/teaching/cs101 --no-browser
+    """
+    from aigc_course.grading import review  # here, since it imports torch and nbgrader
+    from aigc_course.grading.batch import MarkingError
+
+    try:
+        waiting = review.prepare(assignment, course)
+        typer.echo(f"{waiting} answers wait for a reader. Stop with Ctrl-C.")
+        review.serve(assignment, course, port, browser)
+        review.collect(assignment, course)
+    except (MarkingError, review.ServerError) as error:
+        typer.echo(f"Error: {error}.", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(f"The points are in {course / 'by_hand' / f'{assignment}.csv'}.")
+
+
 @app.command("check")
 def check_command(
     notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="The notebook that is to be handed in.")],
@@ -226,10 +260,13 @@ def report_command(
 
         aigc-grade report vae --roster moodle-worksheet.csv --machine-only
     """
-    from aigc_course.grading.batch import MarkingError  # here, since it imports torch
+    from aigc_course.grading import review  # here, since it imports torch and nbgrader
+    from aigc_course.grading.batch import MarkingError
     from aigc_course.grading.report import report
 
     try:
+        if (course / "review" / assignment).exists():
+            review.collect(assignment, course)
         people = None if roster is None else Roster.read(roster)
         students = report(assignment, course, roster=people, worksheet=roster, machine_only=machine_only)
     except (MarkingError, IntakeError) as error:

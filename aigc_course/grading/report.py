@@ -30,6 +30,8 @@ _NBGRADER = (
     *("assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email"),
     *("raw_score", "late_submission_penalty", "score", "max_score"),
 )
+# Those of the scores that a person gives.
+BY_HAND = ("student", "question", "points", "comment")
 # A statement says something about its author if it has so many nodes, and two answers look alike if they share so many
 # such statements, and such a part of the shorter one.
 NODES, SHARED, PART = 9, 4, 0.3
@@ -211,14 +213,14 @@ def report(
             page("feedback.html", f"feedback/{marks.id}.html", student=marks, parts=marks.parts)
         page("viva.html", "viva.html", students=[marks for marks in result if marks.parts])
         page("class.html", "class.html", **_class(result, codes, rules))
-        write(folder / "grades.csv", _table(_NBGRADER, _rows(assignment, result, rules, machine_only)))
+        write(folder / "grades.csv", table(_NBGRADER, _rows(assignment, result, rules, machine_only)))
         unread = [
             {"student": marks.id, "question": check.name, "points": "", "comment": ""}
             for marks in result
             for check in marks._checks(False)
             if check.points is None
         ]
-        write(folder / "by_hand.csv", _table(("student", "question", "points", "comment"), unread))
+        write(folder / "by_hand.csv", table(BY_HAND, unread))
         if worksheet is not None:
             scores = {marks.id: _score(marks, machine_only) for marks in result}
             numbers = {student.number: student.id for student in people.values() if student.number}
@@ -287,7 +289,7 @@ def filled_in(
         score = scores.get(numbers.get(re.sub(r"\D", "", line[number] or ""), ""), "")
         kept = {each: line.get(each) or "" for each in columns}
         rows.append({**kept, target: score or kept[target]})
-    return name, _table(columns, rows)
+    return name, table(columns, rows)
 
 
 # --- one student ------------------------------------------------------------------------------------------------------
@@ -365,7 +367,8 @@ def _rows(
         yield row | {"raw_score": score, "score": score, "max_score": f"{most:g}", "late_submission_penalty": "0"}
 
 
-def _table(columns: Sequence[str], rows: Any) -> bytes:
+def table(columns: Sequence[str], rows: Any) -> bytes:
+    """Return rows as a CSV file."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
