@@ -191,4 +191,4 @@ bench: $(READY)
 	set -e; for script in $(filter-out benchmarks/common.py benchmarks/sprint.py benchmarks/one_table.py,$(wildcard benchmarks/*.py)); do $(PYTHON) $$script; done
 
 clean:
-	rm -rf build $(ALL:%=notebooks/%.ipynb) $(RELEASES) book/results.md book/plan.md book/gallery.md book/gallery
+	rm -rf build $(ALL:%=notebooks/%.ipynb) $(RELEASES) book/results.md book/plan.md book/sprint_table.md book/gallery.md book/gallery

@@ -1,7 +1,7 @@
 """Measure grading: what the side-by-side running costs by itself, and `aigc-grade run` against plain nbgrader.
 
-Run from the repository's root: PYTHONPATH=tools python benchmarks/grading.py [scheduling] [honest_class]. The results
-go to the terminal and to benchmarks/grading.json. The second part needs bubblewrap.
+Run from the repository's root: python benchmarks/grading.py [scheduling] [honest_class]. The results go to the terminal
+and to benchmarks/grading.json. The second part needs bubblewrap.
 """
 
 import copy
@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import common
-import exercises
 import nbformat
 import psutil
-from clean_environment import clean_environment
 from nbformat import NotebookNode
 
 from aigc_course.grading import batch, marking
 from aigc_course.grading.intake import intake
 
 ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT / "tools"))
+import exercises  # noqa: E402 it lies beside what it imports
+from clean_environment import clean_environment  # noqa: E402
+
 SOURCE = ROOT / "notebooks" / "exercises" / "vae.py"
 SUBMISSIONS, SLEEP, JOBS = 1_000, 3.0, 2
 CLASS, PAIRS = 12, 3

@@ -243,7 +243,7 @@ def penalty_direction(answers: Answers, draw: Generator) -> dict[str, Any]:
         "by torch's own": [drawn(None, seed, few), drawn(None, seed + 1, few)],
         # two examples, of which one has a slope
         "one example only": [drawn(seed, 0, torch.tensor(slopes)) for slopes in ([[1.0], [0.0]], [[0.0], [1.0]])],
-        "drawn": [drawn(_seed(draw), 0, many) for _ in range(6)],
+        "drawn": [drawn(_seed(draw), 0, many) for _ in range(24)],
         "evenly": answers.path_penalty(lambda z: z, many.clone(), 0.5, evenly),
     }
 

@@ -39,6 +39,15 @@ def twice(name: str) -> Callable[[NotebookNode], None]:
     return lambda notebook: notebook.cells.append(NotebookNode(copy.deepcopy(cell(notebook, name)), id="another"))
 
 
+def below(name: str, other: str) -> Callable[[NotebookNode], None]:
+    def change(notebook: NotebookNode) -> None:
+        moved = cell(notebook, name)
+        notebook.cells.remove(moved)
+        notebook.cells.insert(notebook.cells.index(cell(notebook, other)) + 1, moved)
+
+    return change
+
+
 def handed_back(notebook: NotebookNode) -> None:
     cell(notebook, "kl").source = cell(assignment_of("vae").released, "kl").source + "  \r\n"
 
@@ -54,6 +63,7 @@ def handed_back(notebook: NotebookNode) -> None:
         (put("words", "YOUR ANSWER HERE"), ["the answer 'words' is empty"], []),
         (without("kl"), ["the answer 'kl' has no cell"], []),
         (twice("kl"), ["the answer 'kl' has 2 cells: keep one"], []),
+        (below("kl", "kl-value"), ["the answer 'kl' stands below its check: move it up"], []),
         (without("kl-value"), [], ["the cell 'kl-value', which belongs to the assignment, was deleted"]),
         (put("kl-value", "pass"), [], ["the cell 'kl-value', which belongs to the assignment, was changed"]),
         (twice("setup"), [], ["the cell 'setup', which belongs to the assignment, was copied"]),
@@ -67,7 +77,8 @@ def test_what_is_missing_or_damaged_is_named(
     nbformat.write(notebook, tmp_path / "vae (1).ipynb")
     found = check.check(tmp_path / "vae (1).ipynb")
     assert (found.assignment, found.problems, found.notes) == ("vae", problems, notes)
-    assert found.whole == found.answers - len(problems) == 9 - len(problems)
+    missing = [problem for problem in problems if "below" not in problem]
+    assert found.whole == found.answers - len(missing) == 9 - len(missing)
     result = CliRunner().invoke(app, ["check", str(tmp_path / "vae (1).ipynb")])
     assert result.exit_code == bool(problems)
     for text in problems + notes:
@@ -79,6 +90,11 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["check", str(tmp_path / "a.ipynb")])
     assert result.exit_code == 2
     assert "a PDF" in result.output
+    (tmp_path / "d.ipynb").write_text(
+        nbformat.writes(answered()).replace('"nbgrader": {', '"nbgrader": null, "x": {', 1)
+    )
+    with pytest.raises(ValueError, match="the notebook is damaged"):
+        check.check(tmp_path / "d.ipynb")
     notebook = answered()
     for each in notebook.cells:
         each.metadata.pop("nbgrader", None)

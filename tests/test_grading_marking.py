@@ -203,6 +203,7 @@ def test_anything_else_is_refused(packed: bytes) -> None:
         ({"a": "x"}, {"a": 1.0}, "“a” takes a number"),
         ({"a": {"type": "Agrees"}}, {"a": torch.ones(1)}, "takes a tensor, not Agrees"),
         (math.nan, 1.0, "not what"),
+        (math.nan, math.nan, "not what"),
         (torch.tensor([math.nan]), torch.ones(1), "not what"),
         (1.001, 1.0, "not what"),
         ("a", "b", "not what"),
@@ -252,6 +253,8 @@ def test_solution_gets_full_marks_in_the_sandbox() -> None:
         "import warnings; warnings.warn('a warning')",
         "class Evil(Exception):\n    def __str__(self): raise self\nraise Evil",
         "input('?')",
+        "display(1)\nhelper = 2",
+        "import threading, time\nthreading.Thread(target=lambda: time.sleep(5)).start()",
         "this is not Python",
         "torch.set_default_dtype(torch.float64)",
         "torch.set_grad_enabled(False)",
@@ -274,6 +277,7 @@ def test_a_slow_cell_and_a_slow_answer_are_stopped(monkeypatch: pytest.MonkeyPat
     slow = "def kl_to_prior(*arguments):\n    while True:\n        pass"
     result = marked({"kl": slow}, "while True:\n    pass", here)
     assert list(result.cells.values()) == ["it took more than 0.5 seconds"]
+    assert {look.split(":")[0] for look in result.looks} == {"kl", "a cell"}
     lost = {"kl-reduction", "kl-value"}  # not the checks of question 6, for which there is a stand-in
     assert {check for check, points in result.points.items() if not points} == lost
     assert "it took more than 0.5 seconds" in result.messages["kl-value"]

@@ -1,7 +1,9 @@
 """The checker of the CPU sprint: what it measures, and what it refuses."""
 
+import json
 import math
 import queue
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+import book
 from aigc_course import dqn
 
 ENTRIES = sorted(sprint.FOLDER.glob("*/*.py"))
@@ -236,3 +239,19 @@ def test_every_entry_keeps_the_rules_and_repeats_itself(path: Path, monkeypatch:
     assert sprint.count_weights(models[0]) <= sprint.MOST_WEIGHTS
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_page_has_a_table_for_every_track_with_the_best_first() -> None:
+    table = book.sprint_table()
+    tracks = re.findall(r"^### (\w+)$", table, re.MULTILINE)
+    assert tracks == list(sprint.TRACKS) == list(book.SPRINT)
+    entries = json.loads(sprint.TARGET.read_text("utf-8"))["entries"]
+    for track, part in zip(tracks, table.split("### ")[1:], strict=True):
+        rows = [line.split("|")[1:-1] for line in part.splitlines() if line.startswith("| `")]
+        names = {cells[0].split("`")[1] for cells in rows}
+        assert names == {entry["name"] for entry in entries if entry["track"] == track}
+        assert all((sprint.FOLDER / track / f"{name}.py").is_file() for name in names)
+        figures = [float(cells[1].split("±")[0]) for cells in rows]
+        assert figures == sorted(figures, reverse=track == "breakout")
+        assert all(float(cells[2]) <= sprint.BUDGET for cells in rows)
+    assert "muon_gpt" in table

@@ -98,6 +98,40 @@ def stage(profile: str, root: Path = ROOT) -> None:
     _write(root / "book" / "results.md", results_page(profile, root))
     _write(root / "book" / "gallery.md", gallery(profile, root))
     _write(root / "book" / "plan.md", plan(profile, root))
+    _write(root / "book" / "sprint_table.md", sprint_table(root))
+
+
+# What the sprint's page says above each track's table: the figure's name there, and its digits after the point.
+SPRINT = {"text": ("nats per character", 3), "likelihood": ("nats per picture", 2), "digits": ("Fréchet", 2)} | {
+    "breakout": ("score", 1)
+}
+
+
+def sprint_table(root: Path = ROOT) -> str:
+    """Return the entries of the CPU sprint, track by track, the best first."""
+    path = root / "aigc_course" / "benchmarks" / "sprint.json"
+    entries = json.loads(path.read_text(encoding="utf-8"))["entries"]
+    lines = []
+    for track, (figure, digits) in SPRINT.items():
+        rows = [row for row in entries if row["track"] == track]
+        rows.sort(key=lambda row: row["mean"], reverse=track == "breakout")
+        lines += [
+            f"### {track}",
+            "",
+            f"| Entry | {figure} | CPU-seconds | operations | weights | version |",
+            "| --- " * 6 + "|",
+        ]
+        for row in rows:
+            exponent = len(f"{row['operations']:.0f}") - 1
+            lines.append(
+                f"| `{row['name']}`: {row['what']} | {row['mean']:.{digits}f} ± {row['spread'] / 2:.{digits}f} "
+                f"| {max(run['cpu_seconds'] for run in row['runs']):.0f} "
+                f"| ${row['operations'] / 10**exponent:.1f} \\cdot 10^{{{exponent}}}$ | {row['runs'][0]['weights']:,} "
+                f"| {row['commit']}, {row['date']} |"
+            )
+        lines += [] if rows else ["| no entry has been checked yet | | | | | |"]
+        lines.append("")
+    return "\n".join(lines)
 
 
 def plan(profile: str, root: Path = ROOT) -> str:

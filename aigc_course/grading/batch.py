@@ -25,7 +25,7 @@ from aigc_course.grading.intake import alone, sha256, write_json
 from aigc_course.grading.notebooks import read
 
 # Seconds after which a process that marks is ended. The sandbox has limits of its own; this is for what has none.
-LATE = 4 * marking.LIMITS.seconds
+LATE = 12 * marking.LIMITS.seconds
 # Bytes of address space that a process that marks may have; importing torch takes three of these gigabytes.
 MEMORY = 10 * 2**30
 
@@ -75,8 +75,7 @@ def mark_class(
         rules = marking.Assignment.load(assignment, root)
     except FileNotFoundError as error:
         raise MarkingError(str(error)) from error
-    programs = [Path(str(module.__file__)) for module in (marking, inside)]
-    by = sha256(b"".join(path.read_bytes() for path in (*marking.files(assignment, root), *programs)))
+    by = marked_by(assignment, root)
     folder = course / "marked" / assignment
     try:
         with alone(folder):
@@ -93,6 +92,12 @@ def mark_class(
                 yield from _side_by_side(rules, waiting, folder, jobs or os.cpu_count() or 1)
     except Timeout as error:
         raise MarkingError(f"another marking into {folder} is running: wait until it has ended") from error
+
+
+def marked_by(assignment: str, root: Path = Path()) -> str:
+    """Return the SHA-256 of all that decides the marks of an assignment: its four files and the programs."""
+    programs = [Path(str(module.__file__)) for module in (marking, inside)]
+    return sha256(b"".join(path.read_bytes() for path in (*marking.files(assignment, root), *programs)))
 
 
 def _side_by_side(

@@ -61,11 +61,15 @@ def check(path: Path, assignment: str = "") -> Checked:
     """
     known = outline()
     notebook = read(path)
-    cells = [cell for cell in notebook.cells if label(cell)]
+    try:
+        cells = [cell for cell in notebook.cells if label(cell)]
+        shared = {name: len(known[name].keys() & set(map(label, cells))) for name in known}
+        _ = [text_of(cell.source) for cell in cells]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"the notebook is damaged ({type(error).__name__}: {error})") from error
     if assignment and assignment not in known:
         raise ValueError(f"there is no assignment {assignment!r}; there are {', '.join(known)}")
-    shared = {name: len(known[name].keys() & set(map(label, cells))) for name in known}
-    name = max(shared, key=lambda each: shared[each])
+    name = max(shared, key=lambda each: (shared[each], each == assignment))
     if not shared[name]:
         raise ValueError(
             "it is no notebook of an assignment: "
@@ -87,7 +91,19 @@ def check(path: Path, assignment: str = "") -> Checked:
         problem = _problem(wanted, about, found)
         whole += not problem
         problems += [problem] if problem else []
+    problems += _below_their_checks(known[name], [label(cell) for cell in cells])
     return Checked(name, answers, whole, problems, notes)
+
+
+def _below_their_checks(about: dict[str, dict[str, str]], labels: list[str]) -> list[str]:
+    """Name the answers that stand below one of their checks: from top to bottom they would not be there in time."""
+    answers = [name for name, entry in about.items() if entry["kind"] == "code"]
+    below = {}
+    for check in (name for name in about if about[name]["kind"] == "check" and name in labels):
+        answer = max((name for name in answers if check.startswith(f"{name}-")), key=len)
+        if answer in labels and labels.index(answer) > labels.index(check):
+            below[answer] = f"the answer {answer!r} stands below its check: move it up"
+    return list(below.values())
 
 
 def _hash(source: str) -> str:

@@ -19,7 +19,6 @@ from rich.text import Text
 
 from aigc_course.grading.check import check
 from aigc_course.grading.intake import Intake, IntakeError, Roster, intake
-from aigc_course.grading.sandbox import SandboxUnavailable
 
 app = typer.Typer(
     help="Grade a class, from what students sent to marks.",
@@ -130,7 +129,9 @@ def run_command(
 
         aigc-grade run vae --course ~/teaching/cs101 --jobs 4
     """
-    from aigc_course.grading.batch import MarkingError, mark_class, taken_in  # here, since it imports torch
+    # Here, since they import torch, and what Windows does not have.
+    from aigc_course.grading.batch import MarkingError, mark_class, taken_in
+    from aigc_course.grading.sandbox import SandboxUnavailable
 
     marked = {}
     columns = (TextColumn("Marking"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -223,7 +224,7 @@ def check_command(
     for problem in found.problems:
         console.print(Text(f"- {problem}"))
     for note in found.notes:
-        console.print(Text(f"- {note}; that is put right and costs nothing"))
+        console.print(Text(f"- {note}: it will be put right, and of code that you added there only imports stay"))
     raise typer.Exit(1 if found.problems else 0)
 
 
@@ -249,8 +250,7 @@ def report_command(
     In FOLDER/reports/ASSIGNMENT/: feedback/STUDENT.html, to be sent; grades.csv, in nbgrader's columns; moodle.csv or
     canvas.csv, to be imported there; class.html, with what needs a look, the hardest questions, the most common
     mistakes and answers that look alike; viva.html, with questions to each student on their own work; and by_hand.csv,
-    the answers in words that wait for a reader. Fill in its points, save it as FOLDER/by_hand/ASSIGNMENT.csv, and type
-    the same again.
+    the answers in words that wait for a reader (see `review`).
 
     Exit status: 0 if everybody has a score, 1 if not, 2 if nothing could be done.
 

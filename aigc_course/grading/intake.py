@@ -46,6 +46,7 @@ from aigc_course.grading.notebooks import LARGEST, parse, restored
 # Of an archive: how many files it may have, how many bytes unpacked, and how many for each packed one (deflate can make
 # 1,032 of one; notebooks reach about 20). A small file may be as repetitive as it likes.
 FILES, BYTES, RATIO, SMALL = 20_000, 2**33, 200, 2**24
+csv.field_size_limit(2**28)  # a worksheet may hold the texts that students typed
 # Times in an archive are exact to two seconds.
 _EXACT = timedelta(seconds=2)
 # What operating systems and Jupyter leave beside files: never a submission.
@@ -349,13 +350,15 @@ class Roster:
         if not set(ids) & set(header):
             raise IntakeError(f"the roster {path} has no column “id”; its first line is {first.strip()!r}")
         students = []
+        from_canvas = "id" in header and any(name.startswith("sis") for name in header)
         for row in lines:
             name = column(row, "name", "fullname", "student", "studentname")
             name = name or f"{column(row, 'firstname')} {column(row, 'lastname', 'surname')}".strip()
-            if not any(cell.strip() for cell in row) or name == "Points Possible":  # Canvas's second line
+            # Of Canvas: lines that are nobody's, and the teacher's own test student.
+            if not any(map(str.strip, row[:3])) or name in ("Points Possible", "Student, Test"):
                 continue
             identifier = re.sub(r"\D*(\d+)", r"\1", column(row, "identifier"))  # "Participant 123456"
-            number = identifier or (column(row, "id") if {"student", "id"} <= set(header) else "")
+            number = identifier or (column(row, "id") if from_canvas else "")
             id_ = column(row, *ids[:-1]) or identifier
             students.append(Student(id_, name, column(row, "email", "emailaddress", "mail"), number))
         return cls(students)

@@ -186,10 +186,9 @@ class Assignment:
         failed = {check: message for check, message in messages.items() if message}
         diagnosed = {check: self._diagnosis(check, replies, seed) or message for check, message in failed.items()}
         points = {check: 0.0 if check in failed else self.full[check] for check in self.full}
-        ended = {self.question(check): replies[check].get("error") for check in failed}
-        looks = [
-            f"{question}: {error}" for question, error in ended.items() if error in (*_ENDED.values(), _UNREADABLE)
-        ]
+        ended = {self.question(check): replies[check].get("error", "") for check in failed}
+        said = [*ended.items(), *(("a cell", error) for error in dict.fromkeys(errors))]
+        looks = [f"{where}: {error}" for where, error in said if _perhaps_the_machine(error)]
         return Marked(points, diagnosed, "", {i: error for i, error in enumerate(errors) if error}, looks)
 
     def _replies(
@@ -220,7 +219,6 @@ class Assignment:
             return nothing, [], problem
         # One answer took the others with it: each question by itself, and only the guilty one has nothing to show. If
         # it was not an answer but a cell, there is nothing to be had below it.
-        fatal = bool(self._replies(steps, [], stand_ins, seed, run)[2])
         errors: list[str] = []
         found = False
         for question in questions:
@@ -228,7 +226,8 @@ class Assignment:
             replies, seen, ended = self._replies(steps, own, stand_ins, seed, run)
             nothing |= replies
             errors, found = max(errors, seen, key=len), found or not ended
-            if ended and fatal:
+            last = max(i for i, step in enumerate(steps) if step.get("ask") in own)
+            if ended and self._replies(steps[:last], [], stand_ins, seed, run)[2]:
                 break
         return nothing, errors, "" if found else problem
 
@@ -378,6 +377,11 @@ def _definitions(source: str) -> str:
     return ast.unparse(ast.Module([each for each in ast.parse(python(source)).body if isinstance(each, kept)], []))
 
 
+def _perhaps_the_machine(error: str) -> bool:
+    unusual = (*_ENDED.values(), _UNREADABLE, f"it took more than {SECONDS:g} seconds")
+    return error in unusual or error.startswith("MemoryError") or "allocate" in error
+
+
 def _reply(said: Any) -> dict[str, Any]:
     """A reply, once it has been made certain that it is one."""
     if isinstance(said, dict) and isinstance(said.get("error"), str):
@@ -421,7 +425,7 @@ def close(given: Any, right: Any, rtol: int | float = 1e-4, atol: int | float = 
             raise Mistake(f"{what} takes {'a tensor' if isinstance(wanted, Tensor) else 'a number'}, not {kind}.")
         elif number.shape != target.shape:
             raise Mistake(f"{what} has the shape {tuple(number.shape)}, not {tuple(target.shape)}.")
-        elif not torch.allclose(_wide(number), _wide(target), rtol, atol, equal_nan=True):
+        elif not torch.allclose(_wide(number), _wide(target), rtol, atol):
             raise Mistake(f"{what} is not what was asked for.")
 
 

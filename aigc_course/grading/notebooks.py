@@ -19,6 +19,8 @@ from nbformat import NotebookNode
 PLACEHOLDER = "YOUR ANSWER HERE"
 # Bytes that a file may have.
 LARGEST = 2**28
+# Characters of a cell in which IPython's commands are looked for: each of them costs a reading of the whole cell.
+_LONGEST = 50_000
 # What students send in the place of a notebook, by how it begins.
 _KINDS = {
     b"PK": "a ZIP archive; unpack it first",
@@ -76,9 +78,11 @@ def parse(data: bytes, name: str = "") -> NotebookNode:
 
 def python(source: str) -> str:
     """Return a code cell as Python, without IPython's own syntax."""
+    if len(source) > _LONGEST:
+        return source
     try:
         return TransformerManager().transform_cell(source)
-    except SyntaxError:  # of its indentation; the cell will say so when it runs
+    except (SyntaxError, RuntimeError):  # of its indentation, or more than 500 commands; it will say so when it runs
         return source
 
 
@@ -101,9 +105,13 @@ def elsewhere(solved: NotebookNode, notebook: NotebookNode) -> list[str]:
         if entry.get("grade") and entry["solution"]:
             places = [i for i, other in enumerate(notebook.cells) if label(other) == entry["grade_id"]]
             empty = all(notebook.cells[i].source.strip() in ("", PLACEHOLDER) for i in places)
-            if empty and any(
-                mine and (other.cell_type != "code" or i > places[0])
-                for i, (mine, other) in enumerate(zip(own, notebook.cells, strict=True))
+            if (
+                places
+                and empty
+                and any(
+                    mine and (other.cell_type != "code" or i > places[0])
+                    for i, (mine, other) in enumerate(zip(own, notebook.cells, strict=True))
+                )
             ):
                 names.append(entry["grade_id"])
     return names
