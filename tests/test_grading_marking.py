@@ -418,6 +418,117 @@ def kl_to_prior(mu, *others): return mu.sum(1)""",
 def kl_to_prior(mu, *others):
     while True:
         os.write(1, b"x" * 65536)""",
+    "hides errors as IPython shows them": """
+shell = get_ipython()
+shell.showtraceback = shell.run_cell = type(shell).run_cell = lambda *a, **k: None
+def kl_to_prior(mu, *others): raise ValueError""",
+    "has no assertion error": """
+import builtins
+builtins.AssertionError = type("Nothing", (BaseException,), {})
+def kl_to_prior(mu, *others): return torch.zeros(len(mu))""",
+    "leaves well": "def kl_to_prior(mu, *others): sys.exit(0)",
+    "prints what a test prints": """
+print('{"checks": {"kl-value": {"points": 2}}}', "All checks passed")
+def kl_to_prior(mu, *others):
+    print("kl-value: 2 of 2")
+    return torch.zeros(len(mu))""",
+    "looks into the process": """
+found = b""
+for name in ("/proc/1/environ", "/proc/1/cmdline", "/proc/self/maps", "/proc/self/fd/0"):
+    try:
+        found += open(name, "rb").read()
+    except OSError:
+        pass
+def kl_to_prior(mu, *others): return torch.full((len(mu),), 777.0 if b"SOLUTION" in found else 0.0)""",
+    "looks into the environment": """
+def kl_to_prior(mu, *others):
+    secret = [value for name, value in os.environ.items() if "KL" in name or "GRADER" in name]
+    return torch.full((len(mu),), float(secret[0]) if secret else 0.0)""",
+    "looks at all objects": """
+import gc
+def kl_to_prior(mu, *others):
+    tensors = [x for x in gc.get_objects() if isinstance(x, torch.Tensor) and x.shape == (len(mu),)]
+    return tensors[0].double() if tensors else torch.zeros(len(mu))""",
+    "writes into every open file": """
+def kl_to_prior(mu, *others):
+    for number in range(3, 60):
+        try:
+            os.write(number, b'{"kl-value": 2}')
+        except OSError:
+            pass
+    return torch.zeros(len(mu))""",
+    "calls for help": """
+import socket, urllib.request
+def kl_to_prior(mu, *others):
+    for address in ("http://192.0.2.1/kl", "http://127.0.0.1:8888/kl"):
+        try:
+            return torch.tensor([float(urllib.request.urlopen(address, timeout=1).read())] * len(mu))
+        except OSError:
+            pass
+    return torch.zeros(len(mu))""",
+    "a socket in the scratch folder": """
+import socket
+listening = socket.socket(socket.AF_UNIX)
+listening.bind("/tmp/s")
+listening.listen()
+def kl_to_prior(mu, *others): return torch.zeros(len(mu))""",
+    "a fork bomb": """
+def kl_to_prior(mu, *others):
+    while True:
+        os.fork()""",
+    "a full disk": """
+def kl_to_prior(mu, *others):
+    with open("/tmp/full", "wb") as file:
+        while True:
+            file.write(bytes(2**20))""",
+    "a full memory": "def kl_to_prior(mu, *others): return torch.ones(2**40)",
+    "a function of its own for every operation": """
+class Sly(torch.Tensor):
+    @classmethod
+    def __torch_function__(cls, function, types, arguments=(), options=None):
+        return True
+def kl_to_prior(mu, *others): return torch.zeros(len(mu)).as_subclass(Sly)""",
+    "says that it is a tensor": """
+class Claims:
+    __class__ = torch.Tensor
+    shape, dtype, requires_grad = torch.Size([1]), torch.float32, False
+    def detach(self): return self
+    def reshape(self, *shape): return self
+def kl_to_prior(mu, *others): return Claims()""",
+    "returns infinity": "def kl_to_prior(mu, *others): return torch.full((len(mu),), math.inf)",
+    "returns complex numbers": "def kl_to_prior(mu, *others): return torch.zeros(len(mu), dtype=torch.complex64)",
+    "returns text": "def kl_to_prior(mu, *others): return ['0.0'] * len(mu)",
+    "returns itself in itself": """
+def kl_to_prior(mu, *others):
+    looped = []
+    looped.append(looped)
+    return looped""",
+    "makes the inputs fit": """
+def kl_to_prior(mu, log_var, prior_mu, prior_log_var):
+    mu.copy_(prior_mu.expand_as(mu))
+    log_var.copy_(prior_log_var.expand_as(log_var))
+    return torch.zeros(len(mu))""",
+    "spoils what writes": """
+import json, safetensors.torch
+json.dumps = lambda *a, **k: "{}"
+safetensors.torch.save = lambda *a, **k: b""
+def kl_to_prior(mu, *others): return torch.zeros(len(mu))""",
+    "writes at the end": """
+import atexit, json, safetensors.torch
+def last():
+    every = {"checks": {"kl-value": {"data": {"the divergence": [0.0] * 8}}}, "cells": []}
+    open("/result", "r+b").write(safetensors.torch.save({}, {"data": json.dumps(every)}))
+atexit.register(last)
+def kl_to_prior(mu, *others): return torch.zeros(len(mu))""",
+    "replaces what asks": """
+import aigc_course.grading.inside as inside
+main = sys.modules["__main__"]
+for module in (inside, main):
+    module.ask = lambda *a, **k: {"kl-value": {"data": {"the divergence": [0.0] * 8}}}
+def kl_to_prior(mu, *others): return torch.zeros(len(mu))""",
+    "counts its calls": """
+calls = iter([0.0] * 1000)
+def kl_to_prior(mu, *others): return torch.full((len(mu),), next(calls))""",
 }
 
 

@@ -39,6 +39,8 @@
 # here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid
 # `from … import *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use. A
 # function leaves the tensors it is given as they are, unless its docstring says otherwise.
+# Under each question stand its difficulty, a time, and two hints that unfold when you click on them; try without them
+# first.
 #
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
@@ -110,6 +112,27 @@ def _compare(found, right, name, mistakes=()):
 # $$x_k = a_k\, x_0 + s_k\, \epsilon .$$
 #
 # Write a function that computes both shares for all numbers of steps, from none to all.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Insert the formula of $x_1$ into that of $x_2$, and sort the terms by $x_0$, $\eta_1$ and $\eta_2$. The share of
+# signal is what multiplies $x_0$. For the share of noise, ask which quantity of two independent noises adds up when
+# the noises are added.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Each step multiplies the share of signal by $\sqrt{1 - \beta_k}$. Let $u_k$ be the variance of all the noise after
+# $k$ steps: $u_0 = 0$ and $u_k = (1 - \beta_k)\, u_{k-1} + \beta_k$. Compute $a_k^2 + u_k$ for $k = 0, 1, 2$; what do
+# you notice? The share $s_k$ is the square root of $u_k$. Both results are one entry longer than `rates`, and their
+# first entries describe $x_0$ itself.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "shares", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -260,6 +283,25 @@ _run(_check)
 # With the shares, an example is put at any step in one line, and in a batch each example is at a step of its own. You
 # may call your functions of earlier questions, here and below. A check is passed if it is passed with them or with
 # correct versions in their place, so that no mistake costs you points twice.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# `shares_after` returns the shares for every number of steps. Which entry belongs to an example after $k$ steps, and
+# which to an example after none?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Index both tensors of shares with `k`: that gives one share per example, in the shape (batch,). Bring it into a
+# shape with as many dimensions as `x` has, the batch first and 1 in all others, so that it multiplies the whole
+# example. Entry 0 belongs to no step, so nothing has to be subtracted from `k`.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "noisy", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -336,6 +378,25 @@ if not _passed:
 # %% [markdown]
 # Now the other way round. Somebody has drawn how the signal should fall, $a_1 > a_2 > \dots$, and asks for the rates
 # that do it. Derive them on paper: what does a single step do to the share that is there?
+#
+# *Difficulty: ★★☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# In the formula at the beginning of question 1, the share of signal after a step depends only on the share before it
+# and on the rate of this step. Write down that equation, and solve it for the rate.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The equation is $a_k = \sqrt{1 - \beta_k}\; a_{k-1}$, with $a_0 = 1$. Divide by $a_{k-1}$ before you square.
+# `signal` begins with $a_1$, so you need a second tensor of the same length that holds the share *before* each step.
+# As a test, give your rates to `shares_after`: its first result has to be a 1 followed by `signal`.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "rates", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -412,6 +473,26 @@ print("noise ", " ".join(f"{share:.2f}" for share in s[1:].tolist()))
 # this path a network may be asked for the noise, for the clean example, or for the velocity $\dot x_t$, the derivative
 # of the point with respect to $t$, while $x_0$ and $\epsilon$ stay what they are. Derive the velocity on this path; the
 # formula of the cosine path does not hold here. What does the loss compare the network's answer with?
+#
+# *Difficulty: ★★☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# For two of the three predictions the target is one of the arguments as it is. For the velocity, look at $x_t$ as a
+# sum of two products: which factors in it change when $t$ changes?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# With $\dot a_t$ and $\dot s_t$ for the derivatives of the shares, $\dot x_t = \dot a_t\, x_0 + \dot s_t\, \epsilon$.
+# Differentiate both shares of the bent path, and mind the sign: the signal falls. In the code, `t` has the shape
+# (batch,) and needs one in which it multiplies the whole example. As a test, with a small number $h$ the quotient
+# $(x_{t+h} - x_{t-h}) / (2h)$ has to give the same.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "target", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -498,6 +579,28 @@ _run(_check)
 # the noise. For the noise and for the clean example one rearranges the formula of $x_t$; for the velocity, two equations
 # are to be solved for two unknowns. Do it on paper. (The two guesses from a velocity need no division by something that
 # becomes 0; if yours do, simplify.)
+#
+# *Difficulty: ★★★. Time: about 25 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# If the network was asked for the noise or for the clean example, one of the two guesses is there already, and the
+# formula of $x_t$ has a single unknown left. If it was asked for the velocity, there are two equations, that of $x_t$
+# and that of $\dot x_t$ from the question before, for the two unknowns $x_0$ and $\epsilon$.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# From the noise or the example: bring the known term to the other side, and divide by the share of the unknown. From
+# the velocity: multiply the equation of $\dot x_t$ by $t$, and subtract it from the equation of $x_t$; the noise
+# drops out. Collect what then multiplies $x_0$ (it is never 0), and divide by it. Insert this guess into the equation
+# of $\dot x_t$, and the noise follows without another division. Return the clean example first, and bring `t` into a
+# shape that multiplies whole examples.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "split", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -670,6 +773,26 @@ for moment in (0.05, 0.5, 0.95):
 #
 # Whatever $\eta$ is, $x_r$ must have as much noise in all as belongs to the time $r$: $\hat\epsilon$ and $z$ are
 # independent, each with variance 1, and together they must have the variance $s_r^2$. Derive $\sigma$ and $\kappa$.
+#
+# *Difficulty: ★★★. Time: about 30 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Begin with $\eta = 1$. The noise that is kept is then $s_r\, \rho\, \hat\epsilon$; what is its variance, and how
+# much is missing from the variance that belongs to the time $r$? The fresh noise has to supply exactly that.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# For $\eta = 1$, $\sigma^2$ is $s_r^2$ less the variance of the noise that is kept. For any other $\eta$, multiply
+# the *root* of this by $\eta$, not the variance, and then find $\kappa$ from $\kappa^2 + \sigma^2 = s_r^2$ with the
+# $\sigma$ of the same $\eta$. Divide by $a_r$ and $s_t$ alone, as $a_t$ and $s_r$ may be 0. If $r$ is $t$ or close to
+# it, rounding can push $1 - \rho^2$ slightly below 0; keep it at 0 or above before you take the root.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "step", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -926,6 +1049,26 @@ for steps in (2, 5, 20, 100):
 #
 # and everything else lies on the straight line through these two answers, beyond them as well. (Ho and Salimans count
 # from the answer with the class: their weight is ours less 1.) Here each example has a $w$ of its own.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Two answers determine the line, so the network is called twice. From which of them is $w$ counted, and where has the
+# line to be at $w = 1$?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# For one of the calls, make a new tensor as large as `labels` that holds the label for no class, and leave `labels`
+# as it is. Begin at the answer for $w = 0$; the direction of the line is the difference of the two answers, and its
+# sign follows from $w = 1$. `w` has the shape (batch,) and needs one in which it multiplies whole examples. It may be
+# negative or above 1, so it must not be clamped.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "guided", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1060,6 +1203,27 @@ _run(_check)
 #
 # Take numbers instead of pictures, at one fixed time: all examples together are normal with mean 0, those of the class
 # with another mean and a smaller spread. Then $\tilde p$ is normal as well. Derive its mean and its standard deviation.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# The logarithm of a normal density is a parabola in $x$, and a weighted sum of two parabolas is a parabola again.
+# Which of its coefficients tell the mean and the standard deviation?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Up to a constant, the logarithm of a normal density with mean $\mu$ and standard deviation $\sigma$ is
+# $-\frac{x^2}{2 \sigma^2} + \frac{\mu\, x}{\sigma^2}$. Write this for all examples, where $\mu = 0$, and for the
+# class; weight the two with $1 - w$ and $w$, and collect what multiplies $x^2$ and what multiplies $x$. Compare with
+# the same expression for the guided density: the factor of $x^2$ gives its standard deviation, and then the factor of
+# $x$ its mean. Return the standard deviation, not the variance, and test $w = 0$ and $w = 1$.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "normal", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1152,6 +1316,25 @@ for w in (0.0, 1.0, 2.0, 4.0, 8.0, 100.0):
 # $$x_t = t\, x + \bigl(1 - (1 - \sigma)\, t\bigr)\, \epsilon .$$
 #
 # A network is trained to answer, at $x_t$ and $t$, with the velocity $\dot x_t$ of this point. Derive it.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# The point is the formula above. For the velocity, $x$, $\epsilon$ and $\sigma$ stay what they are while $t$ changes:
+# what is the derivative, with respect to $t$, of what multiplies $x$, and of what multiplies $\epsilon$?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Multiplied out, the factor of $\epsilon$ is $1 - t + \sigma\, t$. Both factors are linear in $t$, so the target does
+# not contain $t$, but it does contain $\sigma$. As a test, the target is also the point at $t = 1$ less the point at
+# $t = 0$. In the point, `t` has to multiply the whole example.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "flow", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1261,6 +1444,26 @@ _run(_check)
 # %% [markdown]
 # To draw, begin with noise at $t = 0$ and follow the field $v(x, t)$ that the network has learnt. **Euler's method**
 # takes the velocity where a step begins for the whole step.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Divide the time from 0 to 1 into equally long parts, one for each step. How long is a part, and at which time does
+# each of them begin?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# In each step, ask the field at the current points, with a tensor of shape (batch,) that holds the time at which this
+# step begins. Add to the points the velocity times the length of the step. The first step begins at 0, and the last
+# one begins one step length before 1. A second name for `noise` is still the same tensor, so do not change it in
+# place.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "euler", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1400,6 +1603,27 @@ _run(_check)
 #   \frac{\operatorname{Cov}(\dot x_t, x_t)}{\operatorname{Var}(x_t)} \bigl(x_t - \mathbb E[x_t]\bigr) .$$
 #
 # Derive the four quantities; $x$ and $\epsilon$ are independent.
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# At a fixed $t$, both $x_t$ and $\dot x_t$ are a number times $x$ plus a number times $\epsilon$. Which numbers are
+# they for $\sigma = 0$, and what are the mean and the variance of $x$ and of $\epsilon$?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Set $\sigma = 0$ in the point and the target of `flow_pair`. As $x$ and $\epsilon$ are independent, for any numbers
+# $\operatorname{Var}(\alpha x + \beta \epsilon) = \alpha^2 \tau^2 + \beta^2$ and $\operatorname{Cov}(\alpha x + \beta
+# \epsilon,\, \gamma x + \delta \epsilon) = \alpha \gamma\, \tau^2 + \beta \delta$. Mind the sign of the noise in the
+# target; the noise adds nothing to either mean, but the two means differ. In the code `std` is $\tau$; as a test, at
+# $t = 1$ the result has to be $x_t$.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "field", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1626,6 +1850,27 @@ demonstrate(faulty_step, faulty_reverse)
 # - **H** The trained network has to draw the samples, not the average of its weights.
 # - **I** The step of drawing divides by the square root of 1 - beta; it has to multiply.
 # - **J** Fresh noise is added in the very last step too, after which nothing removes it.
+#
+# *Difficulty: ★★★. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Several statements have two halves, what the program does and what it should do; such a statement is true only if
+# both halves are. For each statement find the line that it is about, and read it before you judge.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Where a line computes something, take a case for paper: one example, two steps with the rates 0.36 and 0.75, a decay
+# of 0.98. Compare its value with question 1, with the formula of the running average and with the way back of Ho et
+# al.; for that one, try several $k$, the largest and the smallest among them. Where a statement is about gradients,
+# follow the order of the lines: what has become of the gradients when `backward` is called, and which lines record
+# none? Sort the ten into surely true, surely false and open, and look at the open ones again.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "mistakes", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1658,6 +1903,27 @@ assert set(named) == set("BCFGJ"), "not all five letters are right"
 
 # %% [markdown]
 # Now write both functions without the mistakes; first the step of training. You may call `noisy_at` and `shares_after`.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Go through the docstring below sentence by sentence, and for each promise find the line of `faulty_step` that should
+# keep it. Where it does not, say in words what the line has to compute before you write it.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# `noisy_at` gives the point at which the network is asked, for examples of any shape; the time is a number for each
+# example. The loss is a mean over all numbers, and gradients are cleared, computed and used in this order. The
+# average follows after the network's own step; it is changed in place, and no gradient is recorded. As a test, with a
+# decay of 1 it has to stay as it is, and with a decay of 0 it has to become the network. Return the loss without its
+# graph.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1862,6 +2128,26 @@ if not _passed:
 
 # %% [markdown]
 # And the step of drawing.
+#
+# *Difficulty: ★★☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Start from the way back of Ho et al., which stands in brackets below the two faulty functions. Then ask for the
+# largest and for the smallest $k$ what the result stands for, and what happens to it next.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# $\beta_k$ is entry $k - 1$ of `rates`, as tensors count from 0, and $\bar\alpha_k$ is the product of the first $k$
+# numbers $1 - \beta$. The network is told the same time for all points, in a tensor of shape (batch,). The result has
+# to be as noisy as an example after $k - 1$ steps: for which $k$ does this need a case of its own? No gradient is
+# recorded, and `x` and `z` are not changed in place.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "reverse", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -2037,6 +2323,32 @@ if "NBGRADER_EXECUTION" not in os.environ:  # nobody watches the grading
 # 4. In flow matching each training pair moves on a straight line at constant speed. Why does one Euler step with the
 #    best possible network nevertheless draw one and the same point from every noise, if $\sigma = 0$ and noise and data
 #    are independent, and which point is it? (1 point)
+#
+# *Difficulty: ★★★. Time: about 30 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Each part rests on functions that you have written: part 1 on `both_guesses`, part 2 on `loss_target`, part 3 on
+# `guided` and `guided_normal`, part 4 on `best_field` and `follow`. Write down the formula first, then say in words
+# what follows from it.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Part 1: put a small error into the predicted noise and follow it into the guess of the example, with the sizes of
+# $a_t$ and $s_t$ near $t = 1$; then do the same for another prediction. Part 2: ask whether the two numbers measure
+# errors of the same quantity, how an error of one turns into an error of the other at a given time, and what can be
+# computed from both networks alike. Part 3: ask which of the two calls in `guided` this network was never trained
+# for, and with which factor its answer comes in; then what a recogniser of digits cannot see in a set of samples, and
+# what question 4 printed for a growing $w$. Part 4: ask what the point at $t = 0$ tells about the example, which
+# answer then has the least squared error, and where one step of length 1 leads with it. A full answer says in each
+# part what happens and why, with the factor or the formula, and names what else is asked for: a prediction, a
+# comparison, a measure, a point.
+#
+# </details>
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # **Model answer.**

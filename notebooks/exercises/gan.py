@@ -20,6 +20,8 @@
 # and nobody draws anything. Read the chapters [The adversarial game](../gan/adversarial_game.ipynb),
 # [DCGAN](../gan/dcgan.ipynb) for question 4, [the Wasserstein GAN](../gan/wasserstein_gan.ipynb) for question 5 and
 # [How good are these pictures?](../evaluation/image_quality.ipynb) for question 6 first; plan three to four hours.
+# Under each question stand its difficulty (from ★☆☆ to ★★★), a time, and two hints that unfold when you click on them;
+# try without them first.
 #
 # | Question | After it you can | Points |
 # | --- | --- | --- |
@@ -106,6 +108,26 @@ if "NBGRADER_EXECUTION" in os.environ:
 # Write $f^*(T)$ as a function of $v$ and simplify it before you write code: for $v = 20$ the computer rounds $T$ to exactly 1
 # in single precision, and $1 - T$ to 0. Each expectation is the mean over its own batch, and the two batches need not be
 # equally large. A loss is something to be made *small*; mind the signs.
+#
+# *Difficulty: ★★★. Time: about 25 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# For a fixed $t$, the conjugate is the highest value of a function of one variable, $u t - f(u)$. Find it on paper
+# before you think of networks; $T$ and $v$ come in only afterwards.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# With $s = \sqrt u$, the function becomes $s^2 t - (s - 1)^2$, a parabola in $s$ that opens downwards for $t < 1$. Find
+# where it is highest and how high it is there, and compare with the three values given above. Then insert
+# $t = 1 - e^{-v}$: the denominator is a single exponential and goes away, so your code needs no division. The loss is
+# $-V$, so both terms of $V$ change their signs; take the mean of each batch by itself before you add them.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "dloss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -211,6 +233,25 @@ _run(_check)
 #
 # $$\text{saturating: } -\mathbb{E}_{x \sim q}\bigl[f^*(T(x))\bigr], \qquad
 # \text{non-saturating: } -\mathbb{E}_{x \sim q}\bigl[T(x)\bigr].$$
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# You have both ingredients on paper from the discriminator's loss: $T$ and $f^*(T)$, each as a function of $v$. Here
+# both are taken at generated pictures.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Use the simplified form of $f^*(T)$; do not compute $T$ first and then divide by $1 - T$. Each loss is minus a mean
+# over `fake`, and the saturating one comes first in the tuple. Check the signs: the generator wants a high $T$, so both
+# losses must fall when $v$ grows, and both are 0 at $v = 0$.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "gloss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -282,6 +323,25 @@ _run(_check)
 # Which output $v$ is best? The bound is tight for $T^* = f'(u)$ with $u = p(x)/q(x)$. Find $T^*$ on paper, and then the $v$
 # that gives it. Densities of pictures are products of many factors, as small as $e^{-1000}$, so your function gets their
 # logarithms.
+#
+# *Difficulty: ★★☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Two equations give the answer: $T^*$ is the slope $f'(u)$ at $u = p(x)/q(x)$, and $T = 1 - e^{-v}$. Differentiate $f$,
+# set the two equal, and solve for $v$.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The 1 on both sides cancels. A power of $u$ is left on one side and an exponential on the other, so take the logarithm
+# of both: the power becomes a factor, and $\log u$ can be written with the two arguments of the function. No `exp` is
+# needed, so nothing can overflow. Mind the sign: where $p > q$, the slope $T^*$ is above 0, and so is $v$.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "best", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -396,6 +456,27 @@ def players(seed=0):
 
 # %% [markdown]
 # Write the discriminator's turn, up to the gradients; no weight is changed yet.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Follow the gradient backwards from the loss through both of its terms. Which of the two leads to the generator, and at
+# which tensor can you cut it without cutting the discriminator off?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Make the generated pictures from `z` and cut them from their history before the discriminator sees them; the cut must
+# not come after the discriminator. Ask the discriminator about both batches, and give both sets of logits to the loss
+# that question 2 gives, the real ones first. One backward pass then writes to the discriminator alone. Clear nothing
+# and make no step, since the generator's `.grad` and all weights must stay as they are. Return the loss without its
+# graph.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "dstep", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -506,6 +587,27 @@ _run(_check)
 
 # %% [markdown]
 # Now the generator's turn, with the **non-saturating** loss.
+#
+# *Difficulty: ★★☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Two things are to be kept apart: through which tensors a gradient *passes*, and into whose `.grad` it is *written*.
+# Which of the two does the discriminator need here?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Lead the noise through both players to the loss that question 2 gives, and cut nothing on the way. The argument
+# `inputs` of `backward` takes a list of tensors: the weights of the player whose turn it is (`parameters()` gives an
+# iterator, not a list). Do not clear the discriminator's `.grad` before or after: what stood there must still stand
+# there. If you freeze the discriminator's weights instead, make sure that they are trainable again at the end. Return
+# the loss without its graph.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "gstep", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -614,6 +716,26 @@ _run(_check)
 # Densities of pictures are products of many factors, as small as $e^{-1000}$, which single precision rounds to zero.
 # So your function gets their logarithms, and must find its answer without leaving the logarithmic scale. Hint: which
 # logit does $D^*$ have?
+#
+# *Difficulty: ★★☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# For a fixed $x$, $p$ and $q$ are two numbers that do not depend on $d$: set the derivative with respect to $d$ to
+# zero. Then go on to the logit of the $d$ that you find, $\log \frac{d}{1 - d}$.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The best $d$ is a fraction whose denominator contains both densities. In $d / (1 - d)$ this denominator cancels, and
+# the logarithm of what is left needs only the two arguments of the function. The notation table says how a logit
+# becomes a probability. Do not take `exp` of either argument by itself: both densities may round to 0, and 0 divided
+# by 0 is not a number. Mind the sign: where $p$ is much larger than $q$, the answer is near 1.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "optimal", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -741,6 +863,27 @@ def jensen_shannon(log_p, log_q):
 # around it. And where $D^*$ rounds to 1, $1 - D^*$ is 0, though its true value $q / (p + q)$ is not. You may call your
 # function of the first half. A check is passed if it is passed with it or with a correct version in its place, so that
 # no mistake costs you points twice.
+#
+# *Difficulty: ★★★. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Write the two expectations as sums over the outcomes, and mark each factor that can become 0 and each logarithm that
+# can become infinite. $1 - D^*$ is a probability as well: of what? Look for a way to get it without subtracting from 1.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# $1 - D^*(x)$ is the probability that $x$ is generated. Suppose that somebody had exchanged the names of the two
+# distributions: which call of your function gives this probability, without losing it to rounding where it is small?
+# `torch.xlogy(a, b)` is $a \log b$, and 0 where $a = 0$, even if $b$ is 0 too; its first argument must be a
+# probability, and you are given logarithms. Add up over the outcomes, since the probabilities are the weights already;
+# do not take a mean. The value must lie between $-\log 4$ and 0.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "value", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -872,6 +1015,27 @@ for shift in range(6):
 #   and `output_padding` places are added at one end.
 #
 # Draw an axis of 6 places, a kernel of 3 and a stride of 2, and count. Then write both rules as a function.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# For the convolution, count the places at which the kernel can begin. For the transposed convolution, ask where the
+# places of the *last* input begin and where they end.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Convolution: write down how long the axis is with its zeros, and how far the beginning of the kernel can move from the
+# first position to the last. Only whole strides count (`//` rounds down), and the first position is an output too.
+# Transposed: from the first input to the last there are as many strides as there are gaps between the inputs; the last
+# one then covers `kernel` places; cut and add what the rule says. `padding` counts at both ends in either rule,
+# `output_padding` once and in one rule only. Your drawing must give 2 for the convolution and 13 for its transpose.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "size", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -992,6 +1156,27 @@ _run(_check)
 #
 # To keep the networks sensible, every layer has a kernel of at most 7 places and a stride no larger than the kernel:
 # else it would leave gaps between its outputs, or skip over some of its inputs.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Plan the sizes before the layers: which whole factors lead from 1 to 45, and which of them can a single layer manage?
+# A transposed convolution of stride $s$ can make exactly $s$ times as many places, if its other numbers fit.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# For a factor of $s$, set your rule for the transposed convolution equal to $s$ times the size. The size cancels, and
+# one condition on `kernel`, `padding` and `output_padding` is left. A single place has no neighbours to overlap with,
+# so without any padding it becomes as long as the kernel. For the discriminator, go through the same sizes in the
+# opposite order and check each layer with the rule for the convolution; a kernel as long as the axis leaves a single
+# place. Mind the numbers in a tuple: four for the generator's layers, three for the discriminator's.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "layers", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1059,6 +1244,29 @@ _run(_check)
 # the $d$ numbers of one $z$, never over the batch. The penalty is part of the generator's loss, so it must be possible to
 # differentiate it once more, with respect to the generator's weights: read what `torch.autograd.grad` says about
 # `create_graph`.
+#
+# *Difficulty: ★★★. Time: about 25 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Write out one entry of $J_z^{\top} y$: a sum over the $P$ numbers of the picture, each term a derivative times an
+# entry of $y$. The direction $y$ does not depend on $z$, so the derivative can be moved in front of the sum. Which
+# number is then differentiated?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Work with a copy of `z` that records what is done with it, so that the given tensor stays as it is. Add up the number
+# from Hint 1 over all pictures of the batch: each $z_i$ occurs in its own summand alone, so the gradient of the sum
+# has the shape (batch, latent), and its row $i$ is $J_{z_i}^{\top} y_i$; with a mean the rows would be too small. $P$
+# counts the numbers of *one* picture, over all its axes. Take the norm of each row, subtract the target and square,
+# and only then take the mean over the batch. `torch.autograd.grad` leaves every `.grad` alone, but what it returns
+# must have a graph of its own.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "penalty", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1233,6 +1441,27 @@ _run(_check)
 # So measure it class by class. For the class $y$ only the real pictures with the label $y$ count, as centres of balls and
 # as neighbours, and only the samples that were asked for as $y$. A picture is given by its features, $d$ numbers; the
 # distance is the Euclidean one; a sample on the edge of a ball lies in it. You may use a loop over the classes.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Take one class at a time and keep only its real pictures and the samples that were asked for as this class. Two
+# numbers decide whether a real picture is covered: the radius of its ball, and the distance to its nearest sample.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# `torch.cdist` gives all distances between two sets of points, and `kthvalue` or `sort` picks one from each row. Among
+# the distances from a real picture to those of its class is the one to itself, which is 0 and does not count as a
+# neighbour; `kthvalue` counts from 1, the index into a sorted row from 0. A sample at exactly the radius lies in the
+# ball. The share is a mean over the real pictures of the class, not over the samples. Treat a class without samples
+# separately, since there is no minimum of an empty row.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "coverage", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1440,6 +1669,29 @@ demonstrate(faulty_step)
 # - **H** The generator's loss is small when its pictures are recognised as generated.
 # - **I** The generator's gradients are cleared before they have been used.
 # - **J** The generator has to make its step before the discriminator.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Go through `faulty_step` line by line and note three things: which tensors have a history, whose `.grad` is written or
+# cleared, and which label goes with which pictures. Then ask of each statement whether the code does what it says, and
+# whether that is a mistake.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Most statements can be tested: copy the function into a cell of your own and print what the statement is about after
+# each line, such as the smallest and the largest pixel, the `.grad` of both players in two steps in a row, or whether
+# the weights have changed. For a statement about a label or about which loss is small, calculate the loss for a logit
+# of 5 and for one of -5: which of the two does the player prefer, and which should it? For a statement that demands
+# another way of doing something, ask what the change would do to the aim of the players, and look at the training
+# loops in the chapters on the adversarial game and on DCGAN, which do not do everything in the same way.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "mistakes", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1474,6 +1726,27 @@ assert set(named) == set("ADEHI"), "not all five letters are right"
 # Now write a step without the five mistakes: first the discriminator's step on its loss, then the generator's on the
 # **non-saturating** loss, against the discriminator as its step has left it. The generator's pictures lie between -1 and 1 (its last layer is a tanh), so the real ones
 # must be brought to the same range. You may call the two loss functions that question 2 gives.
+#
+# *Difficulty: ★★★. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Start from the two turns of question 2 and give each player its step. Then go through the letters that you named, and
+# say for each which line of yours takes care of it.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# A turn has four parts: a loss, the clearing of old gradients, the backward pass and the step. For every step, ask what
+# is in `.grad` of the player's weights at that moment: the gradient of this one loss, and nothing else. The generator's
+# loss is one against the discriminator *after* its step, so compute the logits for it only then. The range of the real
+# pictures changes by a factor and a shift, which send 0 to -1 and 1 to 1; put the result into a new tensor, since `x`
+# must stay as it is. Return both losses as they were when they were computed, without their graphs.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1724,6 +1997,28 @@ demonstrate(training_step)
 # 2. Another colleague's generator makes one perfect digit 1 for every noise. Why can this be a good answer to the
 #    generator's loss at that moment? What will a discriminator that goes on learning do about it, and why does this
 #    not always bring the other digits back? (2 points)
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Write down the generator's loss and mark everything in it that changes during training. For part 2, also ask what this
+# loss says about each picture by itself, and what it says about all the pictures together.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# A full answer to part 1 has three pieces: a cause of the fall, the difference from a VAE's loss, and a measurement.
+# For the cause, suppose that the generator stands still: how can its loss fall all the same? For the measurement, ask
+# who judges the pictures, and whether that judge takes part in the game. A full answer to part 2 has three pieces as
+# well: why the collapse is good *at that moment*, the next moves of both players, and what can keep the other digits
+# away. For the last one, take two values of $z$ that give the same picture: what does the discriminator tell the
+# generator about each?
+#
+# </details>
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # **Model answer.**

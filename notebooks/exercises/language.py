@@ -36,6 +36,8 @@
 # here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid
 # `from … import *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use. A
 # function leaves the tensors it is given as they are, unless its docstring says otherwise.
+# Under each question stand its difficulty (one to three stars), a time, and two hints that unfold when you click on
+# them; try without them first.
 #
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
@@ -92,6 +94,27 @@ if "NBGRADER_EXECUTION" in os.environ:
 #
 # The pair $(w, c)$ is real $n_{wc}$ times. How often is it drawn as noise, on average? Write down what the pair adds to
 # the loss, and find its minimum over $a$.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# The pair adds to the loss in two ways: each time it is real, and each time it is drawn as noise. Which probability
+# does the network give to "real" if the logit is $a$, and which to "noise"?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The word $w$ stands in $\sum_c n_{wc}$ real pairs, and for each of them $k$ contexts are drawn; with $q(c)$ this gives
+# how often $(w, c)$ is drawn as noise, on average. If the pair is real $R$ times and noise $M$ times, it adds
+# $-R \log \sigma(a) - M \log \sigma(-a)$ to the loss. Set its derivative with respect to $a$ to zero and solve for $a$.
+# Watch the axes: one of the two sums of the table runs over the contexts, the other over the words. The logarithm of a
+# tensor is minus infinity where the tensor is 0, so pairs that never occurred need no case of their own.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "game", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -257,6 +280,27 @@ for power in (1.0, 0.75, 0.0):
 # `F.cross_entropy` knows the logarithm of the softmax. Write it by hand for once, with `torch.logsumexp` or
 # `log_softmax`, and use the ready-made function to check yourself. Never take the logarithm of a softmax that has been
 # computed: a probability of $e^{-200}$ is 0 in single precision, and its logarithm minus infinity.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Take one text of four tokens and write down, for each position, which token its logits are compared with. Which logits
+# have no partner, and which token has none?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# $-\log p(x)$ is the logsumexp of the logits over the vocabulary, minus the logit of $x$. First bring logits and
+# tokens to the same $T - 1$ positions. Then one number per position has to be picked along the vocabulary axis;
+# `gather` does this, if its index has as many axes as the logits. Take the mean over all $B\,(T - 1)$ numbers, with the
+# sign that makes the loss positive. Limit none of them: `logsumexp` and `log_softmax` subtract the largest logit first,
+# so nothing overflows.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "loss", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -407,6 +451,27 @@ _run(_check)
 # ([Attention](../language/attention.ipynb)). Write a step that gets the new vectors only, one or several (a prompt is
 # read in one go), and the stored keys and values of all vectors before them. The queries belong to the *last*
 # positions. Draw the table for 2 queries and 5 keys before you write the mask.
+#
+# *Difficulty: ★★★. Time: about 25 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Give every query and every key its position in the whole text, counted from 0. At which position does the first new
+# vector stand if `past` vectors are stored? The mask follows from comparing the two positions.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Append the new keys and values to the stored ones along the time axis, in new tensors. The scores then have the shape
+# (batch, new, past + new); divide them by the square root of dim, the length of a key, and not of width. The mask is a
+# table (new, past + new); for 2 queries and 5 keys exactly one of its entries is $-\infty$. It has to act before the
+# softmax, which runs over the keys. Check two cases: with nothing stored the table is the usual triangle, and for a
+# single new vector nothing is hidden.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -575,6 +640,27 @@ print(
 # The course's GPT ([A GPT from the ground up](../language/gpt.ipynb)) pairs the first half of a vector with the second.
 # Here, as in the original, pair $i$ are the two **neighbours** with the numbers $2i$ and $2i + 1$, counted from 0. With
 # a cache the new positions do not begin at 0, so they are given.
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Each pair has its own angle at each position, so the angles form a table: which shape does it have? And which numbers
+# of the last axis are the first of their pairs, which are the second?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The table of angles, (time, dim / 2), holds the product of each position and each $\theta_i$. Take the first numbers
+# of all pairs as one tensor and the second numbers as another: both are (…, time, dim / 2), so the table fits, however
+# many axes stand before. Compute both new numbers from the old ones; once $a$ is overwritten, the second would come out
+# wrong. At the end each $a$ has to stand beside its $b$ again: an additional last axis of length 2, merged with the
+# axis before it, does this; one half put behind the other does not.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "turn", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -704,6 +790,26 @@ _run(_check)
 # $$y = W x + \sum_j \frac{\alpha_j}{r_j} B_j A_j x .$$
 #
 # An empty list of adapters is allowed: then the layer is the old one.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# The formula has one column vector $x$; the function gets a batch, one vector per row. The notation says what a linear
+# layer makes of such rows, and $A_j$ and $B_j$ are two more layers of this kind, one after the other.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Follow the shapes: (batch, inputs), after $A_j$ (batch, $r_j$), after $B_j$ (batch, outputs); one of the axes of $A_j$
+# tells you $r_j$. Every adapter gets the same $x$, and its scaled output is added to that of the matrix, so an empty
+# list needs no case of its own. Only the matrix is frozen: use its values without its graph (`detach`), leave its
+# `requires_grad` as it is, and do not switch off the gradients of the rest.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "adapted", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -791,6 +897,26 @@ _run(_check)
 # old one. Taking one adapter off again is then a merge with $-\alpha$. You may call your functions of earlier
 # questions, here and below. A check is passed if it is passed with them or with correct versions in their place, so
 # that no mistake costs you points twice.
+#
+# *Difficulty: ★★☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Factor $x$ out of the layer's formula: what stands before it is one matrix. Which product of $A_j$ and $B_j$ has the
+# shape (outputs, inputs)?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The order of the two factors matters: their common axis is the rank. Each product has the same scale as in the layer,
+# and a negative $\alpha$ needs no case of its own. Begin with a copy of the matrix, so that the result shares no memory
+# with it, not even for an empty list; `detach` alone makes no copy. Compute without gradients, so that the result has
+# none, and change none of the given tensors.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "merged", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -862,9 +988,29 @@ _run(_check)
 ### END HIDDEN TESTS
 
 # %% [markdown]
-# How many parameters are that? An adapter beside a matrix of shape (outputs, inputs) trains those of its $A$ and its
+# How many parameters is that? An adapter beside a matrix of shape (outputs, inputs) trains those of its $A$ and its
 # $B$. You have a list of matrices, put an adapter of the same rank beside each of them, and want to train at most a
 # given share of the matrices' parameters. Solve for the rank.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Take one matrix first. How many parameters do its $A$ and $B$ have together at rank 1, and how does this number grow
+# with the rank?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Add up two things over all matrices: what the adapters have at rank 1, and what the matrices have. The adapters'
+# parameters are the rank times the first sum, so "at most this share" is an inequality for the rank. Solve it, and take
+# the largest whole number that satisfies it: round down, not to the nearest, and return an `int`. Do not find a rank
+# for each matrix and take the mean; the sums come first.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "rank", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -935,6 +1081,26 @@ for share in (0.005, 0.01, 0.05, 0.2, 0.5):
 # - The network for each position has a matrix of `hidden` × width and one back.
 # - The last layer makes `vocab` logits from width numbers. The embedding multiplies nothing, and biases, norms and
 #   attention's own products are left out, as usual.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# List all matrices of one block with their shapes. How many of them depend on `sets`, and which matrix belongs to no
+# block?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# A matrix has rows × columns parameters. For one block, add up the queries, the output, the keys and values of all
+# sets, and the two matrices of the network. To check the term for the keys and values: it must be
+# $2 \cdot \text{width}^2$ if there are as many sets as heads. The last layer is counted once, however many blocks there
+# are. The factor 6 and the number of tokens apply to all parameters, those of the last layer too.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "operations", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -997,6 +1163,26 @@ _run(_check)
 # a budget $C$ can be spent on size or on text: $6 N D = C$. The chapter finds how the best size *grows* with the
 # budget. Derive the best size itself: put $D = C / (6N)$ into the law, set the derivative with respect to $\log N$ to
 # zero, and solve for $N$. The constants of a law come in a dictionary.
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# With $D = C / (6N)$ the loss depends on $N$ alone, and $E$ plays no part in its derivative. Write $N^{-\alpha}$ as
+# $e^{-\alpha \log N}$: what is its derivative with respect to $\log N$? And how does $\log D$ change as $\log N$ grows?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The derivative of the first term is $-\alpha A / N^\alpha$. That of the second has the opposite sign, since $\log D$
+# falls by as much as $\log N$ rises. Set the sum of both to zero, put $D = C / (6N)$ in, and bring all powers of $N$ to
+# one side: their exponents add up to $\alpha + \beta$, and a root gives $N$. Watch which power the factor $C / 6$ gets.
+# $D$ then follows from the budget, so that $6 N D = C$ holds.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "size", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1105,6 +1291,26 @@ for budget in (1e18, 1e20, 1e22, 1e24):
 # rule, **min-p** ([Nguyen et al., 2024](https://arxiv.org/abs/2407.01082)), compares each token with the most probable
 # one: it keeps the tokens whose probability is at least a given fraction of the highest. All others get the probability
 # 0, and what is kept is divided by its sum. A temperature acts first: the logits are divided by it.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Which probabilities are compared: those of the logits as they are, or those at the temperature? With which number is
+# each of them compared, and is it the same in all rows?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Each row has a limit of its own, so keep the axis of the maximum, with length 1: (batch, 1) fits (batch, vocab). "At
+# least" includes equality, so the most probable token is always kept, and no row has the sum 0. Put 0 in the place of
+# what is cut, rather than taking it out, so that the shape stays; then divide each row by its own sum. Use `softmax`
+# and not a quotient of exponentials: it subtracts the largest number of each row first, so nothing overflows.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "cut", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1172,6 +1378,27 @@ _run(_check)
 # guess as often as it can, and the token that comes out must have exactly the distribution $p$, whatever $q$ is.
 #
 # With cuts both $p$ and $q$ have zeros, and in some rows the two are equal. Think of the divisions.
+#
+# *Difficulty: ★★★. Time: about 25 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# A token $x$ can come out in two ways: it is guessed and kept, or some guess is refused and $x$ is drawn from what is
+# left. The probabilities of the two ways must add up to $p(x)$. How large can the first be at most?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# What refusals add is never negative, so $q(x)$ times the probability of keeping $x$ must not exceed $p(x)$; take the
+# largest probability that allows this. The gap that remains below $p(x)$ has to be filled by refusals: $r$ is
+# proportional to the gaps of its row, and sums to 1. No gap may become negative by rounding. There are two divisions by
+# 0, where $q(x)$ is 0 and in a row without gaps; put there what the docstring allows, for instance with `torch.where`.
+# To check, add up the two ways and compare with $p$.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "draft", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1403,6 +1630,28 @@ demonstrate(faulty_step)
 # - **H** The one-hot vectors have no gradient, so nothing can be learnt from them.
 # - **I** The loss that is returned has lost its graph, so the next step cannot learn.
 # - **J** One of the two tables never changes.
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Say of each line of `faulty_step` what it does, and what it would have to do in a step that learns to predict the next
+# token from all before it. Then take the statements one by one, and ask first whether the statement is true of this
+# code.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Most of the statements can be tested in a cell of your own, with few tokens and small tables that require gradients.
+# Print both tables and their `.grad` before and after a call; make two calls with the same tokens and a learning rate
+# of 0, and compare the gradients; begin with an output matrix of zeros and compare the loss with that of question 2 for
+# equal logits. Copy the line of the logits into a cell, change one token, and see which positions change. For the rest,
+# ask which axis `dim=-1` is, which tensors need a gradient, and what a call takes over from the one before.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "mistakes", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1436,6 +1685,28 @@ assert set(named) == set("BDEGJ"), "not all five letters are right"
 # %% [markdown]
 # Now write a step without the five mistakes: the loss is the one of question 2, for predictions from `recent` vectors,
 # and both tables learn. You may call `next_token_loss`.
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Write the step anew from the docstring, in this order: the tokens' vectors, their mixture, the logits, the loss, the
+# gradients, the change of both tables. Then take the five statements that you named, and ask of each whether it is
+# still true.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The vectors are (batch, time, width), `recent` keeps that shape, and the logits are (batch, time, vocab). This is what
+# the function of question 2 takes; the shift by one position is inside it. The step needs the gradient of this loss
+# alone, whatever `.grad` holds: clear it first, or use `torch.autograd.grad`, which returns the gradients and leaves
+# `.grad` alone. Have both gradients before you change a table, and keep the change itself out of the graph. The loss to
+# return is the one from before the change, detached.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1656,12 +1927,36 @@ demonstrate(training_step)
 #    end mark after the answer is no target. Then it is tuned as in [Better answers from judged
 #    ones](../language/preferences.ipynb), with a reward of 1 if the right number occurs *anywhere* in the reply, else 0.
 #    What will its replies come to look like, and which two changes repair it? (1 point)
+#
+# *Difficulty: ★★★. Time: about 35 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Ask first what each number measures. Which probability of the right character belongs to 0.03 nats, what is one token
+# for each of the two models, and which replies get the reward?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Part 1: say what makes the figure too good for English, let the two mistakes give the answer away in different places,
+# and say of the experiment what you change, what you look at, and what a sound model and a faulty one would show.
+#
+# Part 2: ask how many predictions each model makes for the same text, and what must be the same for both before two
+# numbers can be compared; name everything that has to be counted.
+#
+# Part 3: ask separately what the data teach about the end of a reply, and which kind of reply gets the reward most
+# surely; say of each change which of the two it repairs.
+#
+# </details>
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # **Model answer.**
 #
 # 1. English is not that predictable: after any beginning several continuations make sense, and even people who guess
-#    the next letter of a text need about a bit (0.7 nats) a letter (Shannon's estimates were between 0.6 and 1.3 bits).
+#    the next letter of a text need about a bit (0.7 nats) per letter (Shannon's estimates were between 0.6 and 1.3 bits).
 #    A loss of 0.03 nats says that the right character gets a probability of 97 % (geometric mean). So the model must
 #    have been shown the answer. The mask may be missing, so that every position looks at the next one; the targets may
 #    not be shifted, so that each token has to be predicted from itself; or the validation text may be in the training

@@ -21,6 +21,8 @@
 # [Learning what actions are worth](../rl/q_learning.ipynb) and [Deep Q-learning](../rl/dqn.ipynb) first,
 # [Playing from the picture](../rl/dqn_from_pixels.ipynb) for question 3 and
 # [Tuning a language model by reward](../rl/reward_tuned_generation.ipynb) for question 5; plan four hours.
+# Under each question stand its difficulty, a time, and two hints that unfold when you click on them; try without them
+# first.
 #
 # | Question | After it you can | Points |
 # | --- | --- | --- |
@@ -98,6 +100,25 @@ if "NBGRADER_EXECUTION" in os.environ:
 #   and the agent in $s'$ still had a future that was worth something.
 #
 # A step can be both at once: the game is over just when the time limit is reached. What counts then?
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Ask of each row whether rewards would still come after $s'$ if nobody had stopped watching. A target leaves out the
+# future only where there is none.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Write down the four combinations of `terminated` and `truncated`, and for each one whether anything comes after $s'$:
+# you then see which of the two decides. Turn this into one factor per row, 1 or 0, by which the discounted next value
+# is multiplied before the reward is added. A boolean tensor is inverted by `~`; PyTorch refuses to subtract it from 1.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "targets", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -270,6 +291,26 @@ print(
 # and each row of the batch decides for itself.
 #
 # With 4 actions and ε = 0.2, how often is the best action done? And each of the others?
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Each row needs two independent draws: one decides whether it explores, the other says what it would then do. Compute
+# the exploring action and the greedy action of every row, and only then choose between them.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# A number drawn evenly from 0 to 1 lies below ε with probability ε; draw one for each row, not one for the whole batch.
+# For the exploring action, draw a whole number from 0 to actions - 1 for each row, whatever its best action is. The
+# greedy action is the position of the largest value in the row, so mind the dimension. `torch.where` chooses row by row
+# between two tensors of shape (batch,). Pass `generator` to every function that draws.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "epsilon", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -502,6 +543,32 @@ def numbered(first, count):
     }
 
 
+# %% [markdown]
+# `add_to_buffer`
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Before you store anything, number the new transitions, going on from those already added: which number does the first
+# row of the batch get, and which the last? The first transition of all had the number 0. The rule of the ring then says
+# where each one goes.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Make a tensor of the numbers of all rows of the batch, and take it modulo the capacity, which is the number of rows of
+# any column of the buffer. The places may run over the end and go on at 0, so a single slice from the first to the last
+# is not enough. In each of the five columns, assign the rows of the batch to these places by index: that changes the
+# tensor in place, while assigning to the key of the dictionary would put another tensor there. "added" is a number, not
+# a column; let it grow once, at the end, and not modulo the capacity.
+#
+# </details>
+
+
 # %% nbgrader={"grade": false, "grade_id": "ring", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def add_to_buffer(buffer, batch):
     """Store a batch of transitions; where the buffer is full, they take the places
@@ -623,6 +690,25 @@ _run(_check)
 # Now the drawing. Each row of the batch is drawn evenly from the transitions that are stored, **with replacement**: a
 # transition may come twice, and the batch may be larger than what is stored. A buffer that is not full yet
 # holds rows that nobody has added. They must never come.
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# How many rows of the buffer hold a transition before it is full, and how many after that? "added" counts all that were
+# ever added, so it goes on growing.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# First compute how many transitions are stored, from "added" and the capacity. Then draw `count` places with
+# `torch.randint`, which draws with replacement and never returns its upper limit. Draw them once and use the same
+# places in all five columns, or rows of different transitions are mixed. Leave out "added", which is not a column.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "draw", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -764,6 +850,28 @@ for first in range(0, 12, 3):
 # stack of four shares three of its pictures with the stack before. So large programs store each picture **once** and
 # put stacks together when they are drawn. A stack must not reach back into the game before: where it would, its
 # pictures are black.
+#
+# *Difficulty: ★★★. Time: about 25 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Proceed as if all pictures belonged to one game, and write down for each place which rows its stack consists of. Then
+# ask of each row whether it exists and whether it belongs to the same game as the place. Which number could every
+# picture get, so that two pictures have the same one exactly if they come from the same game?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# For a stack of four the rows are place - 3, …, place, in this order; places as (batch, 1) and offsets as (count,) give
+# all of them at once, (batch, count). The number of a picture's game is how many games have begun up to this picture,
+# itself included. Keep a picture if its row is not negative and its game is that of the place; the others become zero.
+# PyTorch takes a negative index for a row counted from the end, so replace it by a valid one before you look anything
+# up. The mask needs two more dimensions, for height and width; multiplied by a boolean mask, bytes stay bytes.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "stack", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -853,6 +961,27 @@ _run(_check)
 # $$V(s') = Q^-\bigl(s',\ \operatorname*{arg\,max}_{a'} Q(s', a')\bigr) .$$
 #
 # A target is something to move towards, so no gradient may flow through it into either network.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Read the formula from the inside outwards. Its inner part is not a value but an action, one for each state; which
+# network names it, and which network's value of this action is then looked up?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The position of the largest value in each row of one network is a tensor of shape (batch,). In the other network's
+# values, take from each row the entry at that position. `gather` along dimension 1 does this with an index of shape
+# (batch, 1), and returns (batch, 1), so the last dimension has to go again; `values[:, best]` would return
+# (batch, batch). What is computed under `torch.no_grad()` carries no gradient, and the networks can still learn
+# afterwards.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "double", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -978,6 +1107,28 @@ _run(_check)
 #
 # PyTorch has it. You may call your functions of earlier questions, here and below. A check is passed if it is passed
 # with them or with correct versions in their place, so that no mistake costs you points twice.
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# There are three pieces: the online network's value of each action taken, the targets, and the loss of their
+# difference. Two functions that you have already written make the targets; only the first piece is new.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Pick the prediction from the online network's values of `states`, one entry per row as in `double_values`, but at the
+# action that was taken and with a gradient. `bellman_targets` also asks for `truncated`, which the batch does not have:
+# question 1 says what a time limit changes in a target, and so what you may pass, in the shape of `terminated`.
+# Prediction and targets must both have the shape (batch,): (batch, 1) and (batch,) together give (batch, batch), and
+# the mean over it is a number too, but a wrong one. Check in the documentation of PyTorch's Huber loss where its
+# parabola ends and whether it takes the mean.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "huber", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1163,6 +1314,30 @@ print(
 # policy be a softmax of logits $\theta$, one for each action, and derive $\nabla_\theta \log \pi_\theta(a)$ on paper: a
 # vector with a component for each action. Then sum the variance of the estimate over its components. Nothing has to be
 # drawn, since the expectations are sums over the actions.
+#
+# *Difficulty: ★★★. Time: about 25 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Write $\log \pi_\theta(a)$ as $\theta_a - \log \sum_j e^{\theta_j}$, and differentiate it with respect to each
+# $\theta_i$, once for $i = a$ and once for the others. For each action that might be drawn, the estimate is a vector;
+# its mean and its variance are sums over these actions, each with its probability.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The derivative of $\log \sum_j e^{\theta_j}$ with respect to $\theta_i$ is $\pi_\theta(i)$. The components of each
+# gradient must sum to 0; use this to check yours. Build a matrix whose row $a$ is the estimate
+# $g_a = (r(a) - b)\, \nabla_\theta \log \pi_\theta(a)$, and with $\bar g = \sum_a \pi_\theta(a)\, g_a$ compute
+#
+# $$\sum_a \pi_\theta(a) \sum_i (g_{a,i} - \bar g_i)^2 .$$
+#
+# Both sums over $a$ are weighted by the policy; PyTorch's `mean` and `var` give every row the same weight.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "variance", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1229,6 +1404,25 @@ _run(_check)
 # **other** texts after the same prompt ([Kool et al.,
 # 2019](https://wouterkool.github.io/publication/buy-4-samples-free-baseline/)). The reward less this baseline is the
 # **advantage**. (In the chapter each prompt has one text, and the others are those of the whole batch.)
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Each text has a baseline of its own, but no loop is needed. How do you get the sum of all other rewards of a row from
+# the sum of the whole row?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Sum the rewards over the texts and keep this dimension, so that (prompts, 1) fits (prompts, texts). Turn it into the
+# sum of the others, and divide by how many others there are. The advantage is the reward of the text less this mean. In
+# each row the advantages must sum to 0; if there are only two texts, one is minus the other.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "advantage", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1289,6 +1483,27 @@ _run(_check)
 #
 # The advantages $A_i$ are numbers, whatever they were computed from. Not divided by $n_i$: each text counts for its
 # reward, however long it is.
+#
+# *Difficulty: ★★★. Time: about 25 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Go through the formula from the inside outwards: the log-probability of each token that stands in `tokens`, one number
+# for each text, one number for the batch. Which of the two reductions is a sum, and which is a mean?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Take `log_softmax` over the vocabulary (the logarithm of a softmax can become minus infinity), and `gather` the
+# entries of the tokens along that dimension; the index needs a third dimension, which goes again afterwards. Position
+# $t$ of text $i$ was drawn if $t < n_i$: compare the positions, (time,), with the lengths as (batch, 1), and set all
+# others to zero before you sum over time. Detach the advantage before you multiply. Mind the sign: the loss must fall
+# when a text with a positive advantage becomes more probable.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "surrogate", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1423,6 +1638,24 @@ _run(_check)
 #
 # The mean of the sum over texts that the policy wrote is the KL divergence from the reference, so a single text's is an
 # estimate of it. For one text it may well be negative. Which texts gain by the penalty, and which lose?
+#
+# *Difficulty: ★☆☆. Time: about 10 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# What is the logarithm of a quotient? Both logarithms are given, so no probability has to be computed.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Compute the logarithm of the ratio for each token, and sum over time: a text is charged for all its tokens, so do not
+# take the mean. A negative sum stays as it is. Check the sign with a text that the policy finds more probable
+# than the reference does: should its reward rise or fall? The result must carry no gradient, even if `log_p` does.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "charge", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1649,6 +1882,28 @@ demonstrate(faulty_step)
 # - **H** After the end of a game, the agent does not begin again at the start.
 # - **I** Where the game is over, a value is added for what comes after it.
 # - **J** The table is changed in place, so the caller does not see the change.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# A step of Q-learning chooses an action, does it, forms a target, moves one entry of the table, and says where it goes
+# on. Find the lines of `faulty_step` for each of these, and compare them with the formula above. Ask of every statement
+# first whether the code does this, and then whether Q-learning should do something else.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Follow each name from the line where it gets its value to all lines where it is read. Then play single steps on paper
+# with a small table of different numbers: a greedy step, an exploring one, one that ends the game, and one that is
+# interrupted. Write down which entry changes and to what, and beside it what the formula demands. What you cannot
+# decide by reading, try: call `faulty_step` once in a world so small that you know what should come out (Check 6c
+# builds one).
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "mistakes", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1681,6 +1936,26 @@ assert set(named) == set("ADFGI"), "not all five letters are right"
 
 # %% [markdown]
 # Now write a step without the five mistakes. You may call `epsilon_greedy`.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Write the step from the formula of Q-learning instead of mending `faulty_step` line by line. First note for each of
+# the symbols $s$, $a$, $r$, $s'$, $\alpha$ and $\gamma$ which variable holds it.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# `epsilon_greedy` expects a batch, here one of a single row, (1, actions), and returns a tensor; `move` wants a whole
+# number. Form $y$ next: question 1 says when something is added for what comes after $s'$. Then move the one entry of
+# this state and this action by a share $\alpha$ of its distance from $y$, in place. The last sentence of the docstring
+# says where to go on.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -2204,6 +2479,32 @@ if "NBGRADER_EXECUTION" not in os.environ:  # nobody watches the grading
 #    first week the rewards rise and the KL divergence from the reference stays small; in the third week the rewards are
 #    higher still, and the divergence has grown tenfold. What has probably happened, why does a penalty on the
 #    divergence not rule it out, and what should the team look at? (1 point)
+#
+# *Difficulty: ★★☆. Time: about 30 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Each part asks for at least two things; mark them, and give each its own sentence or two. A full answer names the
+# mechanism: it says through which step of the computation the effect comes about, and not only that training becomes
+# worse.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# 1. Which of several noisy estimates does a maximum take, and what does that say about its error? Ask the same about
+#    the estimate by which the other network judges.
+# 2. Write down the target that this program computes for the last step, and the one that it should compute; then
+#    compare what decided that the episode stopped with what the four numbers of a state contain.
+# 3. Compare a batch drawn from the buffer with as many transitions in a row. Then follow one rare transition, with the
+#    buffer and without it.
+# 4. Invent an answer that gets what is paid for without what was meant, and ask what the formula of the best policy in
+#    question 5 makes of it if the reference rarely writes it. What could the team measure that the reward does not
+#    contain?
+#
+# </details>
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # **Model answer.**

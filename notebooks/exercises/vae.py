@@ -35,6 +35,8 @@
 # here: the grading program knows them by hidden labels, and restores all of them but your answers. Avoid
 # `from … import *`: it can put other functions in the place of Python's own `sum`, `max` or `abs`, which the checks use. A
 # function leaves the tensors it is given as they are, unless its docstring says otherwise.
+# Under each question stand its difficulty, a time, and two hints that unfold when you click on them; try without them
+# first.
 #
 # **How it is graded.** The cells that begin with `# Check` call your function. If such a cell runs without an error,
 # you have passed the checks you can see; when your work is graded, each of these cells also runs further checks of
@@ -98,6 +100,27 @@ if "NBGRADER_EXECUTION" in os.environ:
 #
 # Whoever calls your function may give the noise `u`. Otherwise draw it yourself: `torch.rand` takes a shape and a
 # `generator` (which may be `None`), and a generator with the same seed must give the same `z` again.
+#
+# *Difficulty: ★★☆. Time: about 25 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# $F^{-1}(u)$ answers the question: at which $z$ has the distribution function reached the value $u$? $F$ has two
+# branches, so find out first which values of $u$ belong to which branch. What is $F(\mu)$?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# $F(\mu) = \tfrac12$, so the first branch belongs to $u \le \tfrac12$ and the second to $u > \tfrac12$. In each of them
+# isolate the exponential, take the logarithm, and solve for $z$; watch the sign in the second. `torch.where` picks one
+# of two tensors entry by entry, and $b$ is the exponential of `log_scale`. If `u` is `None`, draw one number for each
+# entry of `mu`, and pass `generator` on. From `mu` and `log_scale` to `z` use only operations that gradients can pass
+# (no `.item()`, no `.detach()`), and change none of the given tensors in place.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "draw", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -277,6 +300,27 @@ _run(_check)
 #
 # and use $\mathbb{E}_q[(z-\mu)^2] = \sigma^2$ and $\mathbb{E}_q[(z-m)^2] = (\mu-m)^2 + \sigma^2$. The latent
 # dimensions are independent, so their divergences add up. For $m = 0$ and $s = 1$ you must get the chapter's formula.
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# The divergence is the mean under $q$ of the difference of the two logarithms above. Which parts of this difference do
+# not depend on $z$, and which are squared distances, whose means the question gives?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# In $\log q(z) - \log p(z)$ the terms with $2\pi$ cancel, and what comes from $\log p(z)$ changes its sign. Take the
+# mean under $q$: the logarithms of the variances stay as they are, each squared distance is replaced by its mean,
+# and one of the two fractions becomes a plain number. In code, a variance is the exponential of `log_var`
+# or `prior_log_var`. The prior's tensors, of shape (latent,), broadcast over the batch. Sum over the latent dimensions
+# only, and compare with the chapter's formula for $m = 0$ and $s = 1$.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "kl", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -405,6 +449,27 @@ _run(_check)
 # look like, and how does a small $s$ shift the balance of the two terms?
 #
 # For the batch, return the **mean of the examples' ELBOs**. It is to be maximised; the training loss is its negative.
+#
+# *Difficulty: ★☆☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Start from $\log p(z)$ in question 2, and decide what takes the place of $z$ and of $m$: this gives the logarithm for
+# one pixel. Then ask which axes are summed, which is averaged, and where `kl`, one number per picture, comes in.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The bracket of question 2 holds three terms, one with $2\pi$, one with $\log s^2 = 2 \log s$, and the squared error
+# over $s^2$; the factor before the bracket belongs to all three. `s` is a float, so its logarithm comes from `math`.
+# Put the terms together for each pixel before you sum, so that the constants are counted once per pixel. Sum over
+# all axes but the first, however many there are; the result has shape (batch,). Only there bring in `kl`, with the
+# sign of the formula above, and take the mean over the batch last.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "elbo", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -533,6 +598,28 @@ _run(_check)
 # with logarithms throughout, and find the function of PyTorch that computes the logarithm of a sum of exponentials
 # without leaving the logarithmic scale. Question 2 shows $\log q$ for one latent dimension; independent dimensions
 # add up.
+#
+# *Difficulty: ★★★. Time: about 25 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Think of a table of the densities $q(z \mid x_i)$, with one row per point and one column per picture: $q(z)$ at a
+# point is the mean of its row. What you can compute safely is the logarithm of each entry, and the mean of
+# the logarithms is not the logarithm of the mean.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Give `z` a new axis in the middle, for the pictures (index it with `None`); its differences from `mu` then have the
+# shape (points, n, latent). Compute the log-density in each latent dimension as in question 2, with its constant, and
+# sum over the last axis only. The table (points, n) is left, and `torch.logsumexp` sums over its pictures
+# without leaving the logarithmic scale. That is the logarithm of a sum: what does the factor $\frac1n$
+# become on this scale?
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "aggregate", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -628,6 +715,28 @@ _run(_check)
 # Make the draws as the chapter does, $z_{ij} = \mu_i + \sigma_i \odot \varepsilon_{ij}$, from noise that the caller gives.
 # You may call your functions of earlier questions, here and below. A check is passed if it is passed with them or with
 # correct versions in their place, so that no mistake costs you points twice.
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Each draw needs the logarithms of two densities: that of the picture it was drawn for, and that of all pictures
+# together. You have a function for one of them; look up in which shape it takes its points.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# The draws have the shape (k, n, latent), `mu` and `log_var` broadcast over the first axis, and $\sigma$ is the
+# exponential of *half* of `log_var`. In $\log q(z_{ij} \mid x_i)$ put in the formula of the draw for $z_{ij}$: what is
+# left of the squared distance over $\sigma_i^2$? Keep the constant with $2\pi$, which `log_aggregate` has too, and sum
+# over the latent dimensions. `log_aggregate` takes points of shape (points, latent), so give it all $k n$ draws along
+# one axis; with three axes it may run and still compare the wrong things. Bring both logarithms into the same shape
+# before you subtract, and take the mean over all draws.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "information", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -733,6 +842,28 @@ for radius in (0.0, 0.5, 1.0, 1.5, 3.0):
 #
 # Weights of pictures are as small as $e^{-1000}$, so your function gets their logarithms and must not leave the
 # logarithmic scale.
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Write both results with probabilities first: a mean over the codes, a product with $p(y)$, a sum over the classes, a
+# quotient. What does each of these four become on the logarithmic scale?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# `torch.logsumexp` does a sum on the logarithmic scale, over the axis that you name. Begin with the axis of the codes,
+# and do not forget the $\frac1k$ of the mean; the shape (batch, classes) is left, over whose first axis `log_prior`
+# broadcasts. The sum over the classes then gives $\log p(x)$, of shape (batch,). For $\log p(y \mid x)$ go back to what
+# you had before this sum, and give $\log p(x)$ an axis for the classes, so that each picture's number meets its own
+# row. Take no exponential yourself: it may round to zero, whereas adding, subtracting and `torch.logsumexp` need no
+# special case even for a class whose `log_prior` is minus infinity.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "read", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -915,6 +1046,28 @@ demonstrate(faulty_step, learning_rate=0.5)
 # - **H** The reconstruction and the picture have changed places in the cross-entropy.
 # - **I** The loss that is returned still has its graph, which fills the memory.
 # - **J** The codes cost nothing: there is no KL term.
+#
+# *Difficulty: ★★☆. Time: about 15 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Write down from the chapter, in order, what one training step does, and lay `faulty_step` beside it line by line. For
+# each statement ask whether what it says is true of this code, not whether it would be a mistake in general.
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# For the cross-entropy read `help(F.binary_cross_entropy_with_logits)`: what it takes, in which order and form, and
+# what it returns by default; for its sign, compute it for one pixel with a good and with a bad answer.
+# For the gradients, note after each line what is in `.grad` and which line uses it; for the optimiser,
+# look up in `demonstrate` which parameters it is given, and for what is returned, what `detach` does. For `encode`
+# and `decode`, write the shapes beside each call, and follow what is used of the results and of the arguments. Last,
+# compare the loss with the ELBO, term by term.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "mistakes", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -950,6 +1103,28 @@ assert set(named) == set("BCFHJ"), "not all five letters are right"
 # Bernoulli decoder with the logits that the model gives, summed over the pixels, plus the KL term of question 2 for the
 # prior $N(0, I)$, averaged over the batch. The codes are $z = \mu + \sigma \odot \varepsilon$, with the noise `eps` that the
 # caller gives.
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Write down the loss of a single picture first: which two terms does it have, what does each need from the encoder and
+# the decoder, and over what is each summed? Which of your functions gives one of them?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# Draw the code from both results of the encoder and `eps`, as in question 4, and decode it. The argument `reduction` of
+# `F.binary_cross_entropy_with_logits` decides whether it adds up, averages or does neither; you need a sum over the
+# pixels and a mean over the batch, so check this and its other arguments against the documentation. For `kl_to_prior`
+# the prior $N(0, I)$ is two tensors of shape (latent,): its mean, and the *logarithm* of its variance. `backward`
+# adds to what is in `.grad`: what must be gone before it is called, and what must be there when the optimiser
+# makes its step? Return the loss that these gradients belong to, without its graph.
+#
+# </details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "bug", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -1177,6 +1352,28 @@ demonstrate(training_step, learning_rate=0.1)
 #    and how? (2 points)
 # 2. Let $\beta$ multiply the KL term. Describe the codes, the reconstructions and the samples from the prior as
 #    $\beta \to 0$, and as $\beta$ becomes very large. (2 points)
+#
+# *Difficulty: ★★☆. Time: about 20 minutes.*
+#
+# <details>
+# <summary>Hint 1</summary>
+#
+# Part 1: at which codes has the decoder been trained, and at which is it used afterwards? Part 2: what will the encoder
+# do if a code costs nothing, and what if it costs more than it can save in the reconstruction term?
+#
+# </details>
+#
+# <details>
+# <summary>Hint 2</summary>
+#
+# A full answer to part 1 says what the plain autoencoder's loss asks of the codes and what it leaves open, and what
+# this means for a draw from $N(0, I)$. It names the term, and says what this term does to the distribution of each
+# picture's codes; the name alone is not enough. For part 2 sketch a table with the two cases as rows, and the codes,
+# the reconstructions and the samples as columns; fill all six fields, and write them out in sentences. For the codes
+# ask which $q(z \mid x)$ is best when only one of the two terms counts, and for the pictures what the decoder can read
+# from such codes, and whether it has been trained where the prior draws.
+#
+# </details>
 
 # %% [markdown] nbgrader={"grade": true, "grade_id": "words", "locked": false, "points": 4, "schema_version": 3, "solution": true, "task": false}
 # **Model answer.**
