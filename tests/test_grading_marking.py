@@ -37,11 +37,14 @@ SEED = "a seed"
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
+def as_before() -> Iterator[None]:
+    """One thread; and what a notebook's cell sets for all of PyTorch, it sets in this process."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
 
 
 @cache
