@@ -96,7 +96,7 @@ def test_nothing_to_read_is_said(course: Path, root: Path, tmp_path: Path) -> No
     with pytest.raises(batch.MarkingError, match="run this in the folder of the course's repository"):
         review.prepare(NAME, course, tmp_path)
     review.prepare(NAME, course, root)
-    with review._alone(course / "review" / NAME), pytest.raises(batch.MarkingError, match="wait until it has ended"):
+    with batch.only_one(course / "review" / NAME), pytest.raises(batch.MarkingError, match="wait until it has ended"):
         review.prepare(NAME, course, root)
 
 

@@ -12,6 +12,7 @@ import resource
 import secrets
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -77,21 +78,33 @@ def mark_class(
         raise MarkingError(str(error)) from error
     by = marked_by(assignment, root)
     folder = course / "marked" / assignment
-    try:
-        with alone(folder):
-            waiting = []
-            for student, path in students.items():
-                what = None if path is None else sha256(path.read_bytes())
-                stamp = {"notebook": what, "assignment": by, "sandbox": sandboxed}
-                known = known_mark(folder / f"{student}.json", stamp)
-                if known and not known["problem"] and not known["looks"]:
-                    yield student, known
-                else:
-                    waiting.append((student, path, stamp))
-            if waiting:
-                yield from _side_by_side(rules, waiting, folder, jobs or os.cpu_count() or 1)
-    except Timeout as error:
-        raise MarkingError(f"another marking into {folder} is running: wait until it has ended") from error
+    with only_one(folder):
+        waiting = []
+        for student, path in students.items():
+            what = None if path is None else sha256(path.read_bytes())
+            stamp = {"notebook": what, "assignment": by, "sandbox": sandboxed}
+            known = known_mark(folder / f"{student}.json", stamp)
+            if known and not known["problem"] and not known["looks"]:
+                yield student, known
+            else:
+                waiting.append((student, path, stamp))
+        if waiting:
+            yield from _side_by_side(rules, waiting, folder, jobs or os.cpu_count() or 1)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Be the only one who writes into a folder, as `alone`.
+
+    Raises:
+        MarkingError: if somebody else is writing.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(alone(folder))
+        except Timeout as error:
+            raise MarkingError(f"somebody else is writing into {folder}: wait until it has ended") from error
+        yield
 
 
 def marked_by(assignment: str, root: Path = Path()) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from aigc_course.grading.intake import sha256
-from aigc_course.grading.notebooks import PLACEHOLDER, label, python, read, text_of
+from aigc_course.grading.notebooks import PLACEHOLDER, label, python, question_of, read, text_of
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _below_their_checks(about: dict[str, dict[str, str]], labels: list[str]) -> 
     answers = [name for name, entry in about.items() if entry["kind"] == "code"]
     below = {}
     for check in (name for name in about if about[name]["kind"] == "check" and name in labels):
-        answer = max((name for name in answers if check.startswith(f"{name}-")), key=len)
+        answer = question_of(check, answers)
         if answer in labels and labels.index(answer) > labels.index(check):
             below[answer] = f"the answer {answer!r} stands below its check: move it up"
     return list(below.values())

@@ -35,6 +35,17 @@ Course = Annotated[
 ]
 
 
+RosterFile = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        metavar="ROSTER.csv",
+        help="The class, with the columns id, name, email; or Moodle's grading worksheet, or Canvas's gradebook.",
+    ),
+]
+
+
 @app.callback()
 def main() -> None:
     """Grade a class, from what students sent to marks."""
@@ -49,15 +60,7 @@ def intake_command(
             metavar="ZIP_OR_FOLDER", exists=True, help="What Moodle or Canvas gave you, or a folder of files."
         ),
     ],
-    roster: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            metavar="ROSTER.csv",
-            help="The class, with the columns id, name, email; or Moodle's grading worksheet, or Canvas's gradebook.",
-        ),
-    ] = None,
+    roster: RosterFile = None,
     course: Course = Path("course"),
     release: Annotated[
         Path | None,
@@ -232,15 +235,7 @@ def check_command(
 def report_command(
     assignment: Name,
     course: Course = Path("course"),
-    roster: Annotated[
-        Path | None,
-        typer.Option(
-            exists=True,
-            dir_okay=False,
-            metavar="ROSTER.csv",
-            help="As for intake. Moodle's worksheet or Canvas's gradebook comes back with the grades filled in.",
-        ),
-    ] = None,
+    roster: RosterFile = None,
     machine_only: Annotated[
         bool, typer.Option("--machine-only", help="Score without the answers in words, read or not.")
     ] = False,
@@ -248,9 +243,9 @@ def report_command(
     """Write what was marked into pages and tables: feedback for each student, and what the teacher needs.
 
     In FOLDER/reports/ASSIGNMENT/: feedback/STUDENT.html, to be sent; grades.csv, in nbgrader's columns; moodle.csv or
-    canvas.csv, to be imported there; class.html, with what needs a look, the hardest questions, the most common
-    mistakes and answers that look alike; viva.html, with questions to each student on their own work; and by_hand.csv,
-    the answers in words that wait for a reader (see `review`).
+    canvas.csv, the roster with the grades filled in, if it came from there; class.html, with what needs a look, the
+    hardest questions, the most common mistakes and answers that look alike; viva.html, with questions to each student
+    on their own work; and by_hand.csv, the answers in words that wait for a reader (see `review`).
 
     Exit status: 0 if everybody has a score, 1 if not, 2 if nothing could be done.
 
@@ -260,12 +255,13 @@ def report_command(
 
         aigc-grade report vae --roster moodle-worksheet.csv --machine-only
     """
-    from aigc_course.grading import review  # here, since it imports torch and nbgrader
-    from aigc_course.grading.batch import MarkingError
+    from aigc_course.grading.batch import MarkingError  # here, since it imports torch
     from aigc_course.grading.report import report
 
     try:
         if (course / "review" / assignment).exists():
+            from aigc_course.grading import review  # here, since it imports nbgrader
+
             review.collect(assignment, course)
         people = None if roster is None else Roster.read(roster)
         students = report(assignment, course, roster=people, worksheet=roster, machine_only=machine_only)

@@ -339,7 +339,7 @@ class Roster:
         except UnicodeDecodeError as error:
             raise IntakeError(f"the roster {path} is not in UTF-8: save it as “CSV UTF-8”") from error
         first = text.split("\n", 1)[0]
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count))
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text))
         header = [re.sub(r"[^a-z]", "", cell.lower()) for cell in next(lines, [])]
 
         def column(row: list[str], *names: str) -> str:
@@ -809,6 +809,11 @@ def _newer(one: _Found, other: _Found, numbered: bool = True) -> bool:
     if not one.time or not other.time:
         return False
     return datetime.fromisoformat(one.time) - datetime.fromisoformat(other.time) >= _EXACT
+
+
+def delimiter_of(text: str) -> str:
+    """Return what separates the columns of a CSV file: of comma, semicolon and tab what its header has most of."""
+    return max(",;\t", key=text.split("\n", 1)[0].count)
 
 
 def sha256(data: bytes) -> str:

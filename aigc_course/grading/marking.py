@@ -31,7 +31,7 @@ from nbformat import NotebookNode
 from torch import Tensor
 
 from aigc_course.grading import inside, sandbox
-from aigc_course.grading.notebooks import label, python, repaired
+from aigc_course.grading.notebooks import label, python, question_of, repaired
 
 # What a cell or an ask may take, in seconds, and the whole of a submission.
 SECONDS = 30.0
@@ -131,8 +131,8 @@ class Assignment:
         ]
 
     def question(self, check: str) -> str:
-        """Return the question that a check belongs to: of those whose names it begins with, the longest."""
-        return max((name for name in self.wrong if check.startswith(f"{name}-")), key=len)
+        """Return the question that a check belongs to."""
+        return question_of(check, self.wrong)
 
     def unmarked(self, problem: str, message: str = "") -> Marked:
         """Return what a notebook is worth that could not be marked; `message`, if there is one, is for the student."""

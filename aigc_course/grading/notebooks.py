@@ -9,6 +9,7 @@ import copy
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import nbformat
@@ -89,6 +90,11 @@ def python(source: str) -> str:
 def label(cell: NotebookNode, default: str = "") -> str:
     """Return a cell's `grade_id`, or `default` if it has none."""
     return cell.metadata.get("nbgrader", {}).get("grade_id", default)
+
+
+def question_of(check: str, answers: Iterable[str]) -> str:
+    """Return the answer that a check belongs to: of those whose names it begins with, the longest."""
+    return max((name for name in answers if check.startswith(f"{name}-")), key=len)
 
 
 def elsewhere(solved: NotebookNode, notebook: NotebookNode) -> list[str]:

@@ -12,18 +12,16 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from filelock import Timeout
 from nbformat import NotebookNode
 
 from aigc_course.grading import marking
-from aigc_course.grading.batch import MarkingError, known_mark, marked_by, taken_in
-from aigc_course.grading.intake import Roster, Student, alone, manifest_of, sha256, write
+from aigc_course.grading.batch import MarkingError, known_mark, marked_by, only_one, taken_in
+from aigc_course.grading.intake import Roster, Student, delimiter_of, manifest_of, sha256, write
 from aigc_course.grading.notebooks import PLACEHOLDER, elsewhere, label, python, read
 
 # The columns of nbgrader's own export.
@@ -208,11 +206,7 @@ def report(
         scores = {marks.id: _score(marks, machine_only) for marks in result}
         numbers = {student.number: student.id for student in people.values() if student.number}
         filled = filled_in(worksheet, assignment, scores, numbers, _most(rules, machine_only))
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(alone(folder))
-        except Timeout as error:
-            raise MarkingError(f"another report into {folder} is being written: wait until it has ended") from error
+    with only_one(folder):
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("aigc_course.grading", "pages"),
             autoescape=True,
@@ -301,7 +295,7 @@ def filled_in(
         MarkingError: if it is not, or if several columns could be meant.
     """
     text = worksheet.read_bytes().decode("utf-8-sig")
-    delimiter = max(",;\t", key=text.split("\n", 1)[0].count)
+    delimiter = delimiter_of(text)
     lines = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
     columns = list(lines.fieldnames or ())
     if {"Identifier", "Grade"} <= set(columns):

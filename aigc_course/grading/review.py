@@ -11,19 +11,18 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from filelock import Timeout
 from nbformat import NotebookNode
 from nbgrader.api import Gradebook
 from sqlalchemy.exc import SAWarning
 
 from aigc_course.grading import marking
-from aigc_course.grading.batch import MarkingError, taken_in
-from aigc_course.grading.intake import alone, write, write_json
+from aigc_course.grading.batch import MarkingError, only_one, taken_in
+from aigc_course.grading.intake import write, write_json
 from aigc_course.grading.notebooks import PLACEHOLDER, label, read
 from aigc_course.grading.report import BY_HAND, read_by_hand, table
 
@@ -53,7 +52,7 @@ def prepare(assignment: str, course: Path, root: Path = Path()) -> int:
     known = read_by_hand(course / "by_hand" / f"{assignment}.csv", rules.by_hand)
     folder = course / "review" / assignment
     waiting = 0
-    with _alone(folder), _gradebook(folder) as gradebook:
+    with only_one(folder), _gradebook(folder) as gradebook:
         settings = _SETTINGS.format(root=str(folder.resolve()), name=assignment)
         write(folder / "nbgrader_config.py", settings.encode())
         gradebook.update_or_create_assignment(assignment)
@@ -169,16 +168,6 @@ def _sheet(solved: NotebookNode, answers: dict[str, str]) -> NotebookNode:
         elif cell.cell_type == "markdown":
             question = cell.source
     return sheet
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(alone(folder))
-        except Timeout as error:
-            raise MarkingError(f"somebody else is writing into {folder}: wait until it has ended") from error
-        yield
 
 
 @contextmanager
