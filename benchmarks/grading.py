@@ -19,12 +19,11 @@ import nbformat
 import psutil
 from nbformat import NotebookNode
 
-from aigc_course.grading import batch, marking
+from aigc_course.grading import batch, marking, release
 from aigc_course.grading.intake import intake
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "tools"))
-import exercises  # noqa: E402 it lies beside what it imports
 from clean_environment import clean_environment  # noqa: E402
 
 SOURCE = ROOT / "notebooks" / "exercises" / "vae.py"
@@ -32,9 +31,15 @@ SUBMISSIONS, SLEEP, JOBS = 1_000, 3.0, 2
 CLASS, PAIRS = 12, 3
 
 
+def put(notebook: NotebookNode, place: Path) -> None:
+    place.parent.mkdir(parents=True)
+    nbformat.write(notebook, place)
+
+
 def taken_in(count: int, folder: Path) -> Path:
     """Return a course in which a class of this size has handed in right answers, in several styles."""
-    solved = exercises.solution(SOURCE)
+    text = SOURCE.read_text("utf-8")
+    solved = release.solved(text)
     styles = list(marking.module(ROOT / "tests" / "exercises" / "vae_wrong.py").RIGHT.values())
     for number in range(count):
         notebook, codes = copy.deepcopy(solved), styles[number % len(styles)]
@@ -42,8 +47,8 @@ def taken_in(count: int, folder: Path) -> Path:
             name = cell.metadata.get("nbgrader", {}).get("grade_id")
             if name in codes:
                 cell.source = f"{cell.source}\n{codes[name]}" if name == "setup" else codes[name]
-        exercises.write(notebook, folder / "sent" / f"student{number:04d}" / "vae.ipynb")
-    intake("vae", folder / "sent", exercises.release(SOURCE), folder / "course")
+        put(notebook, folder / "sent" / f"student{number:04d}" / "vae.ipynb")
+    intake("vae", folder / "sent", release.released(text), folder / "course")
     return folder / "course"
 
 
@@ -89,12 +94,10 @@ def honest_class() -> dict[str, Any]:
             subprocess.run(command, cwd=peer, env=variables, check=True, capture_output=True)
             return time.perf_counter() - start
 
-        exercises.write(exercises.solution(SOURCE), peer / "source" / "vae" / "vae.ipynb")
+        put(release.solved(SOURCE.read_text("utf-8")), peer / "source" / "vae" / "vae.ipynb")
         nbgrader("generate_assignment", "vae")
         for sent in (course / "submitted" / "vae").glob("*/notebook.ipynb"):
-            place = peer / "submitted" / sent.parent.name / "vae" / "vae.ipynb"
-            place.parent.mkdir(parents=True)
-            nbformat.write(nbformat.read(sent, 4), place)
+            put(nbformat.read(sent, 4), peer / "submitted" / sent.parent.name / "vae" / "vae.ipynb")
         program = "from aigc_course.grading.cli import app; app()"
         rows = []
         for number in range(PAIRS):

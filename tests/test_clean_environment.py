@@ -1,10 +1,7 @@
-"""No setting of a person's acts in a chapter, its second run or a grading, and missing settings are no obstacle."""
+"""No setting of a person's acts in a chapter or its second run, and missing settings are no obstacle."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -128,55 +125,6 @@ def test_a_chapter_is_the_same_whatever_stands_in_the_home(small, tmp_path):
     settings(tmp_path / "home")
     assert small({"HOME": str(tmp_path / "home")}) == small({})
     assert not (tmp_path / "home/.cache").exists()
-
-
-ASSIGNMENT = """\
-# ---
-# jupyter:
-#   kernelspec:
-#     display_name: Python 3 (ipykernel)
-#     language: python
-#     name: python3
-# ---
-
-# %% nbgrader={"grade": false, "grade_id": "half", "locked": false, "solution": true, OTHERS}
-def half(x):
-    ### BEGIN SOLUTION
-    assert x >= 0
-    return x / 2
-    ### END SOLUTION
-
-# %% nbgrader={"grade": true, "grade_id": "right", "locked": true, "points": 2, "solution": false, OTHERS}
-import colorsys
-assert half(3) == 1.5
-
-# %% nbgrader={"grade": true, "grade_id": "checked", "locked": true, "points": 3, "solution": false, OTHERS}
-try:
-    half(-1)
-except AssertionError:
-    pass
-else:
-    raise ValueError("takes a negative number")
-""".replace("OTHERS", '"schema_version": 3, "task": false')
-
-
-def test_marks_do_not_hang_on_the_teachers_settings(tmp_path):
-    source = write(tmp_path / "a.py", ASSIGNMENT)
-    tool = [sys.executable, str(ROOT / "tools/exercises.py")]
-    good, bad = tmp_path / "good.ipynb", tmp_path / "bad.ipynb"
-    subprocess.run([*tool, "solution", source, good], check=True)
-    notebook = nbformat.read(good, as_version=4)
-    notebook.cells[0].source = "def half(x):\n    return x / 2"
-    nbformat.write(notebook, bad)
-    done = subprocess.run(
-        [*tool, "grade", source, good, bad],
-        env={**os.environ, **hostile(tmp_path / "hostile")},
-        text=True,
-        stdout=subprocess.PIPE,
-    )
-    points = json.loads(done.stdout)
-    assert points[str(good)] == {"right": 2.0, "checked": 3.0, "total": 5.0}
-    assert points[str(bad)] == {"right": 2.0, "checked": 0.0, "total": 2.0}
 
 
 def test_what_older_openblas_must_know_about_the_processor_is_passed_on(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from filelock import Timeout
 from aigc_course.grading import inside, marking, sandbox
 from aigc_course.grading.intake import alone, sha256, write_json
 from aigc_course.grading.notebooks import read
+from aigc_course.grading.papers import Papers, ReleaseError
 
 # Seconds after which a process that marks is ended. The sandbox has limits of its own; this is for what has none.
 LATE = 12 * marking.LIMITS.seconds
@@ -49,7 +50,12 @@ def taken_in(assignment: str, course: Path) -> dict[str, Path | None]:
 
 
 def mark_class(
-    assignment: str, course: Path, root: Path = Path(), jobs: int | None = None, sandboxed: bool = True
+    assignment: str,
+    course: Path,
+    root: Path = Path(),
+    jobs: int | None = None,
+    sandboxed: bool = True,
+    scheduler: str = "",
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Mark every student's notebook; yield each student and what is in their file, in the order in which they are done.
 
@@ -64,32 +70,43 @@ def mark_class(
         root: A copy of the course's repository, which has the solutions.
         jobs: How many are marked side by side; None stands for as many as there are processors.
         sandboxed: False runs the students' code with the rights of whoever calls this.
+        scheduler: The address of a Dask scheduler, whose workers then do the marking; see `cluster`.
 
     Raises:
-        MarkingError: if there is nothing to mark, or another marking is running.
+        MarkingError: if there is nothing to mark, another marking is running, or no scheduler answers.
         sandbox.SandboxUnavailable: if there is no sandbox on this machine.
     """
     students = taken_in(assignment, course)
-    if sandboxed:
+    if sandboxed and not scheduler:
         sandbox.check()
     try:
-        rules = marking.Assignment.load(assignment, root)
-    except FileNotFoundError as error:
+        rules, papers = marking.Assignment.load(assignment, root), Papers.read(assignment, course)
+    except (FileNotFoundError, ReleaseError) as error:
         raise MarkingError(str(error)) from error
-    by = marked_by(assignment, root)
     folder = course / "marked" / assignment
     with only_one(folder):
         waiting = []
         for student, path in students.items():
             what = None if path is None else sha256(path.read_bytes())
+            try:
+                own = papers.root(student, root)
+                by, problem = marked_by(assignment, own), ""
+            except (FileNotFoundError, ReleaseError) as error:
+                own, by, problem = root, "", str(error)
             stamp = {"notebook": what, "assignment": by, "sandbox": sandboxed}
             known = known_mark(folder / f"{student}.json", stamp)
             if known and not known["problem"] and not known["looks"]:
                 yield student, known
             else:
-                waiting.append((student, path, stamp))
-        if waiting:
-            yield from _side_by_side(rules, waiting, folder, jobs or os.cpu_count() or 1)
+                waiting.append(Waiting(student, path, stamp, None if own == root else own, problem))
+        if waiting and scheduler:
+            from aigc_course.grading.cluster import on_cluster  # here, since it needs an extra
+
+            for one, content in on_cluster(rules, assignment, waiting, root, scheduler):
+                write_json(folder / f"{one.student}.json", content)
+                yield one.student, content
+        elif waiting:
+            yield from _side_by_side(rules, assignment, waiting, folder, jobs or os.cpu_count() or 1)
 
 
 @contextmanager
@@ -113,8 +130,22 @@ def marked_by(assignment: str, root: Path = Path()) -> str:
     return sha256(b"".join(path.read_bytes() for path in (*marking.files(assignment, root), *programs)))
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """What is to be marked: `own_paper` is where the student's paper is, if it is not everybody's.
+
+    It cannot be marked if there is a `problem`.
+    """
+
+    student: str
+    path: Path | None
+    stamp: dict[str, Any]
+    own_paper: Path | None
+    problem: str
+
+
 def _side_by_side(
-    rules: marking.Assignment, waiting: list[tuple[str, Path | None, dict[str, Any]]], folder: Path, jobs: int
+    rules: marking.Assignment, name: str, waiting: list[Waiting], folder: Path, jobs: int
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Mark each submission in a process of its own, forked from this one, so that importing torch is paid for once."""
     fork = multiprocessing.get_context("fork")
@@ -126,10 +157,10 @@ def _side_by_side(
         rules.prepare()
         while waiting or running:
             while waiting and len(running) < jobs:
-                student, path, stamp = waiting.pop()
-                process = fork.Process(target=_mark, args=(rules, path, stamp, folder / f"{student}.json"))
+                one = waiting.pop()
+                process = fork.Process(target=mark, args=(rules, name, one, folder / f"{one.student}.json"))
                 process.start()
-                running[process.sentinel] = process, student, stamp, time.monotonic() + LATE
+                running[process.sentinel] = process, one.student, one.stamp, time.monotonic() + LATE
             ended = wait(list(running), timeout=1)
             for sentinel, (process, student, stamp, late) in list(running.items()):
                 if sentinel not in ended:
@@ -142,7 +173,7 @@ def _side_by_side(
                 done = known_mark(place, stamp)
                 if done is None:
                     problem = f"the process that marked it ended early, with exit code {process.exitcode}"
-                    done = _content(rules, stamp, "", rules.unmarked(problem))
+                    done = content_of(rules, stamp, "", rules.unmarked(problem))
                     write_json(place, done)
                 yield student, done
     finally:
@@ -151,24 +182,27 @@ def _side_by_side(
         torch.set_num_threads(threads)
 
 
-def _mark(rules: marking.Assignment, path: Path | None, stamp: dict[str, Any], result: Path) -> None:
+def mark(rules: marking.Assignment, name: str, one: Waiting, result: Path) -> None:
+    """Mark a notebook, and write what is to be in its file into `result`. The process is for this alone."""
     # Data from the sandbox could be made to grow when they are compared.
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     seed = secrets.token_hex(16)
-    run = marking.in_sandbox if stamp["sandbox"] else marking.without_sandbox
-    if path is None:
-        marked = rules.unmarked("there is no notebook; see what intake says")
+    run = marking.in_sandbox if one.stamp["sandbox"] else marking.without_sandbox
+    if one.path is None or one.problem:
+        marked = rules.unmarked(one.problem or "there is no notebook; see what intake says")
     else:
         try:
-            marked = rules.mark(read(path), seed, run)
+            rules = rules if one.own_paper is None else marking.Assignment.load(name, one.own_paper)
+            marked = rules.mark(read(one.path), seed, run)
         except ValueError as error:
             marked = rules.unmarked(str(error))
         except Exception as error:  # one notebook, whatever is in it, does not stop the others
             marked = rules.unmarked(f"marking it failed: {type(error).__name__}: {error}")
-    write_json(result, _content(rules, stamp, seed, marked))
+    write_json(result, content_of(rules, one.stamp, seed, marked))
 
 
-def _content(rules: marking.Assignment, stamp: dict[str, Any], seed: str, marked: marking.Marked) -> dict[str, Any]:
+def content_of(rules: marking.Assignment, stamp: dict[str, Any], seed: str, marked: marking.Marked) -> dict[str, Any]:
+    """Return what is in a student's file."""
     return {**stamp, "seed": seed, "full": rules.full, "by_hand": rules.by_hand, **asdict(marked)}
 
 

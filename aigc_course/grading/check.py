@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from nbformat import NotebookNode
 
@@ -29,23 +30,30 @@ class Checked:
     notes: list[str]
 
 
-def outline() -> dict[str, dict[str, dict[str, str]]]:
-    """Return, for each assignment and each of its labels: the cell's `kind`, and the SHA-256 of its `text`.
+Outline = dict[str, dict[str, Any]]
 
-    A kind is "code" or "words" for an answer, "check" or "given" for a cell that is not to be changed.
+
+def outline() -> dict[str, Outline]:
+    """Return, for each assignment and each of its labels: the cell's `kind`, and the SHA-256 of its possible `texts`.
+
+    A kind is "code" or "words" for an answer, "check" or "given" for a cell that is not to be changed. A cell has
+    several texts if students have papers of their own.
     """
     return json.loads(files("aigc_course.grading").joinpath("outline.json").read_text("utf-8"))
 
 
-def outline_of(release: NotebookNode) -> dict[str, dict[str, str]]:
-    """Return the outline of a release."""
-    found = {}
-    for cell in release.cells:
-        if label(cell):
-            entry = cell.metadata.nbgrader
-            answer = "code" if cell.cell_type == "code" else "words"
-            kind = answer if entry.solution else "check" if entry.grade else "given"
-            found[label(cell)] = {"kind": kind, "text": _hash(cell.source)}
+def outline_of(*releases: NotebookNode) -> Outline:
+    """Return the outline of a release, which there may be in several variants."""
+    found: Outline = {}
+    for release in releases:
+        for cell in release.cells:
+            if label(cell):
+                entry = cell.metadata.nbgrader
+                answer = "code" if cell.cell_type == "code" else "words"
+                kind = answer if entry.solution else "check" if entry.grade else "given"
+                texts = found.setdefault(label(cell), {"kind": kind, "texts": []})["texts"]
+                if (text := _hash(cell.source)) not in texts:
+                    texts.append(text)
     return found
 
 
@@ -82,7 +90,7 @@ def check(path: Path, assignment: str = "") -> Checked:
     for wanted, about in known[name].items():
         found = [cell for cell in cells if label(cell) == wanted]
         if about["kind"] in ("check", "given"):
-            same = [_hash(cell.source) == about["text"] for cell in found]
+            same = [_hash(cell.source) in about["texts"] for cell in found]
             if not all(same) or len(found) != 1:
                 what = "changed" if found and not all(same) else "deleted" if not found else "copied"
                 notes.append(f"the cell {wanted!r}, which belongs to the assignment, was {what}")
@@ -95,7 +103,7 @@ def check(path: Path, assignment: str = "") -> Checked:
     return Checked(name, answers, whole, problems, notes)
 
 
-def _below_their_checks(about: dict[str, dict[str, str]], labels: list[str]) -> list[str]:
+def _below_their_checks(about: Outline, labels: list[str]) -> list[str]:
     """Name the answers that stand below one of their checks: from top to bottom they would not be there in time."""
     answers = [name for name, entry in about.items() if entry["kind"] == "code"]
     below = {}
@@ -110,14 +118,14 @@ def _hash(source: str) -> str:
     return sha256(text_of(source).encode("utf-8", "replace"))
 
 
-def _problem(name: str, about: dict[str, str], found: list[NotebookNode]) -> str:
+def _problem(name: str, about: dict[str, Any], found: list[NotebookNode]) -> str:
     if len(found) != 1:
         what = "has no cell" if not found else f"has {len(found)} cells: keep one"
         return f"the answer {name!r} {what}"
     text = found[0].source
     if not text.strip() or text.strip() == PLACEHOLDER:
         return f"the answer {name!r} is empty"
-    if _hash(text) == about["text"]:
+    if _hash(text) in about["texts"]:
         return f"the answer {name!r} is as it was handed out"
     if about["kind"] == "code":
         try:

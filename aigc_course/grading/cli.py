@@ -51,6 +51,59 @@ def main() -> None:
     """Grade a class, from what students sent to marks."""
 
 
+@app.command("release")
+def release_command(
+    assignment: Name,
+    variants: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            metavar="ROSTER.csv",
+            help="Make a paper of its own for each student of this class; the file is as for intake.",
+        ),
+    ] = None,
+    course: Course = Path("course"),
+) -> None:
+    """Make what students are given: one notebook for all, or a paper of its own for each student.
+
+    With papers, the questions are the same for everybody, and some things in them are not: a distribution, a number, a
+    convention, the mistakes to be found. Whose answers were copied, from a friend or from the public solutions, answers
+    other questions. Who gets what is drawn from the student's id and from FOLDER/papers/key, so the same command gives
+    the same papers. The other commands know by themselves who has which.
+
+    Run it where the course's repository is. The notebooks are in FOLDER/release/ASSIGNMENT/. What is in FOLDER/papers/
+    has the solutions: keep it to yourself.
+
+    Exit status: 0 if all is well, 2 if nothing could be done.
+
+    Examples:
+
+        aigc-grade release vae
+
+        aigc-grade release vae --variants roster.csv --course ~/teaching/cs101
+    """
+    from aigc_course.grading.papers import Papers, ReleaseError
+    from aigc_course.grading.release import release_all, release_class
+
+    root = Path()
+    try:
+        if variants is None:
+            place, link = release_all(assignment, course, root)
+            typer.echo(f"The notebook: {place}\nWhere it can be opened on Colab: {link}")
+            return
+        papers = release_class(assignment, course, Roster.read(variants), root)
+    except (ReleaseError, IntakeError) as error:
+        typer.echo(f"Error: {error}.", err=True)
+        raise typer.Exit(2) from error
+    given, console = Papers.read(assignment, course), Console()
+    table = Table("Student", "Notebook", "What is theirs", title=Text(assignment))
+    for student, chosen in papers.items():
+        table.add_row(Text(student), Text(str(given.given(student))), Text("; ".join(chosen.values())))
+    console.print(table)
+    console.print(Text(f"{len(papers)} papers. Their solutions, for your eyes only: {course / 'papers' / assignment}"))
+
+
 @app.command("intake")
 def intake_command(
     assignment: Name,
@@ -117,6 +170,14 @@ def run_command(
             help="Without a sandbox the students' code runs with your rights, and every mark says so.",
         ),
     ] = True,
+    scheduler: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="A Dask scheduler, such as tcp://10.0.0.7:8786, whose workers do the marking.",
+            show_default=False,
+        ),
+    ] = "",
 ) -> None:
     """Mark what was taken in: each notebook by itself, in a sandbox without the solutions, the network or your files.
 
@@ -131,6 +192,8 @@ def run_command(
         aigc-grade run vae
 
         aigc-grade run vae --course ~/teaching/cs101 --jobs 4
+
+        aigc-grade run vae --scheduler tcp://10.0.0.7:8786
     """
     # Here, since they import torch, and what Windows does not have.
     from aigc_course.grading.batch import MarkingError, mark_class, taken_in
@@ -142,7 +205,7 @@ def run_command(
         total = len(taken_in(assignment, course))
         with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
             task = progress.add_task("", total=total)
-            for student, content in mark_class(assignment, course, jobs=jobs, sandboxed=sandbox):
+            for student, content in mark_class(assignment, course, jobs=jobs, sandboxed=sandbox, scheduler=scheduler):
                 marked[student] = content
                 progress.advance(task)
     except SandboxUnavailable as error:
@@ -150,7 +213,7 @@ def run_command(
             f"Error: {error}\n\nNothing was run. With --no-sandbox the students' code has your rights.", err=True
         )
         raise typer.Exit(2) from error
-    except MarkingError as error:
+    except (MarkingError, ModuleNotFoundError) as error:
         typer.echo(f"Error: {error}.", err=True)
         raise typer.Exit(2) from error
     table, console = Table("Student", "Points", "Needs a look", title=Text(assignment)), Console()

@@ -42,6 +42,7 @@ from filelock import FileLock, Timeout
 from nbformat import NotebookNode
 
 from aigc_course.grading.notebooks import LARGEST, parse, restored
+from aigc_course.grading.papers import PUBLIC, Papers, ReleaseError, mark
 
 # Of an archive: how many files it may have, how many bytes unpacked, and how many for each packed one (deflate can make
 # 1,032 of one; notebooks reach about 20). A small file may be as repetitive as it likes.
@@ -501,7 +502,8 @@ def intake(assignment: str, source: Path, release: NotebookNode, course: Path, r
     Taking in the same again changes nothing. A process that is killed leaves no half-written file, and the same
     intake again ends in the same state. One intake runs at a time. A `notebook.ipynb` that was changed by hand stays.
 
-    **Arguments:** `source` is a ZIP archive or a folder; `release` the notebook that students were given.
+    **Arguments:** `source` is a ZIP archive or a folder; `release` the notebook that students were given, if they
+    were not given papers of their own (see `papers`).
 
     Raises `IntakeError` for an input or a release that cannot be used, or while another intake is running.
     """
@@ -526,7 +528,9 @@ def intake(assignment: str, source: Path, release: NotebookNode, course: Path, r
         raise IntakeError(f"{source} holds no files")
     try:
         with alone(folder):
-            return _taken_in(assignment, sent, release, folder, roster)
+            return _taken_in(assignment, sent, (Papers.read(assignment, course), release), folder, roster)
+    except ReleaseError as error:
+        raise IntakeError(str(error)) from error
     except Timeout as error:
         raise IntakeError(f"another intake into {folder} is running: wait until it has ended") from error
     finally:
@@ -534,7 +538,10 @@ def intake(assignment: str, source: Path, release: NotebookNode, course: Path, r
             archive.close()
 
 
-def _taken_in(assignment: str, sent: list[Sent], release: NotebookNode, folder: Path, roster: Roster | None) -> Intake:
+def _taken_in(
+    assignment: str, sent: list[Sent], given_out: tuple[Papers, NotebookNode], folder: Path, roster: Roster | None
+) -> Intake:
+    papers, public = given_out
     own, nobodys = _shared_out(assignment, sent, folder, roster)
     files: list[dict[str, Any]] = [
         {"path": one.path, "size": one.size, "student": None, "outcome": outcome, "reason": reason}
@@ -544,6 +551,7 @@ def _taken_in(assignment: str, sent: list[Sent], release: NotebookNode, folder: 
     for student, (senders, given) in sorted(own.items()):
         place = folder / student
         earlier = manifest_of(place)
+        release = papers.notebook(student, public)
         found = [each for sender, one in given for each in _examined(one, sender, release, place)]
         paths = {(each.path, each.sha256) for each in found}
         for entry in earlier["files"]:
@@ -711,6 +719,8 @@ def _judge(found: _Found, data: bytes, release: NotebookNode) -> None:
     except ValueError as error:
         found.reason = str(error)
         return
+    if mark(release) != PUBLIC and mark(notebook) not in ("", mark(release)):
+        found.look.append("it was made from another notebook than the one that this student was given")
     if version < 4:
         found.repairs.insert(0, f"notebook format {version}")
     if data.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:

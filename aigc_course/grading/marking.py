@@ -406,10 +406,11 @@ def _number(value: Any) -> Tensor | None:
     return torch.tensor(float(value), dtype=torch.float64) if isinstance(value, bool | int | float) else None
 
 
-def close(given: Any, right: Any, rtol: int | float = 1e-4, atol: int | float = 1e-5) -> None:
+def close(given: Any, right: Any, rtol: int | float = 1e-4, atol: int | float = 1e-5, equal_nan: bool = False) -> None:
     """Raise `Mistake` unless two pieces of data have the same form and nearly the same numbers.
 
-    Whether a single number is Python's or a tensor's, and in which precision, does not matter.
+    Whether a single number is Python's or a tensor's, and in which precision, does not matter. What is not a number is
+    near nothing, unless `equal_nan`.
     """
     found, expected = list(_leaves(given)), list(_leaves(right))
     if [name for name, _ in found] != [name for name, _ in expected]:
@@ -425,7 +426,7 @@ def close(given: Any, right: Any, rtol: int | float = 1e-4, atol: int | float = 
             raise Mistake(f"{what} takes {'a tensor' if isinstance(wanted, Tensor) else 'a number'}, not {kind}.")
         elif number.shape != target.shape:
             raise Mistake(f"{what} has the shape {tuple(number.shape)}, not {tuple(target.shape)}.")
-        elif not torch.allclose(_wide(number), _wide(target), rtol, atol):
+        elif not torch.allclose(_wide(number), _wide(target), rtol, atol, equal_nan):
             raise Mistake(f"{what} is not what was asked for.")
 
 
@@ -473,7 +474,7 @@ def _wide(number: Tensor) -> Tensor:
 
 def _same(given: Any, wrong: Any) -> bool:
     try:
-        close(given, wrong, 1e-3, 1e-4)
+        close(given, wrong, 1e-3, 1e-4, equal_nan=True)
     except Exception:  # Mistake, or data that no answer of ours returns
         return False
     return True

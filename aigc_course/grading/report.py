@@ -23,6 +23,7 @@ from aigc_course.grading import marking
 from aigc_course.grading.batch import MarkingError, known_mark, marked_by, only_one, taken_in
 from aigc_course.grading.intake import Roster, Student, delimiter_of, manifest_of, sha256, write
 from aigc_course.grading.notebooks import PLACEHOLDER, elsewhere, label, python, read
+from aigc_course.grading.papers import Papers, ReleaseError
 
 # The columns of nbgrader's own export.
 _NBGRADER = (
@@ -162,19 +163,18 @@ def report(
     """
     students = taken_in(assignment, course)
     try:
-        rules = marking.Assignment.load(assignment, root)
+        rules, papers = marking.Assignment.load(assignment, root), Papers.read(assignment, course)
         viva = marking.module(root / "marking" / f"{assignment}_viva.py").VIVA
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ReleaseError) as error:
         raise MarkingError(str(error)) from error
     folder = course / "reports" / assignment
     by_hand = read_by_hand(course / "by_hand" / f"{assignment}.csv", rules.by_hand)
-    by = marked_by(assignment, root)
     try:
         intake = json.loads((course / "submitted" / assignment / "report.json").read_bytes())
     except (OSError, ValueError) as error:
         raise MarkingError(f"what intake reported cannot be read ({error}): run `aigc-grade intake` again") from error
     people = {} if roster is None else {student.id: student for student in roster.students.values()}
-    ours = statements_of(*(cell.source for cell in rules.solved.cells if cell.cell_type == "code"))
+    ours = _statements(rules)
     result, codes = [], {}
     for name in dict.fromkeys([*students, *people]):
         person = people.get(name, Student(name, name, ""))
@@ -187,9 +187,18 @@ def report(
         elif path is None:
             marks.problem = "no file is known to be this student's"
         else:
-            _fill(marks, path, rules, by, course / "marked" / assignment, by_hand.get(name, {}))
-            codes[name] = {answer.name: answer.code or "" for part in marks.parts for answer in part.answers}
-            marks.viva = _viva(marks, viva, path, ours)
+            try:
+                place = papers.root(name, root)
+                paper = rules if place == root else marking.Assignment.load(assignment, place)
+            except (FileNotFoundError, ReleaseError) as error:
+                marks.problem = str(error)
+            else:
+                by = marked_by(assignment, place)
+                _fill(marks, path, paper, by, course / "marked" / assignment, by_hand.get(name, {}))
+                codes[name] = {answer.name: answer.code or "" for part in marks.parts for answer in part.answers}
+                solution = ours if paper is rules else _statements(paper)
+                marks.viva = _viva(marks, viva, path, solution)
+                ours = {**ours, **solution}
         result.append(marks)
     unknown = sorted(students.keys() - people.keys()) if people else []
     if unknown:
@@ -522,6 +531,10 @@ def look_alikes(codes: Mapping[str, Mapping[str, str]], ours: Mapping[str, str])
         if len(statements) >= max(SHARED, PART * total):
             pairs.append(Pair(first, second, [(own[first][s], own[second][s]) for s in statements], total))
     return rare, sorted(pairs, key=lambda pair: (-len(pair.shared), pair.first, pair.second))
+
+
+def _statements(assignment: marking.Assignment) -> dict[str, str]:
+    return statements_of(*(cell.source for cell in assignment.solved.cells if cell.cell_type == "code"))
 
 
 def statements_of(*codes: str) -> dict[str, str]:
