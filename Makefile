@@ -20,7 +20,7 @@ vae_MODULES := diagrams.py vae.py vector_quantised.py gpt.py lora.py metrics.py 
 likelihood_MODULES := diagrams.py likelihood.py vae.py metrics.py judge.safetensors
 gan_MODULES := diagrams.py gan.py metrics.py judge.safetensors data/points.py data/games.py benchmarks/gan.json
 diffusion_MODULES := diagrams.py diffusion.py dit.py flow_matching.py text_to_image.py gpt.py lora.py vae.py metrics.py judge.safetensors data/points.py data/text.py data/tokens.py
-evaluation_MODULES := gan.py vae.py gpt.py lora.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py
+evaluation_MODULES := gan.py vae.py gpt.py lora.py recurrent.py metrics.py text_metrics.py judge.safetensors data/text.py data/tokens.py benchmarks/one_table.json
 rl_MODULES := diagrams.py dqn.py playing.py own_games.py gpt.py lora.py text_metrics.py data/text.py data/tokens.py benchmarks/rl.json
 language_MODULES := chat.py diagrams.py gpt.py lora.py gpt2_weights.py recurrent.py text_metrics.py data/text.py data/tokens.py benchmarks/language.json
 practice_MODULES := dqn.py playing.py own_games.py gan.py gpt.py lora.py vae.py data/text.py data/tokens.py
@@ -176,7 +176,7 @@ lint: $(READY)
 
 # The shape checks raise before our own errors can, so the tests of those run in a second call without them. The files
 # are shared out among JOBS processes.
-UNIT := -m pytest tests --ignore=tests/test_book.py --numprocesses=$(JOBS) --dist=loadfile
+UNIT := -m pytest tests --ignore=tests/test_book.py --numprocesses=$(JOBS) --dist=loadfile --durations=25
 unit: $(READY)
 	$(PYTHON) $(UNIT) -m "not bad_input" --jaxtyping-packages=aigc_course,beartype.beartype
 	$(PYTHON) $(UNIT) -m bad_input

@@ -56,7 +56,7 @@ gstep_own = dstep_own
 
 def _other(given: Any, right: Any, other: str) -> None:
     for own in given["own gradients"]:
-        if not any(isinstance(gradient, Tensor) for gradient in own):
+        if not any(isinstance(gradient, Tensor) and (gradient != 0).any() for gradient in own):
             raise Mistake("Nobody got a gradient.")
     if given["requires grad"] != right["requires grad"]:
         raise Mistake("A player was frozen: requires_grad must be True for all weights.")
@@ -146,6 +146,9 @@ def layers_both(given: Any, right: Any) -> None:
                 raise Mistake(f"Each layer of {player} takes {numbers} integers.")
             if not 1 <= layer[1] <= layer[0] <= 7:
                 raise Mistake(f"For each layer of {player}, stride <= kernel <= 7 is asked for.")
+            # Without numbers PyTorch does not look at this.
+            if numbers == 4 and not 0 <= layer[3] < layer[1]:
+                raise Mistake("In each layer of the generator output_padding must be smaller than stride.")
             try:
                 picture = kind(1, 1, *layer, device="meta")(picture)
             except (RuntimeError, ValueError, TypeError, OverflowError) as error:

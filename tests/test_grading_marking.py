@@ -553,6 +553,66 @@ def test_the_solution_and_the_rules_are_not_there() -> None:
     assert marked({"mistakes": code}).points["mistakes-all"] == 2
 
 
+def test_no_second_guess_where_no_stand_in_is_needed() -> None:
+    """An answer can tell that a function of an earlier question is not its own; it must gain nothing from that."""
+    assignment = assignment_of(VAE)
+    right = next(cell.source for cell in assignment.solved.cells if label(cell) == "information")
+    code = f"""{right}
+_right, _mine = information, log_aggregate
+def information(mu, log_var, eps):
+    return torch.zeros(()) if log_aggregate is _mine else _right(mu, log_var, eps)"""
+    guessed = assignment.mark(handed_in(VAE, {"information": code}), SEED, here)
+    assert [check for check in assignment.full if not guessed.points[check]] == ["information-value"]
+    # With a mistake in the earlier question the stand-in is there, for an honest answer too.
+    aggregate = answers_of(VAE).WRONG["aggregate"][0][1]
+    honest = assignment.mark(handed_in(VAE, {"aggregate": aggregate}), SEED, here)
+    assert honest.points["information-value"] == assignment.full["information-value"]
+
+
+def test_layers_that_pytorch_refuses_are_no_layers() -> None:
+    up, down = [(1, 1, 0, 10), (1, 1, 0, 10), (1, 1, 0, 24)], [(7, 2, 0), (5, 2, 0), (7, 2, 0)]
+    code = f"def choose_layers():\n    return {up}, {down}"
+    marked = assignment_of("gan").mark(handed_in("gan", {"layers": code}), SEED, here)
+    assert marked.points["layers-both"] == 0
+    assert "output_padding must be smaller than stride" in marked.messages["layers-both"]
+
+
+def test_gradients_of_zero_are_none() -> None:
+    assignment, codes = assignment_of("gan"), {}
+    for cell in assignment.solved.cells:
+        if label(cell) in ("dstep", "gstep"):
+            player = "discriminator" if label(cell) == "dstep" else "generator"
+            head = cell.source.partition(":\n")[0]
+            codes[label(cell)] = f"""{head}:
+    for weight in {player}.parameters():
+        weight.grad = torch.zeros_like(weight)"""
+    points = assignment.mark(handed_in("gan", codes), SEED, here).points
+    assert {check for check in points if check.split("-")[0] in codes and points[check]} == set()
+
+
+def test_what_a_cell_says_cannot_steer_a_terminal() -> None:
+    notebook = handed_in(VAE, {})
+    notebook.cells.insert(0, nbformat.v4.new_code_cell("raise MemoryError('\\x1b[1A\\x1b]0;OWNED\\x07')"))
+    looks = assignment_of(VAE).mark(notebook, SEED, here).looks
+    assert looks == ["a cell: MemoryError:  [1A ]0;OWNED "]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"checks": torch.ones(3), "cells": []},
+        {"checks": {}, "cells": [f"allocate {i}" for i in range(1000)]},
+        {"checks": [1], "cells": None},
+        [1, 2],
+    ],
+)
+def test_forged_results_are_named(forged: Any) -> None:
+    outcome = sandbox.Outcome("ok", 0, b"", b"", inside.pack(forged), 0.0, 0.0)
+    marked = assignment_of(VAE).mark(assignment_of(VAE).solved, SEED, lambda job: outcome)
+    assert not sum(marked.points.values())
+    assert marked.problem == "what came out of the process that ran it could not be read"
+
+
 # --- A class ----------------------------------------------------------------------------------------------------------
 
 

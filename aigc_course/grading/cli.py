@@ -69,8 +69,8 @@ def release_command(
 
     With papers, the questions are the same for everybody, and some things in them are not: a distribution, a number, a
     convention, the mistakes to be found. Whose answers were copied, from a friend or from the public solutions, answers
-    other questions. Who gets what is drawn from the student's id and from FOLDER/papers/key, so the same command gives
-    the same papers. The other commands know by themselves who has which.
+    other questions. Who gets what is drawn from the student's id and from FOLDER/papers/key, and who has
+    a paper keeps it when the command is typed again. The other commands know by themselves who has which.
 
     Run it where the course's repository is. The notebooks are in FOLDER/release/ASSIGNMENT/. What is in FOLDER/papers/
     has the solutions: keep it to yourself.

@@ -483,7 +483,7 @@ def _folder_name(name: str) -> str:
     safe = safe[-120:].strip(" .") or "_"
     while len(safe.encode()) > 120:
         safe = safe[1:]  # the ending of a file's name matters
-    reserved = r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|report\.json"
+    reserved = r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|(report|papers)\.json"
     return f"_{safe}" if re.fullmatch(reserved, safe.lower()) else safe
 
 

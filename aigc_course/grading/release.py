@@ -31,7 +31,7 @@ import yaml
 from filelock import Timeout
 from nbformat import NotebookNode
 
-from aigc_course.grading.intake import Roster, alone, sha256, write, write_json
+from aigc_course.grading.intake import Roster, alone, write, write_json
 from aigc_course.grading.notebooks import label
 from aigc_course.grading.papers import PUBLIC, Papers, ReleaseError
 
@@ -196,7 +196,8 @@ def release_class(assignment: str, course: Path, roster: Roster, root: Path = Pa
     - `papers/<assignment>/papers.json` says who has what;
     - `papers/key` is the course's key. Without it nobody can draw the same papers again.
 
-    Doing it again gives the same files, and those of students who have left the roster stay.
+    Doing it again makes papers for those who have none yet. The others keep the one that they were given, even if the
+    assignment has changed since; to make theirs anew, delete the folders above.
 
     Raises:
         ReleaseError: if a file of the assignment is not there, or does not fit what may differ in it; or if somebody
@@ -212,17 +213,22 @@ def release_class(assignment: str, course: Path, roster: Roster, root: Path = Pa
         papers = Papers.read(assignment, course)
         key = _key(course / "papers" / "key")
         about: dict[str, dict[str, str]] = {}
+        given = papers.students or {}
         for student in roster.students.values():
+            if student.id in given and papers.given(student.id).is_file():  # they may be at work on it
+                continue
             chosen = choice(assignment, variants, student.id, key)
             paper = varied(texts, variants, chosen)
             for name, path in places.items():
                 place = course / "papers" / assignment / student.id / path.relative_to(root)
                 write(place, paper[name].encode())
-            notebook = released(paper["source"], sha256("".join(paper[name] for name in FILES).encode()))
+            # Under the key, so that it does not tell whoever puts papers together which one is theirs.
+            about_it = json.dumps([assignment, student.id, *(paper[name] for name in FILES)]).encode()
+            notebook = released(paper["source"], hmac.digest(key, about_it, "sha256").hex())
             write(papers.given(student.id), (nbformat.writes(notebook) + "\n").encode())
             about[student.id] = chosen
-        write_json(course / "papers" / assignment / "papers.json", {"students": {**(papers.students or {}), **about}})
-    return about
+        write_json(course / "papers" / assignment / "papers.json", {"students": {**given, **about}})
+    return {student.id: about.get(student.id) or dict(given[student.id]) for student in roster.students.values()}
 
 
 def _key(path: Path) -> bytes:

@@ -480,7 +480,9 @@ def _class(
     ]
     rare, pairs = look_alikes(codes, ours)
     names = {marks.id: marks.name if marks.name == marks.id else f"{marks.name} ({marks.id})" for marks in students}
-    looks = [(names[marks.id], look) for marks in students for look in marks.looks or [marks.problem] if look]
+    looks = [
+        (names[marks.id], look) for marks in students for look in dict.fromkeys([*marks.looks, marks.problem]) if look
+    ]
     looks += [
         ("nobody's file", f"{entry['path']}: {entry['reason']}")
         for entry in intake["files"]

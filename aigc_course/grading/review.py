@@ -24,6 +24,7 @@ from aigc_course.grading import marking
 from aigc_course.grading.batch import MarkingError, only_one, taken_in
 from aigc_course.grading.intake import write, write_json
 from aigc_course.grading.notebooks import PLACEHOLDER, label, read
+from aigc_course.grading.papers import Papers, ReleaseError
 from aigc_course.grading.report import BY_HAND, read_by_hand, table
 
 _SETTINGS = "c = get_config()\nc.CourseDirectory.root = {root!r}\nc.CourseDirectory.course_id = {name!r}\n"
@@ -43,8 +44,8 @@ def prepare(assignment: str, course: Path, root: Path = Path()) -> int:
     """
     students = taken_in(assignment, course)
     try:
-        rules = marking.Assignment.load(assignment, root)
-    except FileNotFoundError as error:
+        rules, papers = marking.Assignment.load(assignment, root), Papers.read(assignment, course)
+    except (FileNotFoundError, ReleaseError) as error:
         raise MarkingError(str(error)) from error
     if not rules.by_hand:
         raise MarkingError(f"no answer of {assignment} is read by a person")
@@ -66,7 +67,10 @@ def prepare(assignment: str, course: Path, root: Path = Path()) -> int:
                 continue
             answers = {label(cell): cell.source for cell in read(path).cells if label(cell) in rules.by_hand}
             place = folder / "autograded" / pseudonym(student) / assignment / f"{assignment}.ipynb"
-            write(place, nbformat.writes(_sheet(rules.solved, answers)).encode("utf-8", "replace"))
+            # Their paper's question, model answer and rubric; everybody's, if they have none.
+            own = papers.root(student, root) if student in (papers.students or {}) else root
+            solved = rules.solved if own == root else marking.Assignment.load(assignment, own).solved
+            write(place, nbformat.writes(_sheet(solved, answers)).encode("utf-8", "replace"))
             gradebook.update_or_create_student(pseudonym(student))
             gradebook.update_or_create_submission(assignment, pseudonym(student))
             for name in rules.by_hand:

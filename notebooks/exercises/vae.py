@@ -331,7 +331,7 @@ def kl_to_prior(mu, log_var, prior_mu, prior_log_var):
     mu, log_var: (batch, latent); log_var is log(sigma^2). prior_mu, prior_log_var:
     (latent,), the prior's m and log(s^2), the same for all examples. Returns
     (batch,): the sum over the latent dimensions; nothing is summed or averaged over
-    the batch.
+    the batch. Gradients pass to mu and log_var.
     """
     ### BEGIN SOLUTION
     squared_distance = (mu - prior_mu) ** 2

@@ -480,9 +480,9 @@ def kl_to_prior(mu, log_var, prior_mu, prior_log_var):
     result = torch.zeros(len(mu))
     for i in range(len(mu)):
         for d in range(mu.shape[1]):
-            s2, sigma2 = math.exp(prior_log_var[d]), math.exp(log_var[i, d])
-            distance = (float(mu[i, d]) - float(prior_mu[d])) ** 2
-            result[i] += 0.5 * (sigma2 / s2 + distance / s2 - 1 + float(prior_log_var[d]) - float(log_var[i, d]))
+            s2, sigma2 = prior_log_var[d].exp(), log_var[i, d].exp()
+            distance = (mu[i, d] - prior_mu[d]) ** 2
+            result[i] += 0.5 * (sigma2 / s2 + distance / s2 - 1 + prior_log_var[d] - log_var[i, d])
     return result""",
         "elbo": """\
 def elbo(x, decoded, s, kl):
