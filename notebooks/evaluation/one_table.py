@@ -11,16 +11,16 @@
 # ---
 
 # %% [markdown]
-# # One table for every family
+# # One table for every kind of model
 #
 # **After this chapter you can**
 #
 # - read a table of generative models: what each column measures, and what it is blind to;
 # - tell a difference from chance, by the spread over seeds and the floor of a distance;
-# - say which family suits which purpose, and what the choice costs;
-# - put a model of your own into the table.
+# - say which kind of model suits which purpose, and what the choice costs;
+# - measure a model of your own with the same ruler.
 #
-# **You need**: the measures of [How good are these pictures?](image_quality.ipynb), and some of the families:
+# **You need**: the measures of [How good are these pictures?](image_quality.ipynb), and some of the models:
 # [mixtures](../foundations/gaussian_mixture.ipynb), [VAEs](../vae/variational_autoencoder.ipynb),
 # [GANs](../gan/dcgan.ipynb), [diffusion](../diffusion/denoising_diffusion.ipynb). · [How long this chapter takes to
 # run](../../book/results.md)
@@ -62,11 +62,12 @@ print(f"Profile {profile}: {draws} pictures of the row that you add yourself.")
 
 
 # %% [markdown]
-# ## Ten families, one set of digits
+# ## Ten models, one set of digits
 #
-# Which kind of generative model should you use? Papers seldom let you tell. Each trains on its own data, at its own
-# size, for as long as its authors could afford, and measures what it is good at. In this course ten families have
-# learnt from the same 4,000 digits, so here they can be measured with one ruler:
+# Which kind of generative model should you use? Papers make it hard to tell. Even where they share a data set, models
+# differ in size, in the time they were trained for, and in how long their settings were searched ([Lucic et al.,
+# 2018](https://arxiv.org/abs/1711.10337)). In this course ten models, of seven kinds, have learnt from the same 4,000
+# digits, so here they can be measured with one ruler:
 #
 # - **Gaussian mixture**: 20 normal distributions in the first 24 principal components
 #   ([chapter](../foundations/gaussian_mixture.ipynb));
@@ -79,13 +80,19 @@ print(f"Profile {profile}: {draws} pictures of the row that you add yourself.")
 # - **diffusion** ([chapter](../diffusion/denoising_diffusion.ipynb)) and **flow matching**
 #   ([chapter](../diffusion/flow_matching.ipynb)), with 20 evaluations of the network per picture and without guidance.
 #
-# Each is trained by its chapter's recipe, from three seeds, and draws 1,000 pictures. That takes two hours of one core,
-# so `benchmarks/one_table.py` does it, and the figures come with the package.
+# Each network is trained by its chapter's recipe for a CPU, from three seeds, and draws 1,000 pictures. (The mixture is
+# smaller than its chapter's: 24 directions instead of 30, and 20 normal distributions, a number that was not tuned.) That
+# takes two hours of one core, so `benchmarks/one_table.py` does it, and the figures come with the package.
 #
-# A row therefore measures a *recipe*: this network, trained for so long. A family is more than the recipe that a course
-# chose for it. The recipes were made to run in a few minutes on a laptop, and the column of operations says how unequal
-# they are. Nor are all asked for the same: the prior of the VQ-VAE, diffusion and flow matching are told which digit to
-# draw, each digit equally often, and the others choose by themselves.
+# A row therefore measures a *recipe*, and a kind of model is more than the recipe that a course chose for it. The recipes
+# were made to run in a few minutes on a laptop, and they differ in more than their length. The VAE, the VQ-VAE, the dense
+# GAN and the DCGAN see the digits slightly rotated, shifted and scaled, anew each time; the others see them as they are.
+# The GANs and the diffusion models draw with averaged weights. How much of a row's place is owed to this is not measured.
+#
+# The task is not the same for all either. The prior of the VQ-VAE, diffusion and flow matching were trained with labels,
+# and are told which digit to draw, each equally often; the others choose for themselves. That helps: chance in the
+# numbers of each digit makes up most of the distance between two sets of real digits ([measured here](image_quality.ipynb)),
+# and these three are spared it.
 
 # %%
 stored = json.loads(
@@ -102,22 +109,27 @@ for row in stored["rows"].values():
 # ### What is measured
 #
 # *What the model costs.* **Parameters**, of all networks that training needs. **Training** in processor seconds of one
-# core, and in operations, which do not depend on the machine. (Operations are those of matrix products and
-# convolutions, as PyTorch counts them; the mixture's are estimated. The seconds were measured beside another job, which
-# made them up to a tenth longer.) **Drawing**: processor seconds for 100 pictures.
+# core, and in operations, which do not depend on the machine. **Drawing**: processor seconds for 100 pictures.
+# Operations are those of matrix products and convolutions, as PyTorch counts them. On a CPU it leaves out the products
+# inside attention, so the three models that have it take somewhat more; the mixture's are estimated, for EM alone. The
+# seconds were measured beside another job and are rough: the same training took up to 14 % longer with one seed than with
+# another.
 #
-# *How the pictures look.* Their features in the judge, the small classifier that
-# [How good are these pictures?](image_quality.ipynb) introduced, are compared with those of the training pictures.
+# *How the pictures look.* The judge, the small classifier of [How good are these pictures?](image_quality.ipynb), turns
+# each picture into 64 features, which are compared with those of the training pictures. (It has learnt from these same
+# pictures, so real digits that are new to it differ a little too.)
 # **Fréchet distance** and **kernel distance**: how far apart are the two clouds of features? Smaller is better.
 # **Precision** and **density**: do the samples lie where real digits are? **Recall** and **coverage**: do the real
 # digits lie where samples are? **Sure**: the share of pictures of which the judge is at least 90 % sure.
 #
 # *Does the model copy?* The median distance of a sample to the nearest training picture, divided by that of a held-out
 # digit to its nearest training picture. Near 0, the model plays back what it has seen. Values far above 1 are no merit
-# either: such pictures are unlike any digit.
+# either: such pictures are unlike any digit. A median is blind to a minority of copies, and a distance between pixels to
+# copies that are shifted.
 #
 # One row differs in its data. PixelCNN draws *binary* pictures, each pixel black or white, and is compared with binary
-# digits. Its distances have another floor than those of the others.
+# digits. So none of its measures of looks can strictly be compared with those of the others: the reference is another
+# one, and the judge has learnt from grey digits. Read its places with care.
 
 # %%
 COLUMNS = {
@@ -155,7 +167,7 @@ means = {
 
 # %% [markdown]
 # Here is the table, the mean of three seeds in each cell and below it the difference between the highest and the
-# lowest. **Click the head of a column to sort by it**, and once more for the other order.
+# lowest. **Click a column's heading to sort by it**, and once more for the other order.
 
 # %% tags=["hide-input"]
 SORT = """
@@ -198,36 +210,57 @@ HTML(
 )
 
 # %% [markdown]
-# > **Predict, then run.** How many of the ten columns of quality and cost have the same winner? (a) Nearly all: a good
-# > model is good in everything. (b) The measures of looks agree, the costs do not. (c) No model wins more than a third
-# > of the columns.
+# Distances run from 2.5 to 99, training from two seconds to six and a half minutes, drawing a hundred pictures from a
+# thousandth of a second to 18 s. Look at the small numbers too. RealNVP's recall is 0.08, 0.45 and 0.62 with its three
+# seeds, so its mean says little.
+#
+# > **Predict, then run.** In eleven of these columns less or more is better. How many have the same winner? (a) Nearly
+# > all: a good model is good in everything. (b) The measures of looks agree, the costs do not. (c) No model wins half of
+# > the columns.
 
 # %%
-SMALL_IS_GOOD = {"parameters", "training_operations", "cpu_seconds_per_100"} | {
-    "frechet",
-    "kernel",
-}
+COSTS = [
+    *("parameters", "training_cpu_seconds"),
+    *("training_operations", "cpu_seconds_per_100"),
+]
+SMALL_IS_GOOD = {*COSTS, "frechet", "kernel"}
 judged = [
-    *("parameters", "training_operations", "cpu_seconds_per_100"),
+    *COSTS,
     *("frechet", "kernel", "precision", "recall", "density", "coverage"),
     "confident_share",
 ]
+
+
+# %%
+def better(first, second, column):  # every seed of one than every seed of the other
+    sign = 1 if column in SMALL_IS_GOOD else -1
+    a, b = (sign * np.array(table[model][column]) for model in (first, second))
+    return a.max() < b.min()
+
+
+# %%
 winners = {}
 for column in judged:
     sign = 1 if column in SMALL_IS_GOOD else -1
-    winners[column] = min(means, key=lambda model: sign * means[model][column])
-    print(f"{COLUMNS[column][0]:16s} {winners[column]}")
+    order = sorted(means, key=lambda model: sign * means[model][column])
+    winners[column] = order[0]
+    tied = [model for model in order[1:] if not better(order[0], model, column)]
+    by_seeds = f"; not told apart from {', '.join(tied)}" if tied else ""
+    print(f"{COLUMNS[column][0]:16s} {order[0]}{by_seeds}")
 
 
 # %% [markdown]
-# It is (c). The mixture wins the three columns of cost. The measures of looks do not agree either: three go to the VQ-VAE
-# with its prior, three to the DCGAN, and recall to the PixelCNN. Whoever may choose the column may choose the winner.
+# By the means it is (c): the mixture wins all four columns of cost, the VQ-VAE with its prior three of looks, the DCGAN
+# three, and the PixelCNN one. Be careful with it. As in [A GPT from the ground up](../language/gpt.ipynb) we call one model
+# *better* than another only if the worst of its three seeds beats the best of the other's, and behind the semicolons stand
+# those of which this cannot be said. By this rule the VQ-VAE wins no column alone. What is left are the DCGAN's density
+# and coverage, the PixelCNN's recall (of its own, binary, pictures), and three of the mixture's costs.
 #
 # ## What is a difference, and what is chance?
 #
-# Two things set the scale. *The floor*: real digits that were not among the training pictures are no perfect score
-# either. So many of them, drawn anew, have a distance to the others, with a mean and a spread. *The seeds*: the same
-# recipe from three seeds gives three models.
+# Two things set the scale. *The floor*: real digits do not have a distance of 0 either. We draw 1,000 of the 5,000 digits
+# at random and compare them with the other 4,000, twenty times; the distance has a mean and a spread. (Most of these
+# digits are among those that the judge learnt from.) *The seeds*: the same recipe from three seeds gives three models.
 
 # %%
 floor = {data: values for data, values in stored["floor"].items()}
@@ -250,29 +283,31 @@ plt.show()
 
 
 # %% [markdown]
-# As in [A GPT from the ground up](../language/gpt.ipynb) we are strict: one model is *better* in a column only if the
-# worst of its three seeds beats the best of the other's three. Of neighbours in this order, how many can be told apart?
+# Of neighbours in this order, how many can be told apart, every seed of one from every seed of the other?
 
 # %%
 for first, second in itertools.pairwise(by_distance):
-    a, b = table[first]["frechet"], table[second]["frechet"]
-    told = "better than" if max(a) < min(b) else "not told apart from"
+    told = (
+        "better than" if better(first, second, "frechet") else "not told apart from"
+    )
     print(f"{first:18s} {told:19s} {second}")
 
 
 # %% [markdown]
-# A ranking prints ten different places even where two of them are one: the first two models cannot be told apart here,
-# nor can diffusion and flow matching. Three seeds are few, too: if two recipes were
-# equally good, all three of one would still beat all three of the other in one of ten comparisons (of the 20 ways to
-# divide six results into three and three, two are so), and there are 45 pairs.
+# A ranking prints ten different places even where two of them are one. Three pairs of neighbours cannot be told apart:
+# VQ-VAE and DCGAN, flow matching and diffusion, dense GAN and WGAN-GP. And no model reaches the floor: the best two have
+# 2.5 and 2.6, real digits 0.7 with a standard deviation of 0.3. Three seeds are few, too. If two recipes were equally
+# good, all three of one would still beat all three of the other in one of ten comparisons: of the 20 ways to divide six
+# results into three and three, two are so. There are 45 pairs of models, so among equally good recipes four or five pairs
+# would look different by chance.
 #
 # ## Do the measures agree?
 #
 # If all columns measured one thing, "quality", they would order the models alike. Spearman's rank correlation says how
 # alike two orders are: 1 for the same order, 0 for none in common, −1 for the opposite.
 
-# %% mystnb={"image": {"alt": "A square of rank correlations between seven columns, positive ones blue and negative ones red, with the number in each field."}}
-looks = [*judged[3:], "cpu_seconds_per_100"]
+# %% mystnb={"image": {"alt": "A square of rank correlations between eight columns, seven measures of looks and the speed, positive ones blue and negative ones red, with the number in each field."}}
+looks = [*judged[4:], "cpu_seconds_per_100"]
 values = np.array([[means[model][column] for column in looks] for model in means])
 signs = [-1 if column in SMALL_IS_GOOD else 1 for column in looks]
 agreement = spearmanr(values * signs).statistic
@@ -281,7 +316,7 @@ ax.imshow(agreement, cmap="RdBu", vmin=-1, vmax=1)
 for (i, j), value in np.ndenumerate(agreement):
     colour = "white" if abs(value) > 0.6 else "black"
     ax.text(j, i, f"{value:.1f}", ha="center", va="center", color=colour)
-titles = [COLUMNS[column][0] for column in looks]
+titles = [*(COLUMNS[column][0] for column in looks[:-1]), "speed"]
 ax.set_xticks(range(len(looks)), titles, rotation=60, ha="right")
 ax.set_yticks(range(len(looks)), titles)
 ax.grid(False)
@@ -291,23 +326,27 @@ plt.show()
 # %% [markdown]
 # Every column is turned so that more is better, speed too. Five columns give nearly one order: both distances, precision,
 # density and coverage. The judge's confidence follows them less closely, and recall goes its own way. It asks how many
-# real digits have a sample in their neighbourhood's reach, and a few samples that lie apart have wide neighbourhoods: the
-# VAE, whose soft pictures are on the sixth place by distance, is second in recall. Speed stands against all of them.
+# real digits lie within the neighbourhood of some sample, and samples that lie far apart have wide neighbourhoods (Naeem
+# et al., [2020](https://arxiv.org/abs/2002.09797)). That is a likely reason why the VAE, sixth by distance, is second in
+# recall; it is not measured here. Coverage draws its neighbourhoods round the real digits and does not have this weakness.
+# Speed correlates negatively with every measure: faster models tend to draw worse. But with ten models a correlation
+# within about ±0.65 is not distinguishable from none at the level of 5 %, so this is a hint and no more, and so are
+# recall's 0.3 to 0.5.
 #
 # ## Quality, speed and coverage in one picture
 #
-# What a user wants is often three things at once: pictures that look right (a small distance), soon (few seconds per
-# picture), and of every kind (coverage). In this picture the best place is the lower left, and a large mark covers more.
+# A user often wants three things at once: pictures that look right (a small distance), fast (few seconds per picture),
+# and of every kind (coverage). In this picture the best place is the lower left, and a large mark covers more.
 
-# %% mystnb={"image": {"alt": "Ten labelled discs: seconds per 100 pictures to the right, Fréchet distance upwards, both logarithmic; a disc's area is the coverage."}}
+# %% mystnb={"image": {"alt": "Ten labelled discs: seconds per 100 pictures to the right, Fréchet distance upwards, both logarithmic; a disc's area grows with the coverage."}}
 figure, ax = plt.subplots(figsize=(6, 4.6))
 for number, (model, row) in enumerate(means.items()):
     x, y = row["cpu_seconds_per_100"], row["frechet"]
     colour = plots.COLOURS[number % len(plots.COLOURS)]
     ax.scatter(x, y, s=20 + 500 * row["coverage"], alpha=0.6, color=colour)
-    ax.annotate(
-        model, (x, y), xytext=(0, 9), textcoords="offset points", ha="center"
-    )
+    below = model in ("DCGAN", "flow matching")  # each near another disc
+    place = {"xytext": (0, -20 if below else 9), "textcoords": "offset points"}
+    ax.annotate(model, (x, y), **place, ha="center")
 ax.set_xscale("log")
 ax.set_yscale("log")
 ax.margins(0.15)
@@ -317,33 +356,33 @@ plt.show()
 
 
 # %%
-def beaten_by(model):  # whoever is better in all three
+def beaten_by(model):  # who is better in all three, seed by seed
     wanted = ("cpu_seconds_per_100", "frechet", "coverage")
-
-    def cost(name):
-        return np.array(
-            [means[name][c] * (-1 if c == "coverage" else 1) for c in wanted]
-        )
-
-    return [name for name in means if (cost(name) < cost(model)).all()]
+    return [m for m in means if all(better(m, model, column) for column in wanted)]
 
 
 for model in by_distance:
-    better = beaten_by(model)
-    others = " and ".join(better[:2]) + (", and more" if better[2:] else "")
-    print(f"{model:18s} is beaten in all three by {others or 'nobody'}")
+    others = beaten_by(model)
+    named = " and ".join(others[:2]) + (", and more" if others[2:] else "")
+    print(f"{model:18s} is beaten in all three by {named or 'nobody'}")
 
 # %% [markdown]
-# The lower left belongs to models that draw in one pass, and to the two best by distance. Diffusion and flow matching,
-# the methods behind today's pictures, are beaten in all three. That is a true reading of this table, and would be a wrong
-# one of the field. The table has one recipe for each, without guidance, on a thousandth of the data and of the time that
-# made them famous. What the same network draws when it is guided, [Sampling and guidance](../diffusion/sampling_and_guidance.ipynb)
-# measures. And the DCGAN's column of operations is as long as theirs: on this budget and at this size, nothing is lost by
-# the older method.
+# Five models are beaten in all three by nobody: the mixture, the dense GAN, the VAE, the DCGAN and the VQ-VAE. In this
+# order, from left to right in the picture, each has a smaller distance than the one before, and is slower or as fast, as
+# far as the seeds can tell. They form the *Pareto front*: whoever is on it cannot be bettered in one thing without losing
+# another. Drawing in a single pass does not guarantee a place on it, since WGAN-GP and RealNVP do so too.
+#
+# Diffusion and flow matching, the methods behind today's pictures, are beaten in all three by the DCGAN. That is a true
+# reading of this table, and would be a wrong one of the field. The table has one recipe for each, without guidance, for
+# 4,000 small grey pictures and some six minutes of one core; the models that made these methods famous had far more of
+# both. Nor does the DCGAN win everything: in recall it is behind with every seed (0.74 on average against 0.85), and it
+# draws no digit to order. And guidance changes the order: with it, the same recipe promises a distance below
+# 2.2 in [Sampling and guidance](../diffusion/sampling_and_guidance.ipynb), less than the mean of any row here.
 #
 # ## The column that most rows leave empty
 #
-# Two families give a probability for every picture, and they do not speak of the same pictures.
+# For two rows the benchmark records how probable held-out pictures are, and the two do not speak of the same pictures.
+# (The mixture has a density too, but of 24 numbers and not of pixels. The VAE has a bound. GANs have neither.)
 
 # %%
 for model, runs in rows.items():
@@ -359,13 +398,13 @@ for model, runs in rows.items():
 # The PixelCNN's number is minus the logarithm of a *probability*: a binary picture is one of finitely many. RealNVP's
 # speaks of 256 levels of grey, is a bound from above, and would be another number for 16 levels. They must not stand in
 # one column, and neither says how samples look. [Pixel by pixel](../likelihood/autoregressive_pixels.ipynb) compares the
-# families that can be compared, on one fixed binarisation: there a mixture, the VAE's bound and the PixelCNN have the
+# models that can be compared, on one fixed binarisation: there a mixture, the VAE's bound and the PixelCNN have the
 # same units.
 #
 # ## Add a row of your own
 #
-# The ruler is short. Whatever draws pictures can be measured with it, your own model too: it takes pictures with values
-# from 0 to 1, and compares them with the training pictures as the benchmark does.
+# The measuring code is short and works for any model, yours included. `measured` takes pictures with values from 0 to 1,
+# and compares them with the training pictures as the benchmark does.
 
 
 # %%
@@ -375,12 +414,14 @@ known = metrics.judge_features(train)
 unseen = metrics.nearest(held_out, train).distances.median()
 
 
+# %%
 def measured(x, chosen):  # chosen: which real pictures stand for all
     features, again = metrics.judge_features(x), known[chosen]
     precision, recall = metrics.neighbour_precision_recall(features, again)
     density, coverage = metrics.neighbour_density_coverage(features, again)
     return {
         "frechet": float(metrics.frechet_distance(features, known)),
+        "kernel": float(metrics.kernel_distance(features, known)),
         **{"precision": precision, "recall": recall},
         **{"density": density, "coverage": coverage},
         "confident_share": metrics.confident_share(x),
@@ -392,7 +433,7 @@ def measured(x, chosen):  # chosen: which real pictures stand for all
 # Two generators that nobody should use. The first draws every pixel by itself, with the mean and the spread that this
 # pixel has in the training pictures. The second takes training pictures and adds a little noise.
 #
-# > **Predict, then run.** Which of the ten families does the second one beat in Fréchet distance? (a) None. (b) Some.
+# > **Predict, then run.** How many of the ten models does the second one beat in Fréchet distance? (a) None. (b) Some.
 # > (c) All.
 
 # %%
@@ -413,30 +454,36 @@ for column in added["pixels alone"]:
 
 
 # %%
-beats = [
-    m for m in means if added["copies, noisy"]["frechet"] < means[m]["frechet"]
-]
-print(f"the noisy copies have a smaller distance than {len(beats)} of {len(means)}")
-print("nearest training picture:", f"{added['copies, noisy']['copies']:.2f}")
-if profile != "smoke":
-    assert len(beats) == len(means)
-    assert added["copies, noisy"]["copies"] < 0.5
-    assert added["pixels alone"]["frechet"] > max(
-        means[model]["frechet"] for model in ("VAE", "DCGAN", "diffusion")
+forged = added["copies, noisy"]
+for column in ("frechet", "kernel", "precision", "density", "coverage"):
+    sign = 1 if column in SMALL_IS_GOOD else -1
+    best = min(sign * row[column] for row in means.values())
+    beats = sum(
+        sign * forged[column] < sign * row[column] for row in means.values()
     )
+    print(f"{column:10s} {forged[column]:6.2f}, best of the ten {sign * best:6.2f}")
+    assert profile == "smoke" or beats == 10
+
+# %%
+print(f"recall     {forged['recall']:6.2f};", end=" ")
+print(f"distance to the nearest training picture {forged['copies']:.2f}")
+assert profile == "smoke" or forged["copies"] < 0.5
+worst = max(means[model]["frechet"] for model in means)
+assert added["pixels alone"]["frechet"] > worst
 
 
 # %% [markdown]
-# It is (c), and it is why the last column is there. A model that has learnt nothing but the training set beats all ten
-# families in Fréchet distance. Only the distance to the nearest training picture gives it away: its samples are
-# far nearer to training pictures than new digits are. The other row has a lesson too: the judge is at least 90 % sure of
-# every single picture of noise. A classifier that has seen nothing but digits has no word for "none of these".
+# It is (c), and it is why the last column of the table is there. Something that has learnt nothing but the training set
+# by heart beats all ten models in both distances, in precision, density and coverage, and is level with the best in
+# recall. Only the distance to the nearest training picture gives it away: its samples are far nearer to training pictures
+# than new digits are. The other generator has a lesson too. The judge is at least 90 % sure of every single one of its
+# pictures of noise: a classifier that has seen nothing but digits has no word for "none of these".
 #
 # ## When it fails
 #
 # **The best seed is printed.** Nobody needs to lie: train three times, show the best. Suppose that the author of one model
-# does so, and that the others are shown at their worst, as one finds them after a single try. To which place does each
-# model rise?
+# does so, and that every other model had bad luck and is shown with its worst seed: that is the most that this trick can
+# do. To which place does each model rise?
 
 # %%
 risen = []
@@ -466,6 +513,10 @@ assert by_count[100] > by_count[200] > by_count[1000]
 
 
 # %% [markdown]
+# A hundred real digits have a larger distance than a thousand digits drawn by any of the four best models. (A thousand
+# real ones lie below the floor, since they are part of the training set that they are compared with.) So compare rows
+# only at equal numbers of samples.
+#
 # ## What to choose when
 #
 # No row is best, so the question is what you want to do.
@@ -473,24 +524,24 @@ assert by_count[100] > by_count[200] > by_count[1000]
 # | You want | Take | Since |
 # | --- | --- | --- |
 # | a first model, today | the mixture | it learns in two seconds, has a density, and shows what the others have to beat |
-# | many pictures, soon | the DCGAN | one pass for each; of the fast models the only one with a small distance |
-# | pictures to order, or parts of pictures restored | diffusion, flow matching | [one network](../diffusion/sampling_and_guidance.ipynb) does all of these without being trained for them; it costs many passes |
+# | many pictures, fast | the DCGAN | one pass per picture: a fifth of the VQ-VAE's time, at a distance that cannot be told from its |
+# | parts of pictures restored, or pictures to order with a strength that can be set | diffusion, flow matching | [one network](../diffusion/sampling_and_guidance.ipynb), trained with labels, also completes and restores pictures without being trained for that; it costs many passes |
 # | to work with codes: compress, compare, change one property | the VAE | an encoder and a smooth space of codes; [its pictures](../vae/variational_autoencoder.ipynb) are soft |
-# | good pictures *and* codes, or pictures as tokens among words | the VQ-VAE with a prior | [discrete codes](../vae/vector_quantised.ipynb), and the smallest distance here with the fewest weights of the networks |
-# | the probability of a picture | PixelCNN, or a flow | only these two rows have one; which of them depends on whether you want speed or nats |
+# | good pictures *and* codes, or pictures as tokens among words | the VQ-VAE with a prior | [discrete codes](../vae/vector_quantised.ipynb); its distance cannot be told from the DCGAN's, which has ten times as many parameters |
+# | the probability of a picture | the PixelCNN | exact for binary pictures, in one pass; only drawing is slow. A flow draws fast and bounds the probability of pictures with many levels of grey, and its samples are the worst here |
 #
 # The third column is about what this course has measured, on digits of 28 by 28 pixels. For other data the columns stay,
 # and the rows have to be run again.
 #
 # ## What the source articles got wrong here
 #
-# They compare families in words alone, without data, size or time of training, and offer measures that need an original
-# for samples, which have none. See the [errata](../../book/errata.md#errata-evaluation).
+# They offer measures that compare a picture with its original, although a free sample has no original, and judge pictures
+# by how clear they look. See the [errata](../../book/errata.md#errata-evaluation).
 #
 # ## The promise
 #
-# This chapter promises a table with ten rows, three seeds in each, none of which is a copy of its training set, and
-# that what the text says about the rows is true of them.
+# This chapter promises a table with ten rows, three seeds in each, of whose samples at least half are no close copies of
+# training pictures, and that what the text says about the rows is true of them.
 
 # %%
 entries = [
@@ -507,7 +558,12 @@ assert len(table) == 10
 for model, row in table.items():
     assert len(row["frechet"]) == 3, model
     assert min(row["copies"]) > 0.5, model
-assert max(list(winners.values()).count(model) for model in means) <= 3
+assert max(table["DCGAN"]["recall"]) < min(
+    min(table[model]["recall"]) for model in ("diffusion", "flow matching")
+)
+
+# %%
+assert max(list(winners.values()).count(model) for model in means) <= 5
 assert set(by_distance[:2]) == {"VQ-VAE with prior", "DCGAN"}
 assert set(by_distance[2:4]) == {"diffusion", "flow matching"}
 assert by_distance[5] == "VAE"
@@ -516,7 +572,8 @@ assert sorted(means, key=lambda model: -means[model]["recall"])[1] == "VAE"
 assert len(risen) == 3
 assert "DCGAN" in risen
 for model in ("diffusion", "flow matching"):
-    assert {"DCGAN", "VQ-VAE with prior"} <= set(beaten_by(model))
+    assert beaten_by(model) == ["DCGAN"]
+assert by_count[100] > means[by_distance[3]]["frechet"]
 print("All of it holds.")
 
 
@@ -527,8 +584,8 @@ print("All of it holds.")
 # - Costs, looks and probabilities are different columns, and different models win them.
 # - A distance needs its floor and its spread over seeds beside it. Two models are told apart only if all seeds of one beat
 #   all seeds of the other, and with three seeds even that is chance in one of ten comparisons.
-# - A model that copies wins all measures of looks. The distance to the nearest training picture, beside that of new
-#   pictures, gives it away.
+# - Copies of the training pictures beat every model in nearly all measures of looks. The distance to the nearest training
+#   picture, beside that of new pictures, gives them away.
 # - Nats of binary pictures and nats of grey ones must not stand in one column.
 #
 # ## Check yourself
@@ -567,9 +624,9 @@ assert soft["frechet"] > 2 * sharp["frechet"]
 # %% [markdown]
 # <details><summary>Answer</summary>
 #
-# Precision and recall both fall, and by about as much: blurred digits do not lie among the sharp ones, and sharp ones not
-# among the blurred. The distance grows about eightfold. The judge hardly notices: it can still read what the digit is. So the
-# share of pictures of which it is sure says whether pictures can be named, not whether they look right.
+# Both fall, by about the same: many blurred digits lie outside the region of the sharp ones, and many sharp ones outside
+# that of the blurred. The distance grows about eightfold. The judge hardly notices, since it can still read what the digit
+# is. So the share of pictures of which it is sure says whether they can be named, not whether they look right.
 #
 # </details>
 #
@@ -578,7 +635,8 @@ assert soft["frechet"] > 2 * sharp["frechet"]
 #
 # <details><summary>Answer</summary>
 #
-# That the best of twelve is not to be compared with a mean of three. Ask for the mean and the spread of all twelve, or
+# That the best of our own three seeds is already 0.5 below their mean (2.1 against 2.6), so the best of twelve shows no
+# improvement: it is not to be compared with a mean. Ask for the mean and the spread of all twelve, or
 # take the best of twelve of the other model too. And ask whether the distance by which it was chosen is the one that is
 # reported: then it was fitted to this measure.
 #
@@ -590,8 +648,9 @@ assert soft["frechet"] > 2 * sharp["frechet"]
 # <details><summary>Answer</summary>
 #
 # They speak of different data: PixelCNN of binary pictures, RealNVP of pictures with 256 levels of grey, in which there
-# is much more to be said about each pixel. And one is the model's probability, the other a bound from above on the cost
-# of a dequantised picture. A ratio would mean nothing even on the same data, since a change of units adds a constant.
+# is much more to be said about each pixel. And one is the model's probability, the other a bound from above on minus its
+# logarithm. Even on the same data "nine times as good" would be a poor reading: what counts is the difference in nats,
+# the logarithm of how many times more probable one model finds a picture.
 #
 # </details>
 #

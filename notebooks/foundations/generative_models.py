@@ -789,7 +789,7 @@ plt.show()
 # | Collect | Which data, how many, may I use them? | 5,000 digits | [Data and licences](../../book/data_and_licences.md) |
 # | Prepare | Which form, which splits, what must be changed? | ink; training, validation, test | augmentation in the [VAE chapter](../vae/variational_autoencoder.ipynb) |
 # | Train | Which model, which loss, found how? | closed form, EM | [EM and gradients](gaussian_mixture.ipynb), then every part |
-# | Evaluate | How good, on data never seen? | nats on the test split | [pictures](../evaluation/image_quality.ipynb), [texts](../evaluation/text_quality.ipynb), [ten families in one table](../evaluation/one_table.ipynb) |
+# | Evaluate | How good, on data never seen? | nats on the test split | [pictures](../evaluation/image_quality.ipynb), [texts](../evaluation/text_quality.ipynb), [ten models in one table](../evaluation/one_table.ipynb) |
 # | Post-process | What happens to samples before they are used? | none was needed | choosing and conditioning in [Asking for a digit](../vae/conditional_vae.ipynb) |
 #
 # And these are the families of models. They differ in what they assume, in whether they can say how likely something is,
