@@ -5,6 +5,7 @@ or not at all. Marking again passes over those whose notebook, assignment and wa
 something about them needs a look. So whatever ends the program, the same command goes on where it stopped.
 """
 
+import functools
 import json
 import multiprocessing
 import os
@@ -84,13 +85,14 @@ def mark_class(
     except (FileNotFoundError, ReleaseError) as error:
         raise MarkingError(str(error)) from error
     folder = course / "marked" / assignment
+    by_root = functools.cache(lambda place: marked_by(assignment, place))  # read once, if it is everybody's
     with only_one(folder):
         waiting = []
         for student, path in students.items():
             what = None if path is None else sha256(path.read_bytes())
             try:
                 own = papers.root(student, root)
-                by, problem = marked_by(assignment, own), ""
+                by, problem = by_root(own), ""
             except (FileNotFoundError, ReleaseError) as error:
                 own, by, problem = root, "", str(error)
             stamp = {"notebook": what, "assignment": by, "sandbox": sandboxed}

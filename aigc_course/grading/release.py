@@ -169,14 +169,11 @@ def release_all(assignment: str, course: Path, root: Path = Path()) -> tuple[Pat
             f"students of {course} were given papers of their own for {assignment}: name the roster with --variants"
         )
     place = course / "release" / assignment / f"{assignment}.ipynb"
-    write(place, (nbformat.writes(released(_texts(assignment, root)["source"])) + "\n").encode())
+    source = _places(assignment, root)["source"].read_text("utf-8")
+    write(place, (nbformat.writes(released(source)) + "\n").encode())
     settings = yaml.safe_load((root / "_config.yml").read_text("utf-8"))["repository"]
     address = settings["url"].replace("https://github.com/", "https://colab.research.google.com/github/")
     return place, f"{address}/blob/{settings['branch']}/notebooks/exercises/{assignment}.ipynb"
-
-
-def _texts(assignment: str, root: Path) -> dict[str, str]:
-    return {name: path.read_text("utf-8") for name, path in _places(assignment, root).items()}
 
 
 def _places(assignment: str, root: Path) -> dict[str, Path]:
@@ -203,7 +200,8 @@ def release_class(assignment: str, course: Path, roster: Roster, root: Path = Pa
         ReleaseError: if a file of the assignment is not there, or does not fit what may differ in it; or if somebody
             else is releasing.
     """
-    places, texts = _places(assignment, root), _texts(assignment, root)
+    places = _places(assignment, root)
+    texts = {name: path.read_text("utf-8") for name, path in places.items()}
     variants = knobs(assignment, root)
     with ExitStack() as stack:
         try:

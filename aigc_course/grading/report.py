@@ -6,6 +6,7 @@ scripts and everything from elsewhere.
 
 import ast
 import csv
+import functools
 import hashlib
 import io
 import json
@@ -174,7 +175,8 @@ def report(
     except (OSError, ValueError) as error:
         raise MarkingError(f"what intake reported cannot be read ({error}): run `aigc-grade intake` again") from error
     people = {} if roster is None else {student.id: student for student in roster.students.values()}
-    ours = _statements(rules)
+    ours, theirs = _statements(rules), dict[str, str]()  # everybody's solution, and those of papers of their own
+    by_root = functools.cache(lambda place: marked_by(assignment, place))  # read once, if it is everybody's
     result, codes = [], {}
     for name in dict.fromkeys([*students, *people]):
         person = people.get(name, Student(name, name, ""))
@@ -193,12 +195,12 @@ def report(
             except (FileNotFoundError, ReleaseError) as error:
                 marks.problem = str(error)
             else:
-                by = marked_by(assignment, place)
-                _fill(marks, path, paper, by, course / "marked" / assignment, by_hand.get(name, {}))
+                _fill(marks, path, paper, by_root(place), course / "marked" / assignment, by_hand.get(name, {}))
                 codes[name] = {answer.name: answer.code or "" for part in marks.parts for answer in part.answers}
                 solution = ours if paper is rules else _statements(paper)
                 marks.viva = _viva(marks, viva, path, solution)
-                ours = {**ours, **solution}
+                if paper is not rules:
+                    theirs |= solution
         result.append(marks)
     unknown = sorted(students.keys() - people.keys()) if people else []
     if unknown:
@@ -235,7 +237,7 @@ def report(
         for marks in result:
             page("feedback.html", f"feedback/{marks.id}.html", student=marks, parts=marks.parts)
         page("viva.html", "viva.html", students=[marks for marks in result if marks.parts])
-        page("class.html", "class.html", **_class(result, codes, rules, ours, intake))
+        page("class.html", "class.html", **_class(result, codes, rules, {**ours, **theirs}, intake))
         write(folder / "grades.csv", table(_NBGRADER, _rows(assignment, result, rules, machine_only)))
         unread = [
             {"student": marks.id, "question": check.name, "points": "", "comment": ""}
