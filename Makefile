@@ -175,10 +175,10 @@ lint: $(READY)
 	$(VENV)/bin/mypy
 
 # The shape checks raise before our own errors can, so the tests of those run in a second call without them. The files
-# are shared out among JOBS processes.
+# are shared out among JOBS processes. AGAIN=1, for a second version of Python, leaves out the tests marked `once`.
 UNIT := -m pytest tests --ignore=tests/test_book.py --numprocesses=$(JOBS) --dist=loadfile --durations=25
 unit: $(READY)
-	$(PYTHON) $(UNIT) -m "not bad_input" --jaxtyping-packages=aigc_course,beartype.beartype
+	$(PYTHON) $(UNIT) -m "not bad_input$(if $(AGAIN), and not once)" --jaxtyping-packages=aigc_course,beartype.beartype
 	$(PYTHON) $(UNIT) -m bad_input
 
 check-book: html

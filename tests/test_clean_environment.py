@@ -11,6 +11,8 @@ from clean_environment import clean_environment
 from test_make import ALT, chapter, make
 from test_make import repository as repository
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parent.parent
 # What a setting could change shows in one of the outputs.
 CODE = """

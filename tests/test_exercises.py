@@ -35,6 +35,8 @@ from aigc_course.grading import check
 from aigc_course.grading.marking import module
 from aigc_course.grading.notebooks import python
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "notebooks" / "exercises"
 REGION = re.compile(r"^ *### BEGIN (SOLUTION|HIDDEN TESTS)\n(.*?)^ *### END \1$", re.DOTALL | re.MULTILINE)

@@ -24,6 +24,7 @@ def test_without_a_gpu_it_says_so_and_fails() -> None:
     assert "no CUDA GPU" in done.stderr
 
 
+@pytest.mark.once
 def test_a_recipe_and_a_chapter_are_run() -> None:
     done = run("--device", "cpu", "--only", "dense", "foundations/generative_models")
     assert done.returncode == 0, done.stdout + done.stderr

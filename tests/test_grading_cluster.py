@@ -84,6 +84,7 @@ def marked(course: Path, **options: Any) -> Iterator[tuple[str, dict[str, Any]]]
     return batch.mark_class("toy", course, course.parent / "root", sandboxed=False, **options)
 
 
+@pytest.mark.once
 def test_a_killed_worker_costs_nothing(course: Path, workers: LocalCluster) -> None:
     found = {}
     running = marked(course, scheduler=workers.scheduler_address)

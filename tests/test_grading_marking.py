@@ -31,6 +31,8 @@ from aigc_course.grading.intake import intake
 from aigc_course.grading.marking import Assignment, Marked, Mistake, close
 from aigc_course.grading.notebooks import label
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 NAMES = sorted(path.name.removesuffix("_asks.py") for path in (ROOT / "marking").glob("*_asks.py"))
 SEED = "a seed"

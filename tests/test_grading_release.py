@@ -21,6 +21,8 @@ from aigc_course.grading.marking import Assignment
 from aigc_course.grading.notebooks import label, python, read
 from aigc_course.grading.papers import PUBLIC, Papers, ReleaseError, mark
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 NAMES = ["diffusion", "gan", "language", "rl", "vae"]
 SEED = "a seed that nobody knew"

@@ -193,6 +193,7 @@ def test_a_person_sees_progress(monkeypatch: pytest.MonkeyPatch, capfd: pytest.C
     assert "Epoch 0" in "".join(capfd.readouterr())
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("strategy", ["ddp", "ddp_spawn", "ddp_fork"])
 def test_two_processes_train_like_one(python: Starter, strategy: str) -> None:
     one = curves(devices=1)
