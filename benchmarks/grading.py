@@ -27,7 +27,7 @@ sys.path.append(str(ROOT / "tools"))
 from clean_environment import clean_environment  # noqa: E402
 
 SOURCE = ROOT / "notebooks" / "exercises" / "vae.py"
-SUBMISSIONS, SLEEP, JOBS = 1_000, 3.0, 2
+SUBMISSIONS, SLEEP, JOBS = 1_000, 3.0, 4
 CLASS, PAIRS = 12, 3
 
 
